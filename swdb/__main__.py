@@ -1,0 +1,5 @@
+"""`python -m swdb` is `swdb`."""
+
+from swdb.cli import app
+
+app(prog_name="swdb")

@@ -1,0 +1,80 @@
+"""The classification network on image-level labels, and its class activation maps.
+
+in: pictures (B, 3, H, W) float and tags (B, C-1) -> out: maps (B, C-1, h, w); what telling parts look like, and where
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swdb.loop import Machine, Schedule, optimise, seed_initial
+from swdb.networks import Backbone, Preprocessing
+from swdb.sampling import cut, place, positions
+from swdb.spec import Preset
+from swdb.store import Store, gather
+
+
+class Classifier(nn.Module):
+    """A backbone and one 1x1 layer of class scores; their mean over the picture is the logit of a tag.
+
+    As every score is linear in the features of its cell, the map of scores is the class activation map
+    (Zhou et al., CVPR 2016) without further ado.
+    """
+
+    def __init__(self, backbone: Backbone, num_tags: int):
+        super().__init__()
+        self.backbone = backbone
+        self.scores = nn.Conv2d(backbone.channels, num_tags, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return activation maps (B, C-1, h, w)."""
+        return self.scores(self.backbone(pictures))
+
+
+def train_classifier(
+    folder: Path,
+    identity: str,
+    backbone: Backbone,
+    store: Store,
+    tags: np.ndarray,
+    preset: Preset,
+    steps: int,
+    look: Preprocessing,
+    machine: Machine,
+    progress: Callable[[int, int], None],
+) -> tuple[Classifier, dict[str, Any]]:
+    """Fit the tags (N, C-1) of a store's pictures by sigmoid cross-entropy; returns the network and the loop's record."""
+    training, batch = preset.training, preset.proxy.batch
+    seed_initial(0, branch=1)
+    classifier = machine.layout(Classifier(backbone, tags.shape[1]))
+    store = store.to(machine.device)
+    targets = torch.from_numpy(tags.astype(np.float32))
+
+    def losses_at(step: int) -> dict[str, Tensor]:
+        index = positions(len(tags), 0, 0, step, batch)
+        images = gather(store.images, index, machine.device)
+        sizes = store.sizes[torch.from_numpy(index)]
+        at = place(0, step, sizes, training.crop, training.scale_min, training.scale_max)
+        pictures, _ = cut(images, None, sizes, at, training.crop, look)
+        with machine.autocast():
+            maps = classifier(machine.pictures(pictures))
+        wanted = targets[torch.from_numpy(index)].to(machine.device)
+        return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
+
+    groups = [{"params": list(classifier.parameters()), "lr": preset.proxy.lr}]
+    schedule = Schedule(steps, warmup=0, decay_at=0.7, decay_factor=0.1, clip_norm=training.clip_norm)
+    record = optimise(folder, identity, classifier, groups, schedule, losses_at, 0, progress)
+    return classifier.eval(), record
+
+
+@torch.no_grad()
+def activation_maps(classifier: Classifier, pictures: Tensor) -> Tensor:
+    """Return maps (B, C-1, H, W) float32 in 0..1: positive evidence, each map divided by its maximum."""
+    maps = classifier(pictures).float().relu()
+    maps = maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-6)
+    return F.interpolate(maps, size=pictures.shape[-2:], mode="bilinear", align_corners=False)

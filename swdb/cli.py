@@ -1,0 +1,328 @@
+"""The command line: parses, calls, ends by naming the next command. The only module that imports typer.
+
+torch and rich are loaded inside the commands, so that `swdb --help` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from swdb.errors import BadInput, SwdbError, nearest
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """The one place where errors become lines: a user's mistake is one line, a bug of ours keeps its traceback."""
+
+    def invoke(self, ctx):  # noqa: ANN001, ANN201 - typer's own types
+        try:
+            return super().invoke(ctx)
+        except SwdbError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("interrupted; what was done is kept: the same command continues", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"swdb: {message}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
+
+Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]
+PresetName = Annotated[str, typer.Option("--preset", help="The scale: synthetic, voc, or a TOML file.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="fp32 or bf16; else the work directory's, chosen once from the processor.")]
+Weights = Annotated[Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"swdb {version('swdb')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False) -> None:
+    """Reproduce Tables 1-4 of the supplement of "Improving Semi-supervised Semantic Segmentation via Strong-weak Dual-branch Network".
+
+    \b
+    swdb reproduce-table 4              all that Table 4 needs, on the embedded data set
+    swdb reproduce-table all --dry-run  what would be made, and what exists already
+    """
+
+
+@app.command("prepare-voc")
+def prepare_voc(
+    dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; short for --preset.")] = None,
+    preset: PresetName = "synthetic",
+    voc: Annotated[Path | None, typer.Option("--voc", help="An unpacked tree that holds VOCdevkit/VOC2012, SegmentationClassAug included.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Prepare anew what is there already.")] = False,
+    workdir: Workdir = Path("work"),
+    json: Json = False,
+) -> None:
+    """Prepare a data set in VOC's layout: draw the embedded one, or take an unpacked VOC 2012.
+
+    \b
+    swdb prepare-voc --dataset synthetic
+    swdb prepare-voc --preset voc --voc /data/voc
+    """
+    from swdb import console
+    from swdb import dataset as datasets
+    from swdb.files import only_writer
+
+    work = _open(workdir, dataset or preset)
+    data, root = work.preset.data, work.data_root
+    with only_writer(workdir):
+        if (root / "manifest.json").is_file() and not again:
+            found = datasets.load(data, workdir, work.preset.name)
+            console.say(f"{root} is prepared already (--again prepares it anew)")
+        else:
+            with console.bar() as bar:
+                found = datasets.prepare(data, root, voc, bar.stage("prepare the data set", data.num_train + data.num_val))
+    counts = found.manifest["counts"]
+    if json:
+        _print_json({"root": str(root), **found.manifest})
+    else:
+        typer.echo(f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}")
+    console.say(f"next: swdb make-proxy --preset {work.preset.name}")
+
+
+@app.command("make-proxy")
+def make_proxy(
+    preset: PresetName = "synthetic",
+    proxy_set: Annotated[str, typer.Option("--set", help="1 (from the classifier), 2 (from the net trained on set 1) or all.")] = "all",
+    again: Annotated[bool, typer.Option("--again", help="Delete the set and make it anew.")] = False,
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    json: Json = False,
+) -> None:
+    """Make proxy masks from image-level labels, as palette PNGs with a quality report.
+
+    \b
+    swdb make-proxy
+    swdb make-proxy --set 1 --device cuda
+    """
+    import shutil
+
+    from swdb import console
+    from swdb.files import only_writer, read_json
+
+    if proxy_set not in ("1", "2", "all"):
+        raise BadInput(f"--set {proxy_set}: expected 1, 2 or all")
+    work = _open(workdir, preset, precision, weights)
+    sets = [work.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
+    with only_writer(workdir):
+        for artefact in sets if again else []:
+            shutil.rmtree(artefact.folder, ignore_errors=True)
+        todo = work.needed(*sets)
+        with _pipeline(work, device, todo) as pipeline:
+            pipeline.make(todo)
+    reports = {artefact.id: read_json(artefact.folder / "report.json", "swdb make-proxy --again") for artefact in sets}
+    if json:
+        _print_json(reports)
+    for artefact in [] if json else sets:
+        report = reports[artefact.id]
+        typer.echo(f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)")
+    console.say(f"next: swdb reproduce-table 2 --preset {work.preset.name}")
+
+
+@app.command()
+def train(
+    run: Annotated[str, typer.Argument(help="A run's name, as swdb reproduce-table all --dry-run shows it.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The run's seed.")] = 0,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+) -> None:
+    """Train one run, with all that it needs; an interrupted one continues.
+
+    \b
+    swdb train dual --seed 0
+    swdb train mixed-x6 --seed 2 --device cuda
+    """
+    from swdb import console
+    from swdb.files import only_writer
+
+    work = _open(workdir, preset, precision, weights)
+    artefact = work.run(work.recipe(run), seed)
+    todo = work.needed(artefact)
+    with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
+        pipeline.make(todo)
+    typer.echo(str(artefact.folder))
+    console.say(f"next: swdb eval {run} --seed {seed} --preset {work.preset.name}")
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run's name, as swdb reproduce-table all --dry-run shows it.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The run's seed.")] = 0,
+    branch: Annotated[str, typer.Option("--branch", help="strong or weak.")] = "strong",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
+    scales: Annotated[str, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25.")] = "1",
+    figure: Annotated[bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")] = False,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    json: Json = False,
+) -> None:
+    """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
+
+    \b
+    swdb eval dual --branch weak
+    swdb eval dual --flip --scales 0.75,1,1.25
+    swdb eval dual --figure
+    """
+    from swdb import console
+    from swdb.files import only_writer
+    from swdb.plan import Scoring
+
+    work = _open(workdir, preset, precision, weights)
+    recipe = work.recipe(run)
+    if branch not in ("strong", "weak"):
+        raise BadInput(f"--branch {branch}: {nearest(branch, ('strong', 'weak'))}")
+    if branch == "weak" and not recipe.dual:
+        raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
+    scoring = Scoring(branch, _scales(scales), flip)
+    artefact = work.run(recipe, seed)
+    artefact.read_record(f"swdb train {run} --seed {seed} --preset {work.preset.name}")
+    with only_writer(workdir), _pipeline(work, device, []) as pipeline:
+        pipeline.make([artefact])
+        result = pipeline.score(artefact, scoring)
+        path = pipeline.figure(artefact) if figure else None
+    if json:
+        _print_json(result)
+    else:
+        typer.echo(f"{artefact.id}, {branch} branch: mIoU {result['miou']:.2f} on {result['images']} val images")
+        for name, value in result["iou"].items():
+            typer.echo(f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}")
+    console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}" + (f"\nfigure: {path}" if path else ""))
+    console.say(f"next: swdb reproduce-table all --preset {work.preset.name}")
+
+
+@app.command("reproduce-table")
+def reproduce_table(
+    number: Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")],
+    rows: Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")] = False,
+    no_train: Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")] = False,
+    form: Annotated[str, typer.Option("--format", help="rich, md, csv or json.")] = "rich",
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+) -> None:
+    """Train and score every run of a table, then print it next to the paper's values.
+
+    \b
+    swdb reproduce-table 4
+    swdb reproduce-table all --seeds 1 --dry-run
+    swdb reproduce-table 1 --rows mixed,strong --format md
+    """
+    from swdb import console, report
+    from swdb.files import only_writer
+    from swdb.results import measure
+
+    if form not in ("rich", *report.FORMATS):
+        raise BadInput(f"--format {form}: {nearest(form, ('rich', *report.FORMATS))}")
+    work = _open(workdir, preset, precision, weights)
+    tables = _tables(work, number)
+    chosen = list(range(seeds or work.preset.seeds))
+    wanted = _wanted_rows(tables, rows)
+    plan = work.plan(dict.fromkeys(row.run for _, row in wanted), chosen)
+    pairs = [(work.run(row.run, seed), work.scoring(column.branch)) for seed in chosen for table, row in wanted for column in table.columns if column.branch]
+    scores = list({(artefact.id, scoring): (artefact, scoring) for artefact, scoring in pairs}.values())
+    if dry_run:
+        console.print_plan(plan, [(s.name, s.result(a) is not None) for a, s in scores], work, work.estimate(plan))
+        return
+    finished = all(artefact.done for artefact in plan) and all(s.result(a) is not None for a, s in scores)
+    if not finished and not no_train:
+        with only_writer(workdir), _pipeline(work, device, plan) as pipeline:
+            pipeline.make_and_score(plan, scores)
+    for table in tables:
+        measured = measure(work, table, chosen)
+        paths = report.write_report(measured, work)
+        if form == "rich":
+            console.print_table(measured, work)
+        else:
+            typer.echo(report.render(measured, work, form), nl=False)
+        console.say(f"written: {', '.join(str(path) for path in paths)}")
+    console.say(f"next: swdb eval dual --figure --preset {work.preset.name}")
+
+
+def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):  # noqa: ANN202
+    from swdb.plan import PRECISIONS, open_work
+
+    if precision is not None and precision not in PRECISIONS:
+        raise BadInput(f"--precision {precision}: {nearest(precision, PRECISIONS)}")
+    return open_work(workdir, preset, precision, weights)
+
+
+def _tables(work, number: str) -> list:  # noqa: ANN001
+    known = [*map(str, work.tables), "all"]
+    if number not in known:
+        raise BadInput(f"unknown table {number!r}; expected {', '.join(known)}")
+    return [table for table in work.tables.values() if number in ("all", str(table.number))]
+
+
+def _wanted_rows(tables: list, rows: str | None) -> list:
+    known = [(table, row) for table in tables for row in table.rows]
+    if rows is None:
+        return known
+    names = [name.strip() for name in rows.split(",")]
+    keys = {row.key for _, row in known}
+    for name in names:
+        if name not in keys:
+            raise BadInput(f"--rows: unknown row {name!r}; {nearest(name, keys)}")
+    return [(table, row) for table, row in known if row.key in names]
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInput(f"--scales {text}: expected numbers, as in 0.75,1,1.25") from None
+    if not all(0.1 <= scale <= 4 for scale in scales):
+        raise BadInput(f"--scales {text}: expected factors of 0.1 to 4")
+    return scales
+
+
+def _print_json(value) -> None:  # noqa: ANN001
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _pipeline(work, device: str, todo: list):  # noqa: ANN001, ANN202
+    """Open the pipeline with a progress bar over all steps that are still to do."""
+    from contextlib import contextmanager
+
+    from swdb import console, loop
+    from swdb.pipeline import Pipeline
+
+    @contextmanager
+    def opened():
+        with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
+            yield Pipeline(work, loop.machine(device, work.precision), bar)
+
+    return opened()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,87 @@
+"""Scoring a finished run on the validation split: predictions, integer confusion counts, mIoU.
+
+Every image is predicted at its own size. Counts are kept image by image, so any score can be had again without a GPU.
+
+in: a finished run, a branch -> out: `runs/<id>/evals/<eval id>/{predictions/*.png, confusion.npz, result.json}`
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from swdb import voc
+from swdb.confusion import confusion, iou, miou
+from swdb.dataset import DataSet, read_image, read_mask, write_mask
+from swdb.errors import BadInput
+from swdb.files import write_atomic, write_json
+from swdb.loop import Machine
+from swdb.method import StrongWeakNetwork, probabilities
+from swdb.networks import Preprocessing
+from swdb.plan import Artefact, Scoring
+from swdb.sampling import normalise
+
+Progress = Callable[[int, int], None]
+BATCH = 32  # pictures of one size that are predicted together
+
+
+def evaluate(
+    artefact: Artefact, scoring: Scoring, data: DataSet, network: StrongWeakNetwork, look: Preprocessing, machine: Machine, progress: Progress
+) -> dict[str, Any]:
+    """Predict and score the validation split with one branch; predictions that are there already are kept."""
+    folder = scoring.folder(artefact)
+    ids = data.ids(voc.VAL_SPLIT)
+    num_classes = data.data.num_classes
+    network = machine.layout(network).eval()
+    predictions = folder / "predictions"
+    missing = [image_id for image_id in ids if not (predictions / f"{image_id}.png").is_file()]
+    for batch_ids, images in _batches(data, missing):
+        pictures = normalise(torch.from_numpy(images).to(machine.device), look)
+        with machine.autocast():
+            labels = probabilities(network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip).argmax(1)
+        for image_id, label in zip(batch_ids, labels.to(torch.uint8).cpu().numpy(), strict=True):
+            write_mask(predictions / f"{image_id}.png", label)
+        progress(len(batch_ids), len(ids))
+    counts = np.stack([_score(data, predictions, image_id, num_classes) for image_id in ids])
+    write_atomic(folder / "confusion.npz", lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
+    per_class = iou(counts.sum(0))
+    result = {
+        "run": artefact.id,
+        "branch": scoring.branch,
+        "scales": list(scoring.scales),
+        "flip": scoring.flip,
+        "split": voc.VAL_SPLIT,
+        "images": len(ids),
+        "miou": miou(counts.sum(0)),
+        "iou": {name: None if np.isnan(value) else float(value) for name, value in zip(data.class_names, per_class, strict=True)},
+        "data": data.manifest["tree_root"],
+        "seed": artefact.seed,
+        "machine": artefact.read_record("swdb train")["machine"],
+    }
+    write_json(folder / "result.json", result)
+    return result
+
+
+def _batches(data: DataSet, ids: list[str]):
+    """Read pictures and yield them in batches of one size: (ids, (B, H, W, 3) uint8 RGB)."""
+    loaded = ((image_id, read_image(voc.image_path(data.root, image_id))) for image_id in ids)
+    for _, same_size in groupby(loaded, key=lambda item: item[1].shape):
+        batch: list[tuple[str, np.ndarray]] = []
+        for item in same_size:
+            batch.append(item)
+            if len(batch) == BATCH or item[1].size > 200_000 * 3:
+                yield [k for k, _ in batch], np.stack([image for _, image in batch])
+                batch = []
+        if batch:
+            yield [k for k, _ in batch], np.stack([image for _, image in batch])
+
+
+def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) -> np.ndarray:
+    truth_path = voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
+    truth, prediction = read_mask(truth_path, num_classes), read_mask(predictions / f"{image_id}.png", num_classes)
+    if truth.shape != prediction.shape:
+        raise BadInput(f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; prepare the data again: swdb prepare-voc --again")
+    return confusion(truth, prediction, num_classes)

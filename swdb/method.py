@@ -1,0 +1,115 @@
+"""The paper's method: one backbone and n shared layers, a strong and a weak branch, the losses, the prediction.
+
+A row of a table is this network and these losses with other values; there is no other place where rows differ.
+
+in: pictures (B, 3, H, W) float, labels (B, H, W) int64 of 0..C-1 and 255 -> out: losses by name; predictions (H, W) uint8
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swdb.networks import BACKBONES, head, neck
+from swdb.spec import Network, Recipe, Training
+from swdb.voc import IGNORE
+
+
+class StrongWeakNetwork(nn.Module):
+    """Backbone -> neck of n shared layers -> a head for each branch.
+
+    A single-branch row is the same network without the weak head.
+    """
+
+    def __init__(self, spec: Network, num_classes: int, shared_layers: int, dual: bool):
+        super().__init__()
+        self.backbone = BACKBONES[spec.backbone]()
+        self.neck = neck(self.backbone.channels, spec.neck_channels, shared_layers, spec.neck_spread)
+        width = spec.neck_channels if shared_layers else self.backbone.channels
+        # The strong head comes first: with one seed, every row begins with the same backbone, neck and strong head.
+        self.heads = nn.ModuleDict(
+            {branch: head(width, spec.head_channels, spec.head_dilation, spec.dropout, num_classes) for branch in (("strong", "weak") if dual else ("strong",))}
+        )
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the branches share, (B, D, h, w)."""
+        return self.neck(self.backbone(pictures))
+
+    def logits(self, features: Tensor, branch: str) -> Tensor:
+        """Return a branch's logits (B, C, h * stride, w * stride) float32, bilinearly enlarged by the stride."""
+        return enlarge(self.heads[branch](features).float(), self.backbone.stride)
+
+    def groups(self, training: Training) -> list[dict]:
+        """Return the optimizer's groups: small steps for the pre-trained backbone, larger ones for what is new."""
+        new = [*self.neck.parameters(), *self.heads.parameters()]
+        return [{"params": list(self.backbone.parameters()), "lr": training.lr_backbone}, {"params": new, "lr": training.lr_new}]
+
+
+def losses(network: StrongWeakNetwork, pictures: Tensor, labels: Tensor, num_strong: int, run: Recipe, training: Training) -> dict[str, Tensor]:
+    """Return the terms of L_total by name; their sum is minimised.
+
+    The first `num_strong` of the batch come from the strong branch's set, the others from the weak branch's.
+    L_data is the pixel cross-entropy of each branch on its own images; equation 2 adds L_kl.
+    """
+    features = network.features(pictures)
+    if not run.dual:
+        return {"strong": cross_entropy(network.logits(features, "strong"), labels)}
+    if not run.kl:
+        strong = network.logits(features[:num_strong], "strong")
+        weak = network.logits(features[num_strong:], "weak")
+        return {"strong": cross_entropy(strong, labels[:num_strong]), "weak": cross_entropy(weak, labels[num_strong:])}
+    strong, weak = network.logits(features, "strong"), network.logits(features, "weak")  # the constraint sees all images
+    return {
+        "strong": cross_entropy(strong[:num_strong], labels[:num_strong]),
+        "weak": cross_entropy(weak[num_strong:], labels[num_strong:]),
+        "kl": training.kl_weight * kl_constraint(strong, weak, labels),
+    }
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the pixels that are not void; 0 where all are. logits (B, C, H, W), labels (B, H, W)."""
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def kl_constraint(strong: Tensor, weak: Tensor, labels: Tensor) -> Tensor:
+    """Equation 1: -1/|s| sum_{u,c} s^s log(s^w / s^s), the mean over pixels u of KL(strong || weak).
+
+    Gradients reach both branches. Pixels outside the picture (and void ones) do not count: nobody says what is there.
+    """
+    log_strong, log_weak = F.log_softmax(strong, 1), F.log_softmax(weak, 1)
+    per_pixel = (log_strong.exp() * (log_strong - log_weak)).sum(1)  # sum over classes c
+    valid = labels != IGNORE
+    return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def enlarge(logits: Tensor, factor: int) -> Tensor:
+    """Enlarge (B, C, h, w) bilinearly by a whole factor, as two matrix products.
+
+    The same values as F.interpolate(mode="bilinear"), but the backward pass is deterministic on a GPU too.
+    """
+    rows, columns = (_bilinear(size, factor, logits.device) for size in logits.shape[-2:])
+    return rows @ logits @ columns.T
+
+
+def _bilinear(size: int, factor: int, device: torch.device) -> Tensor:
+    """The matrix (size * factor, size) of bilinear interpolation with half-pixel centres."""
+    identity = torch.eye(size, device=device)[None]
+    return F.interpolate(identity, scale_factor=factor, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+@torch.no_grad()
+def probabilities(network: StrongWeakNetwork, pictures: Tensor, branch: str, scales: tuple[float, ...], flip: bool) -> Tensor:
+    """Return class probabilities (B, C, H, W) float32 of whole pictures, averaged over scales and mirrors."""
+    size = pictures.shape[-2:]
+    total = 0.0
+    for scale in scales:
+        scaled = pictures if scale == 1 else F.interpolate(pictures, scale_factor=scale, mode="bilinear", align_corners=False)
+        for mirrored in (False, True) if flip else (False,):
+            logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
+            logits = logits.flip(-1) if mirrored else logits
+            if scale == 1:
+                logits = logits[..., : size[0], : size[1]]  # the stride rounds up; what lies beyond the picture goes
+            else:
+                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+            total = total + logits.softmax(1)
+    return total / (len(scales) * (2 if flip else 1))

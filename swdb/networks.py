@@ -1,0 +1,118 @@
+"""Backbones, the neck and the head: the parts that the method puts together.
+
+in: normalised pictures (B, 3, H, W) float -> out: features (B, D, h, w) or logits (B, C, h, w), h = ceil(H / stride)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How pictures must look for a set of initial weights: they belong together and are stored together.
+
+    Pixels of 0..255 become `(pixel - mean) / std`, channel by channel, in `order`.
+    """
+
+    order: str = "RGB"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (64.0, 64.0, 64.0)
+
+
+class Backbone(nn.Module):
+    """A feature extractor that ends at `stride` with `channels` channels."""
+
+    def __init__(self, features: nn.Sequential, channels: int, stride: int):
+        super().__init__()
+        self.features, self.channels, self.stride = features, channels, stride
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, channels, h, w)."""
+        return self.features(pictures)
+
+
+def small() -> Backbone:
+    """A VGG-style network of five layers at stride 4, for pictures of about 64 pixels."""
+    relu = lambda: nn.ReLU(inplace=True)  # noqa: E731
+    features = nn.Sequential(
+        nn.Conv2d(3, 32, 3, stride=2, padding=1), relu(),
+        nn.Conv2d(32, 32, 3, padding=1), relu(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), relu(),
+        nn.Conv2d(64, 64, 3, padding=1), relu(),
+        nn.Conv2d(64, 64, 3, padding=2, dilation=2), relu(),
+    )  # fmt: skip
+    return Backbone(_he(features), channels=64, stride=4)
+
+
+def vgg16() -> Backbone:
+    """VGG16 as DeepLab-LargeFOV has it, stride 8; tensor names are torchvision's (`features.0.weight` ...).
+
+    Source: DeepLab-LargeFOV train.prototxt: pools of 3x3, the last two with stride 1, conv5 with dilation 2,
+    and an average pool behind pool5. 321 and 328 pixels both give 41 x 41.
+    """
+    from torchvision.models.vgg import cfgs, make_layers
+
+    features = make_layers(cfgs["D"])
+    for index in (4, 9, 16):
+        features[index] = nn.MaxPool2d(3, stride=2, padding=1)
+    for index in (23, 30):
+        features[index] = nn.MaxPool2d(3, stride=1, padding=1)
+    for index in (24, 26, 28):
+        features[index].dilation, features[index].padding = (2, 2), (2, 2)
+    features.append(nn.AvgPool2d(3, stride=1, padding=1))
+    return Backbone(_he(features), channels=512, stride=8)
+
+
+def squeezenet1_1() -> Backbone:
+    """SqueezeNet 1.1's features at stride 8: the last pool keeps its stride of 1, the fires behind it dilate by 2."""
+    from torchvision.models import squeezenet1_1 as build
+
+    features = build(weights=None).features
+    features[0].padding = (1, 1)  # so that 321 and 328 pixels give 41 x 41, as with VGG16
+    features[8] = nn.MaxPool2d(3, stride=1, padding=1)
+    for index in (9, 10, 11, 12):
+        features[index].expand3x3.dilation, features[index].expand3x3.padding = (2, 2), (2, 2)
+    return Backbone(features, channels=512, stride=8)
+
+
+BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
+
+
+def neck(in_channels: int, channels: int, num_layers: int, spread: float) -> nn.Sequential:
+    """Build the n shared layers behind the backbone: 3x3 convolutions with ReLU, without batch norm.
+
+    They begin as the identity plus `spread` of He's noise: n layers then start out as none, and train as stably.
+    """
+    layers: list[nn.Module] = []
+    for index in range(num_layers):
+        layers += [nn.Conv2d(channels if index else in_channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
+    stack = _he(nn.Sequential(*layers))
+    with torch.no_grad():
+        for layer in stack[::2]:
+            layer.weight.mul_(spread).add_(nn.init.dirac_(torch.empty_like(layer.weight)))
+    return stack
+
+
+def head(in_channels: int, channels: int, dilation: int, dropout: float, num_classes: int) -> nn.Sequential:
+    """Build a branch's own layers, in LargeFOV's form: fc6 (3x3, dilated), fc7 (1x1), fc8 (1x1 to the classes)."""
+    layers = _he(
+        nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Conv2d(channels, num_classes, 1),
+        )  # fmt: skip
+    )
+    nn.init.normal_(layers[-1].weight, std=0.01)  # as fc8 of LargeFOV
+    return layers
+
+
+def _he(module: nn.Sequential) -> nn.Sequential:
+    """Initialise for ReLU (He et al., ICCV 2015); biases begin at 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return module

@@ -1,0 +1,130 @@
+"""Makes what a plan lists: each artefact from its inputs, in order, skipping what is finished.
+
+in: a plan -> out: finished artefacts and scores on disk; progress through an `Observer`
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from swdb import dataset
+from swdb.dataset import DataSet, read_mask
+from swdb.errors import MissingArtefact
+from swdb.loop import Machine
+from swdb.plan import Artefact, Scoring, Work
+from swdb.store import Store, training_store
+from swdb.spec import BRANCHES
+from swdb.voc import ALL_SPLIT, VAL_SPLIT
+
+Progress = Callable[[int, int], None]
+
+
+class Observer(Protocol):
+    """Who wants to know how far the work is."""
+
+    def stage(self, name: str, total: int, counts: bool = False) -> Progress:
+        """Begin a stage, whose steps may count towards the whole; returns a function to be called with (done, of)."""
+
+
+@dataclass
+class Pipeline:
+    """Makes artefacts of one work directory on one machine."""
+
+    work: Work
+    machine: Machine
+    observer: Observer
+
+    @cached_property
+    def data(self) -> DataSet:
+        """The prepared data set; the synthetic one is drawn where it is not there yet."""
+        data, preset = self.work.preset.data, self.work.preset.name
+        if data.dataset == "synthetic" and not (self.work.data_root / "manifest.json").is_file():
+            total = data.num_train + data.num_val
+            return dataset.prepare(data, self.work.data_root, None, self.observer.stage("draw the data set", total))
+        return dataset.load(data, self.work.folder, preset)
+
+    @cached_property
+    def store(self) -> Store:
+        """The decoded training images."""
+        total = len(self.data.ids(ALL_SPLIT))
+        return training_store(self.data, self.observer.stage("decode the training images", total))
+
+    def make(self, artefacts: Iterable[Artefact]) -> None:
+        """Make every artefact that is not finished, in the order given."""
+        for artefact in artefacts:
+            if artefact.done:
+                self._check_inputs(artefact)
+            else:
+                self._make_one(artefact)
+
+    def make_and_score(self, plan: list[Artefact], scores: list[tuple[Artefact, Scoring]]) -> None:
+        """Make a plan; every run is scored as soon as it is trained, so that tables fill from the first."""
+        for artefact in plan:
+            self.make([artefact])
+            for scored, scoring in scores:
+                if scored.id == artefact.id:
+                    self.score(artefact, scoring)
+
+    def figure(self, artefact: Artefact, num_images: int = 6) -> Path:
+        """Draw image, truth, proxy and both branches' predictions for the first validation images."""
+        from swdb import figures
+
+        run = self.work.recipe(artefact.name.rpartition("-s")[0])
+        ids = self.data.ids(VAL_SPLIT)[:num_images]
+        masks = {"proxy": self.proxies_of(ids)}
+        for branch in BRANCHES if run.dual else BRANCHES[:1]:
+            scoring = self.work.scoring(branch)
+            self.score(artefact, scoring)
+            folder = scoring.folder(artefact) / "predictions"
+            masks[f"{branch} branch"] = {image_id: read_mask(folder / f"{image_id}.png", self.data.data.num_classes) for image_id in ids}
+        path = self.work.reports / "figures" / f"{artefact.name}.png"
+        figures.figure(path, self.data, ids, masks)
+        return path
+
+    def _make_one(self, artefact: Artefact) -> None:
+        from swdb import proxies, training, weights
+
+        work, progress = self.work, self.observer.stage(artefact.name, artefact.steps, counts=True)
+        if artefact.kind == "weights":
+            weights.make_initial_weights(work, artefact, self.machine, progress)
+        elif artefact.kind == "run":
+            run = work.recipe(artefact.name.rpartition("-s")[0])
+            training.train_run(work, run, artefact, self.data, self.store, self.machine, progress)
+        elif artefact.recipe["set"] == 1:
+            proxies.make_cam_proxies(work, artefact, self.data, self.store, self.machine, progress)
+        else:
+            network, look = training.load_trained(work, work.retrained_from, 0)
+            proxies.make_retrained_proxies(artefact, self.data, self.store, self.machine.layout(network), look, self.machine)
+
+    def score(self, artefact: Artefact, scoring: Scoring) -> dict:
+        """Score a finished run with one branch; what is scored already is read."""
+        from swdb import evaluation, training
+
+        found = scoring.result(artefact)
+        if found is not None:
+            return found
+        run = self.work.recipe(artefact.name.rpartition("-s")[0])
+        network, look = training.load_trained(self.work, run, artefact.seed)
+        progress = self.observer.stage(f"{artefact.name} {scoring.name}", self.data.data.num_val)
+        return evaluation.evaluate(artefact, scoring, self.data, network, look, self.machine, progress)
+
+    def proxies_of(self, ids: list[str]) -> dict[str, np.ndarray]:
+        """Make proxy masks of the first kind for validation images, for looking at only."""
+        from swdb import proxies
+
+        self.make(self.work.needed(self.work.proxies(1)))
+        return proxies.proxies_of(self.work, self.data, ids, self.machine)
+
+    def _check_inputs(self, artefact: Artefact) -> None:
+        """Refuse a finished artefact that was made from other bytes than those that are there now."""
+        record = artefact.read_record("the same command again")
+        if artefact.kind != "run":
+            return
+        found = {"data": self.data.manifest["tree_root"]}
+        for name, digest in found.items():
+            if record["inputs"][name] != digest:
+                raise MissingArtefact(f"{artefact.folder} was trained on other {name} ({record['inputs'][name][:10]}) than there is now ({digest[:10]}); delete that folder and run the same command again")

@@ -1,0 +1,238 @@
+"""What would be made, under which id, from what: known before anything is there, and without loading torch.
+
+An id is a name and the digest of a recipe: values, seed, and the ids of the inputs. A finished artefact is never
+made again and never rewritten; a changed input is another id.
+
+in: a work directory, a preset, runs and seeds -> out: artefacts in the order in which they can be made
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from swdb import dataset, voc
+from swdb.errors import BadInput, MissingArtefact, nearest
+from swdb.files import digest, file_digest, read_json, write_json
+from swdb.spec import Preset, Recipe, Table, all_recipes, load_preset, load_tables
+
+TRAINING_VERSION = 1  # raised by hand when the golden loss changes
+PRECISIONS = ("fp32", "bf16")
+BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Something that is made once: initial weights, proxies or a run. `recipe` is what its id digests."""
+
+    kind: str  # "weights", "proxies" or "run"
+    name: str
+    id: str
+    folder: Path
+    recipe: dict[str, Any]
+    steps: int  # optimizer steps it takes: the unit of the progress bar
+    seed: int = 0
+
+    @property
+    def record(self) -> Path:
+        """The file that is written last: it is there if and only if the artefact is finished."""
+        return self.folder / "done.json"
+
+    @property
+    def done(self) -> bool:
+        """Whether the artefact is finished."""
+        return self.record.is_file()
+
+    def read_record(self, mend: str) -> dict[str, Any]:
+        """Read what was written when it was finished; raises MissingArtefact with the command `mend`."""
+        return read_json(self.record, mend)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a finished run is scored on the validation split."""
+
+    branch: str
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    @property
+    def name(self) -> str:
+        """A readable id, such as `val-strong` or `val-weak-0.75-1-1.25-flip`."""
+        scales = "" if self.scales == (1.0,) else "-" + "-".join(f"{scale:g}" for scale in self.scales)
+        return f"{voc.VAL_SPLIT}-{self.branch}{scales}{'-flip' if self.flip else ''}"
+
+    def folder(self, run: Artefact) -> Path:
+        """Where the predictions and the score lie."""
+        return run.folder / "evals" / self.name
+
+    def result(self, run: Artefact) -> dict[str, Any] | None:
+        """Read the finished score; None where there is none."""
+        path = self.folder(run) / "result.json"
+        return read_json(path, f"swdb eval {run.name}") if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work directory at one preset: where everything lies and what it is called."""
+
+    folder: Path
+    preset: Preset
+    precision: str
+    weights_file: Path | None = None
+
+    @property
+    def data_root(self) -> Path:
+        """Where the data set lies."""
+        return self.folder / "data" / self.preset.data.name
+
+    @property
+    def reports(self) -> Path:
+        """Where tables and figures go."""
+        return self.folder / "reports" / self.preset.name
+
+    def scoring(self, branch: str) -> Scoring:
+        """How the preset scores a branch for its tables."""
+        return Scoring(branch, self.preset.evaluation.scales, self.preset.evaluation.flip)
+
+    @cached_property
+    def tables(self) -> dict[int, Table]:
+        """All table specs."""
+        return load_tables()
+
+    @cached_property
+    def recipes(self) -> dict[str, Recipe]:
+        """All trainings of the tables by name."""
+        return all_recipes(self.tables)
+
+    @cached_property
+    def initial_weights(self) -> Artefact:
+        """The backbone's initial weights, the same for every row."""
+        network, proxy, data = self.preset.network, self.preset.proxy, self.preset.data
+        recipe: dict[str, Any] = {"version": TRAINING_VERSION, "backbone": network.backbone, "weights": network.weights}
+        steps = 0
+        if self.weights_file is not None:
+            if not self.weights_file.is_file():
+                raise MissingArtefact(f"--weights {self.weights_file}: no such file; expected a .pth or .npz of plain tensors")
+            recipe["file"] = file_digest(self.weights_file)
+        elif network.weights == "pretext":
+            steps = proxy.pretext_steps
+            recipe |= {"data": dataset.recipe(data), "steps": steps, "batch": proxy.batch, "lr": proxy.lr, "precision": self.precision}
+        return self._artefact("weights", network.weights if self.weights_file is None else self.weights_file.stem, recipe, steps)
+
+    def proxies(self, proxy_set: int) -> Artefact:
+        """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
+        recipe: dict[str, Any] = {"version": TRAINING_VERSION, "set": proxy_set, "data": dataset.recipe(self.preset.data), "precision": self.precision}
+        if proxy_set == 1:
+            recipe |= {"proxy": asdict(self.preset.proxy), "weights": self.initial_weights.id}
+            return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
+        recipe["run"] = self.run(self.retrained_from, 0).id
+        return self._artefact("proxies", f"{self.preset.proxy.method}-2", recipe, 0)
+
+    @cached_property
+    def retrained_from(self) -> Recipe:
+        """The run whose predictions are proxy set 2: a single branch on all proxies of set 1."""
+        return next(run for run in self.recipes.values() if run.strong_branch == "weak" and not run.dual and run.proxy_set == 1)
+
+    def run(self, run: Recipe, seed: int) -> Artefact:
+        """One training with one seed."""
+        values = {key: value for key, value in asdict(run).items() if key not in ("name", "start_from")}
+        recipe = {
+            "version": TRAINING_VERSION,
+            "run": values,
+            "seed": seed,
+            "data": dataset.recipe(self.preset.data),
+            "network": asdict(self.preset.network),
+            "training": asdict(self.preset.training),
+            "weights": self.initial_weights.id,
+            "precision": self.precision,
+            "proxies": self.proxies(run.proxy_set).id if run.needs_proxies else None,
+            "start": self.run(self.recipe(run.start_from), seed).id if run.start_from else None,
+        }
+        return self._artefact("run", f"{run.name}-s{seed}", recipe, self.preset.training.steps, seed)
+
+    def recipe(self, name: str) -> Recipe:
+        """Find a training by the name that the plan shows."""
+        if name not in self.recipes:
+            raise BadInput(f"unknown run {name!r}; {nearest(name, self.recipes)}")
+        return self.recipes[name]
+
+    def needed(self, *artefacts: Artefact) -> list[Artefact]:
+        """List artefacts and all that must be made before them, first things first, each once."""
+        found: dict[str, Artefact] = {}
+
+        def visit(this: Artefact) -> None:
+            if this.id not in found:
+                for other in self._inputs(this):
+                    visit(other)
+                found[this.id] = this
+
+        for artefact in artefacts:
+            visit(artefact)
+        return list(found.values())
+
+    def _inputs(self, artefact: Artefact) -> list[Artefact]:
+        """List what an artefact is made from, one step back."""
+        if artefact.kind == "weights":
+            return []
+        if artefact.kind == "proxies":
+            return [self.initial_weights] if artefact.recipe["set"] == 1 else [self.run(self.retrained_from, 0)]
+        run = self.recipe(artefact.name.rpartition("-s")[0])
+        inputs = [self.initial_weights]
+        if run.needs_proxies:
+            inputs.append(self.proxies(run.proxy_set))
+        if run.start_from:
+            inputs.append(self.run(self.recipe(run.start_from), artefact.seed))
+        return inputs
+
+    def plan(self, runs: Iterable[Recipe], seeds: Iterable[int]) -> list[Artefact]:
+        """List everything that these runs and seeds need, first things first, each once."""
+        runs = list(runs)
+        # Seed after seed: whoever stops early has whole tables with fewer seeds.
+        return self.needed(*(self.run(run, seed) for seed in seeds for run in runs))
+
+    def estimate(self, plan: list[Artefact]) -> str:
+        """Say how long what is left may take, from the finished trainings of this work directory."""
+        left = sum(artefact.steps for artefact in plan if not artefact.done)
+        if not left:
+            return "nothing is left to train"
+        spent = [record for path in self.folder.glob("runs/*/training.json") if (record := read_json(path, "swdb train"))["steps"] == self.preset.training.steps]
+        if not spent:
+            return f"{left} optimizer steps are left; how long they take is known once a first run has finished here"
+        per_step = sum(record["seconds"] for record in spent) / sum(record["steps"] for record in spent)
+        return f"{left} optimizer steps are left, about {left * per_step / 60:.0f} minutes at the rate of {len(spent)} finished runs"
+
+    def _artefact(self, kind: str, name: str, recipe: dict[str, Any], steps: int, seed: int = 0) -> Artefact:
+        identity = f"{name}-{digest(recipe)[:10]}"
+        folder = self.folder / {"run": "runs"}.get(kind, kind) / identity
+        return Artefact(kind, name, identity, folder, recipe, steps, seed)
+
+
+def open_work(folder: Path, preset_name: str, precision: str | None = None, weights_file: Path | None = None) -> Work:
+    """Open a work directory at a preset; the precision is chosen once and stays the directory's."""
+    preset = load_preset(preset_name)
+    return Work(folder, preset, precision or _stored_precision(folder), weights_file)
+
+
+def _stored_precision(folder: Path) -> str:
+    """Return the work directory's precision; the first command chooses it from the processor's flags."""
+    path = folder / "precision.json"
+    if path.is_file():
+        precision = read_json(path, "swdb prepare-voc").get("precision")
+        if precision not in PRECISIONS:
+            raise BadInput(f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew")
+        return precision
+    flags = sorted(BF16_FLAGS & _processor_flags())
+    gpu = Path("/dev/nvidiactl").exists()
+    precision = "bf16" if flags or gpu else "fp32"
+    write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
+    return precision
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -1,0 +1,116 @@
+"""A measured table as a pandas frame, as Markdown, CSV and JSON files, and the lines that must stand under it. No torch.
+
+in: a MeasuredTable -> out: `reports/<preset>/table<N>.{md,csv,json}`
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from swdb.files import write_text
+from swdb.plan import Work
+from swdb.results import MeasuredTable, as_json
+
+FORMATS = ("md", "csv", "json")
+
+
+def title(measured: MeasuredTable, work: Work) -> str:
+    """Return the table's title with the scale it was run at."""
+    return f"Table {measured.spec.number}. {measured.spec.title} — {work.preset.title}"
+
+
+def frame(measured: MeasuredTable, work: Work) -> pd.DataFrame:
+    """Return the table as shown: labels, then paper and measured for every column of values (strings).
+
+    A difference to the paper is shown only where the preset is the paper's.
+    """
+    several = len(measured.spec.columns) > 1
+    lines = []
+    for row in measured.spec.rows:
+        line = dict(zip(measured.spec.label_titles, row.labels, strict=True))
+        for column in measured.spec.columns:
+            cell = measured.cells[row.key, column.key]
+            prefix = f"{column.title} " if several else ""
+            line[f"{prefix}paper"] = f"{cell.paper:.1f}"
+            if column.branch is None:
+                continue
+            line[f"{prefix}measured"] = cell.measured
+            if work.preset.comparable:
+                line[f"{prefix}difference"] = "" if cell.mean is None else f"{cell.mean - cell.paper:+.1f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def notes(measured: MeasuredTable, work: Work) -> list[str]:
+    """Return what a reader must know to read the numbers, one sentence a line."""
+    data = work.preset.data
+    lines = []
+    if measured.seeds:
+        seeds = ", ".join(map(str, measured.seeds))
+        lines.append(f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights, validation split read once")
+    if not measured.complete:
+        lines.append(f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} --preset {work.preset.name}")
+    if not work.preset.comparable:
+        scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
+        lines.append(f"not PASCAL VOC: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}")
+    for column in measured.spec.columns:
+        if column.branch is None:
+            lines.append(f"{column.title}: {column.provenance}")
+    if measured.data_digest:
+        lines.append(f"data sha256 {measured.data_digest[:16]}, proxies {', '.join(measured.proxies) or 'none'}")
+    lines += [f"computed on {machine}" for machine in measured.machines]
+    return lines
+
+
+def claim_lines(measured: MeasuredTable) -> list[str]:
+    """Return one line a claim: the verdict, the claim, the paired difference it rests on."""
+    lines = []
+    for claim, verdict in measured.claims:
+        basis = ""
+        if verdict.difference is not None:
+            error = f" ± {verdict.standard_error:.1f}" if verdict.standard_error is not None else ""
+            basis = f" ({verdict.difference:+.1f}{error} points, {verdict.num_seeds} seed{'s' * (verdict.num_seeds != 1)})"
+        lines.append(f"{verdict.word}: {claim.text}{basis}")
+    return lines
+
+
+def markdown(measured: MeasuredTable, work: Work) -> str:
+    """Return the table with its claims and notes as Markdown."""
+    shown = frame(measured, work)
+    lines = [f"**{title(measured, work)}**", "", "| " + " | ".join(shown.columns) + " |"]
+    num_labels = len(measured.spec.label_titles)
+    lines.append("|" + "".join(" --- |" if k < num_labels else " ---: |" for k in range(len(shown.columns))))
+    lines += ["| " + " | ".join(str(value).replace("*", r"\*") for value in row) + " |" for row in shown.itertuples(index=False)]
+    lines += ["", "Claims (mean paired difference ± standard error; decided beyond 2 standard errors):", ""]
+    lines += [f"- {line}" for line in claim_lines(measured)]
+    lines += ["", *[f"<sub>{line}</sub>  " for line in notes(measured, work)]]
+    return "\n".join(lines) + "\n"
+
+
+def csv(measured: MeasuredTable, work: Work) -> str:
+    """Return the table's cells as CSV, one cell and seed a line; full precision."""
+    lines = []
+    for (row_key, column_key), cell in measured.cells.items():
+        labels = " | ".join(cell.row.labels)
+        fixed = {"table": measured.spec.number, "row": row_key, "labels": labels, "column": column_key, "paper": cell.paper}
+        for seed in measured.seeds if cell.column.branch else []:
+            lines.append({**fixed, "seed": seed, "measured": cell.by_seed.get(seed), "run": cell.runs.get(seed)})
+        if not cell.by_seed:
+            lines.append({**fixed, "seed": None, "measured": None, "run": None})
+    return pd.DataFrame(lines).astype({"seed": "Int64"}).to_csv(index=False)
+
+
+def render(measured: MeasuredTable, work: Work, form: str) -> str:
+    """Return the table in one of FORMATS."""
+    if form == "json":
+        return json.dumps(as_json(measured, work), indent=2, ensure_ascii=False) + "\n"
+    return {"md": markdown, "csv": csv}[form](measured, work)
+
+
+def write_report(measured: MeasuredTable, work: Work) -> list[Path]:
+    """Write the table in all formats; returns the paths."""
+    paths = [work.reports / f"table{measured.spec.number}.{form}" for form in FORMATS]
+    for path, form in zip(paths, FORMATS, strict=True):
+        write_text(path, render(measured, work, form))
+    return paths

@@ -1,0 +1,142 @@
+"""The decoded store: all training pictures and masks as uint8 on one canvas size, memory-mapped or on the GPU.
+
+Decoding once is what makes training need no worker processes. Only training images are ever in it.
+
+in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`; batches of (B, S, S, 3) and (B, S, S) uint8
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swdb import voc
+from swdb.dataset import DataSet, Progress, read_image, read_mask
+from swdb.errors import BadInput
+from swdb.files import disk_error, write_json
+
+GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
+
+
+@dataclass
+class Store:
+    """Decoded pictures with one mask each; `sizes` (N, 2) int64 is the true height and width inside the canvas."""
+
+    ids: list[str]
+    images: np.ndarray | Tensor  # (N, S, S, 3) uint8 RGB
+    masks: np.ndarray | Tensor  # (N, S, S) uint8
+    sizes: Tensor  # (N, 2) int64
+
+    def to(self, device: torch.device) -> "Store":
+        """Move to the GPU where it fits there; otherwise batches travel one by one."""
+        if device.type != "cuda":
+            return self
+        free, _ = torch.cuda.mem_get_info(device)
+        if self.images.nbytes + 2 * self.masks.nbytes > GPU_SHARE * free:
+            return self
+        move = lambda array: torch.from_numpy(np.array(array)).to(device)  # noqa: E731
+        return Store(self.ids, move(self.images), move(self.masks), self.sizes)
+
+
+def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) -> Tensor:
+    """Take rows of a store's array to the device."""
+    if isinstance(array, Tensor):
+        return array[torch.from_numpy(index).to(array.device)]
+    return torch.from_numpy(array[index]).to(device, non_blocking=True)
+
+
+def training_store(data: DataSet, progress: Progress) -> Store:
+    """Open the store of the training images with their true masks, decoding them first where needed."""
+    ids = data.ids(voc.ALL_SPLIT)
+    folder, size = data.root / "store", data.data.image_size
+
+    def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        path = voc.image_path(data.root, image_id)
+        image = read_image(path)
+        mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
+        mask = read_mask(mask_path, data.data.num_classes)
+        if mask.shape != image.shape[:2]:
+            raise BadInput(f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; prepare the data again: swdb prepare-voc --again")
+        if max(image.shape[:2]) > size:
+            raise BadInput(f"{path} is {_size(image)}, expected at most {size} pixels a side")
+        return image, mask
+
+    if not (folder / "store.json").is_file():
+        _decode_all(folder, ids, size, decode, progress)
+    images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    return Store(ids, images, masks, torch.from_numpy(np.load(folder / "sizes.npy")))
+
+
+def proxy_masks(folder: Path, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
+    """Open the proxy masks of the store's images, (N, S, S) uint8, decoding the PNGs of `folder` first where needed."""
+    path = folder / "masks.npy"
+    if not path.is_file():
+        size = data.data.image_size
+        sizes = store.sizes.tolist()
+
+        def decode(k: int) -> np.ndarray:
+            mask = read_mask(folder / f"{store.ids[k]}.png", data.data.num_classes)
+            if list(mask.shape) != sizes[k]:
+                raise BadInput(f"{folder / store.ids[k]}.png is {_size(mask)}, its image is {sizes[k][1]}x{sizes[k][0]}; make the proxies again: swdb make-proxy --again")
+            return mask
+
+        with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
+            for k, mask in enumerate(_parallel(decode, range(len(store.ids)), progress)):
+                masks[k, : mask.shape[0], : mask.shape[1]] = mask
+    return np.load(path, mmap_mode="r")
+
+
+def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
+    sizes = np.zeros((len(ids), 2), np.int64)
+    with _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images, _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks:
+        for k, (image, mask) in enumerate(_parallel(decode, ids, progress)):
+            height, width = mask.shape
+            images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
+    np.save(folder / "sizes.npy", sizes)
+    write_json(folder / "store.json", {"images": len(ids), "canvas": size})
+
+
+def _parallel(function: Callable, items: Sequence, progress: Progress):
+    """Map over all cores in order (decoding leaves Python's lock), with progress."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(function, items), start=1):
+            yield result
+            progress(done, len(items))
+
+
+class _new_array:
+    """A memory-mapped .npy that appears under its name only when it is filled."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], fill: int):
+        self.path, self.shape, self.fill = path, shape, fill
+
+    def __enter__(self) -> np.ndarray:
+        self.temporary = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            free = os.statvfs(self.path.parent)
+            if free.f_bavail * free.f_frsize < np.prod(self.shape):  # a full disk kills a writer of mapped memory without a word
+                raise OSError(28, "No space left on device")
+            array = np.lib.format.open_memmap(self.temporary, "w+", np.uint8, self.shape)
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+        if self.fill:
+            array[:] = self.fill
+        self.array = array
+        return array
+
+    def __exit__(self, kind, *_) -> None:
+        self.array.flush()
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"
