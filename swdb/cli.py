@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from swdb.errors import BadInput, SwdbError, nearest
+from swdb.files import disk_error
 
 INTERRUPTED = 130
 
@@ -18,11 +19,17 @@ INTERRUPTED = 130
 class Commands(TyperGroup):
     """The one place where errors become lines: a user's mistake is one line, a bug of ours keeps its traceback."""
 
-    def invoke(self, ctx):  # noqa: ANN001, ANN201 - typer's own types
+    def invoke(self, ctx):
+        """Run the command and turn errors into exit codes."""
         try:
             return super().invoke(ctx)
         except SwdbError as error:
             _fail(str(error), error.exit_code)
+        except OSError as error:
+            mended = disk_error(error, Path(error.filename or "a file"))
+            if not isinstance(mended, SwdbError):
+                raise
+            _fail(str(mended), mended.exit_code)
         except KeyboardInterrupt:
             _fail("interrupted; what was done is kept: the same command continues", INTERRUPTED)
 
@@ -32,13 +39,20 @@ def _fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True
+)
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]
 PresetName = Annotated[str, typer.Option("--preset", help="The scale: synthetic, voc, or a TOML file.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="fp32 or bf16; else the work directory's, chosen once from the processor.")]
-Weights = Annotated[Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32 or bf16; else the work directory's, chosen once from the processor."),
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
@@ -51,7 +65,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False) -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
     """Reproduce Tables 1-4 of the supplement of "Improving Semi-supervised Semantic Segmentation via Strong-weak Dual-branch Network".
 
     \b
@@ -64,7 +82,10 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def prepare_voc(
     dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; short for --preset.")] = None,
     preset: PresetName = "synthetic",
-    voc: Annotated[Path | None, typer.Option("--voc", help="An unpacked tree that holds VOCdevkit/VOC2012, SegmentationClassAug included.")] = None,
+    voc: Annotated[
+        Path | None,
+        typer.Option("--voc", help="An unpacked tree that holds VOCdevkit/VOC2012, SegmentationClassAug included."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Prepare anew what is there already.")] = False,
     workdir: Workdir = Path("work"),
     json: Json = False,
@@ -87,19 +108,25 @@ def prepare_voc(
             console.say(f"{root} is prepared already (--again prepares it anew)")
         else:
             with console.bar() as bar:
-                found = datasets.prepare(data, root, voc, bar.stage("prepare the data set", data.num_train + data.num_val))
+                found = datasets.prepare(
+                    data, root, voc, bar.stage("prepare the data set", data.num_train + data.num_val)
+                )
     counts = found.manifest["counts"]
     if json:
         _print_json({"root": str(root), **found.manifest})
     else:
-        typer.echo(f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}")
+        typer.echo(
+            f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}"
+        )
     console.say(f"next: swdb make-proxy --preset {work.preset.name}")
 
 
 @app.command("make-proxy")
 def make_proxy(
     preset: PresetName = "synthetic",
-    proxy_set: Annotated[str, typer.Option("--set", help="1 (from the classifier), 2 (from the net trained on set 1) or all.")] = "all",
+    proxy_set: Annotated[
+        str, typer.Option("--set", help="1 (from the classifier), 2 (from the net trained on set 1) or all.")
+    ] = "all",
     again: Annotated[bool, typer.Option("--again", help="Delete the set and make it anew.")] = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
@@ -133,14 +160,18 @@ def make_proxy(
         _print_json(reports)
     for artefact in [] if json else sets:
         report = reports[artefact.id]
-        typer.echo(f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)")
+        typer.echo(
+            f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)"
+        )
     console.say(f"next: swdb reproduce-table 2 --preset {work.preset.name}")
 
 
 @app.command()
 def train(
-    run: Annotated[str, typer.Argument(help="A run's name, as swdb reproduce-table all --dry-run shows it.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The run's seed.")] = 0,
+    run: Annotated[str, typer.Argument(help="A run, as swdb reproduce-table all --dry-run shows it: dual or dual-s0.")],
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default.")
+    ] = None,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
@@ -157,6 +188,7 @@ def train(
     from swdb.files import only_writer
 
     work = _open(workdir, preset, precision, weights)
+    run, seed = _run_and_seed(work, run, seed)
     artefact = work.run(work.recipe(run), seed)
     todo = work.needed(artefact)
     with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
@@ -167,12 +199,16 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run's name, as swdb reproduce-table all --dry-run shows it.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The run's seed.")] = 0,
+    run: Annotated[str, typer.Argument(help="A run, as swdb reproduce-table all --dry-run shows it: dual or dual-s0.")],
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default.")
+    ] = None,
     branch: Annotated[str, typer.Option("--branch", help="strong or weak.")] = "strong",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
     scales: Annotated[str, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25.")] = "1",
-    figure: Annotated[bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")] = False,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")
+    ] = False,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
@@ -192,6 +228,7 @@ def evaluate(
     from swdb.plan import Scoring
 
     work = _open(workdir, preset, precision, weights)
+    run, seed = _run_and_seed(work, run, seed)
     recipe = work.recipe(run)
     if branch not in ("strong", "weak"):
         raise BadInput(f"--branch {branch}: {nearest(branch, ('strong', 'weak'))}")
@@ -218,8 +255,12 @@ def evaluate(
 def reproduce_table(
     number: Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")],
     rows: Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")] = False,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")
+    ] = False,
     no_train: Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")] = False,
     form: Annotated[str, typer.Option("--format", help="rich, md, csv or json.")] = "rich",
     preset: PresetName = "synthetic",
@@ -246,7 +287,13 @@ def reproduce_table(
     chosen = list(range(seeds or work.preset.seeds))
     wanted = _wanted_rows(tables, rows)
     plan = work.plan(dict.fromkeys(row.run for _, row in wanted), chosen)
-    pairs = [(work.run(row.run, seed), work.scoring(column.branch)) for seed in chosen for table, row in wanted for column in table.columns if column.branch]
+    pairs = [
+        (work.run(row.run, seed), work.scoring(column.branch))
+        for seed in chosen
+        for table, row in wanted
+        for column in table.columns
+        if column.branch
+    ]
     scores = list({(artefact.id, scoring): (artefact, scoring) for artefact, scoring in pairs}.values())
     if dry_run:
         console.print_plan(plan, [(s.name, s.result(a) is not None) for a, s in scores], work, work.estimate(plan))
@@ -266,7 +313,7 @@ def reproduce_table(
     console.say(f"next: swdb eval dual --figure --preset {work.preset.name}")
 
 
-def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):  # noqa: ANN202
+def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):
     from swdb.plan import PRECISIONS, open_work
 
     if precision is not None and precision not in PRECISIONS:
@@ -274,7 +321,17 @@ def _open(workdir: Path, preset: str, precision: str | None = None, weights: Pat
     return open_work(workdir, preset, precision, weights)
 
 
-def _tables(work, number: str) -> list:  # noqa: ANN001
+def _run_and_seed(work, run: str, seed: int | None) -> tuple[str, int]:
+    """Read `dual` or, as plans show it, `dual-s0`."""
+    name, dash, number = run.rpartition("-s")
+    if dash and number.isdecimal() and run not in work.recipes:
+        if seed is not None and seed != int(number):
+            raise BadInput(f"{run} names seed {number}, --seed says {seed}; expected one of them")
+        return name, int(number)
+    return run, seed or 0
+
+
+def _tables(work, number: str) -> list:
     known = [*map(str, work.tables), "all"]
     if number not in known:
         raise BadInput(f"unknown table {number!r}; expected {', '.join(known)}")
@@ -303,13 +360,13 @@ def _scales(text: str) -> tuple[float, ...]:
     return scales
 
 
-def _print_json(value) -> None:  # noqa: ANN001
+def _print_json(value) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _pipeline(work, device: str, todo: list):  # noqa: ANN001, ANN202
+def _pipeline(work, device: str, todo: list):
     """Open the pipeline with a progress bar over all steps that are still to do."""
     from contextlib import contextmanager
 

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -69,7 +77,12 @@ def print_plan(artefacts: list[Artefact], scores: list[tuple[str, bool]], work: 
     table.add_row(f"data {work.preset.data.name}", "", data_state, str(work.data_root))
     for artefact in artefacts:
         state = "done" if artefact.done else ("to resume" if (artefact.folder / "checkpoint.pt").is_file() else "to do")
-        table.add_row(Text(f"{'train' if artefact.kind == 'run' else artefact.kind} {artefact.name}"), str(artefact.steps or ""), state, Text(artefact.id))
+        table.add_row(
+            Text(f"{'train' if artefact.kind == 'run' else artefact.kind} {artefact.name}"),
+            str(artefact.steps or ""),
+            state,
+            Text(artefact.id),
+        )
     open_scores = sum(not done for _, done in scores)
     table.add_row("evaluations", "", f"{len(scores) - open_scores} done, {open_scores} to do", "")
     console.print(table)

@@ -47,7 +47,9 @@ class DataSet:
             raise MissingArtefact(f"{path} is missing; run: {_mend(self.data)}")
         ids = path.read_text().split()
         if not ids:
-            raise BadInput(f"{path} is empty; expected {self.manifest['counts'].get(split)} image ids; mend it with: {_mend(self.data)} --again")
+            raise BadInput(
+                f"{path} is empty; expected {self.manifest['counts'].get(split)} image ids; mend it with: {_mend(self.data)} --again"
+            )
         return ids
 
     @cached_property
@@ -62,10 +64,14 @@ class DataSet:
         tags = np.zeros((len(ids), len(columns)), bool)
         for row, image_id in enumerate(ids):
             if image_id not in known:
-                raise BadInput(f"image_labels.csv has no line for image {image_id}; mend it with: {_mend(self.data)} --again")
+                raise BadInput(
+                    f"image_labels.csv has no line for image {image_id}; mend it with: {_mend(self.data)} --again"
+                )
             for name in known[image_id]:
                 if name not in columns:
-                    raise BadInput(f"image_labels.csv: image {image_id} has the unknown class {name!r}; expected {', '.join(columns)}")
+                    raise BadInput(
+                        f"image_labels.csv: image {image_id} has the unknown class {name!r}; expected {', '.join(columns)}"
+                    )
                 tags[row, columns[name]] = True
         return tags
 
@@ -74,11 +80,19 @@ def load(data: Data, workdir: Path, preset: str) -> DataSet:
     """Open a prepared data set; raises MissingArtefact with the mending command where it is not there or another one."""
     root = workdir / "data" / data.name
     if not (root / "manifest.json").is_file():
-        hint = "" if data.dataset == "synthetic" else " --voc DIR (an unpacked VOC 2012 with SegmentationClassAug, see: swdb prepare-voc --help)"
-        raise MissingArtefact(f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc --preset {preset}{hint}")
+        hint = (
+            ""
+            if data.dataset == "synthetic"
+            else " --voc DIR (an unpacked VOC 2012 with SegmentationClassAug, see: swdb prepare-voc --help)"
+        )
+        raise MissingArtefact(
+            f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc --preset {preset}{hint}"
+        )
     manifest = read_json(root / "manifest.json", f"swdb prepare-voc --preset {preset} --again")
     if manifest["recipe"] != recipe(data):
-        raise MissingArtefact(f"{root} was prepared with other settings; run: swdb prepare-voc --preset {preset} --again")
+        raise MissingArtefact(
+            f"{root} was prepared with other settings; run: swdb prepare-voc --preset {preset} --again"
+        )
     return DataSet(root, data, manifest)
 
 
@@ -94,7 +108,9 @@ def prepare(data: Data, root: Path, source: Path | None, progress: Progress) -> 
         if data.dataset == "synthetic":
             class_names, tag_source = _draw_all(data, partial, progress)
         elif source is None:
-            raise MissingArtefact(f"the data set {data.name!r} needs photographs; run: swdb prepare-voc --preset {data.name} --voc DIR, with DIR holding VOCdevkit/VOC2012")
+            raise MissingArtefact(
+                f"the data set {data.name!r} needs photographs; run: swdb prepare-voc --preset {data.name} --voc DIR, with DIR holding VOCdevkit/VOC2012"
+            )
         else:
             class_names, tag_source = _take_tree(data, source, partial, progress)
         counts = _check_lists(data, partial)
@@ -139,7 +155,9 @@ def _draw_all(data: Data, root: Path, progress: Progress) -> tuple[list[str], st
             tags.append(present)
             progress(done, total)
     _write_lists(root, {voc.STRONG_SPLIT: train[: data.num_strong], voc.ALL_SPLIT: train, voc.VAL_SPLIT: val})
-    _write_tags(root, {image_id: [synthetic.CLASSES[k] for k in present] for image_id, present in zip(ids, tags, strict=True)})
+    _write_tags(
+        root, {image_id: [synthetic.CLASSES[k] for k in present] for image_id, present in zip(ids, tags, strict=True)}
+    )
     return list(synthetic.CLASSES), "masks"
 
 
@@ -147,7 +165,9 @@ def _take_tree(data: Data, source: Path, root: Path, progress: Progress) -> tupl
     """Copy an unpacked tree of the official layout (hard links where the disk allows); tags from a CSV, else from masks."""
     tree = voc.devkit(source)
     if not tree.is_dir():
-        raise BadInput(f"--voc {source}: found no VOCdevkit/VOC2012 in it, expected the official layout with JPEGImages, SegmentationClass, SegmentationClassAug, ImageSets/Segmentation")
+        raise BadInput(
+            f"--voc {source}: found no VOCdevkit/VOC2012 in it, expected the official layout with JPEGImages, SegmentationClass, SegmentationClassAug, ImageSets/Segmentation"
+        )
     lists = {}
     for split in LISTS:
         path = voc.split_path(source, split)
@@ -159,7 +179,9 @@ def _take_tree(data: Data, source: Path, root: Path, progress: Progress) -> tupl
     for done, (image_id, split) in enumerate(wanted, start=1):
         for path in (voc.image_path(source, image_id), voc.mask_path(source, image_id, split)):
             if not path.is_file():
-                raise BadInput(f"--voc {source}: {path.relative_to(source)} is missing, though the list {split}.txt names it")
+                raise BadInput(
+                    f"--voc {source}: {path.relative_to(source)} is missing, though the list {split}.txt names it"
+                )
             _link(path, root / path.relative_to(source))
         mask = read_mask(voc.mask_path(source, image_id, split), data.num_classes)
         tags[image_id] = [voc.CLASSES[k] for k in np.unique(mask) if k not in (0, voc.IGNORE)]
@@ -190,7 +212,9 @@ def _check_lists(data: Data, root: Path) -> dict[str, int]:
         raise BadInput(f"the list {voc.STRONG_SPLIT}.txt names images that {voc.ALL_SPLIT}.txt lacks")
     shared = set(lists[voc.ALL_SPLIT]) & set(lists[voc.VAL_SPLIT])
     if shared:
-        raise BadInput(f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)})")
+        raise BadInput(
+            f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)})"
+        )
     return {split: len(ids) for split, ids in lists.items()}
 
 
@@ -242,11 +266,15 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
     """Read a mask as (H, W) uint8 of 0..num_classes-1 and 255; raises BadInput for colours or other values."""
     picture = _open(path, "a mask")
     if picture.mode not in ("P", "L"):
-        raise BadInput(f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used")
+        raise BadInput(
+            f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used"
+        )
     labels = np.asarray(picture)
     wrong = np.unique(labels[(labels >= num_classes) & (labels != voc.IGNORE)])
     if wrong.size:
-        raise BadInput(f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; prepare the data again: swdb prepare-voc --again")
+        raise BadInput(
+            f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; prepare the data again: swdb prepare-voc --again"
+        )
     return labels
 
 
@@ -255,9 +283,13 @@ def _open(path: Path, what: str) -> Image.Image:
         picture = Image.open(path)
         picture.load()
     except FileNotFoundError:
-        raise MissingArtefact(f"{path} is missing, expected {what}; prepare the data again: swdb prepare-voc --again") from None
+        raise MissingArtefact(
+            f"{path} is missing, expected {what}; prepare the data again: swdb prepare-voc --again"
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read as {what} ({error}); prepare the data again: swdb prepare-voc --again") from None
+        raise BadInput(
+            f"{path} cannot be read as {what} ({error}); prepare the data again: swdb prepare-voc --again"
+        ) from None
     return picture
 
 

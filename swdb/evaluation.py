@@ -22,14 +22,20 @@ from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork, probabilities
 from swdb.networks import Preprocessing
 from swdb.plan import Artefact, Scoring
-from swdb.sampling import normalise
+from swdb.sampling import to_pictures
 
 Progress = Callable[[int, int], None]
 BATCH = 32  # pictures of one size that are predicted together
 
 
 def evaluate(
-    artefact: Artefact, scoring: Scoring, data: DataSet, network: StrongWeakNetwork, look: Preprocessing, machine: Machine, progress: Progress
+    artefact: Artefact,
+    scoring: Scoring,
+    data: DataSet,
+    network: StrongWeakNetwork,
+    look: Preprocessing,
+    machine: Machine,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Predict and score the validation split with one branch; predictions that are there already are kept."""
     folder = scoring.folder(artefact)
@@ -38,15 +44,22 @@ def evaluate(
     network = machine.layout(network).eval()
     predictions = folder / "predictions"
     missing = [image_id for image_id in ids if not (predictions / f"{image_id}.png").is_file()]
+    done = len(ids) - len(missing)
     for batch_ids, images in _batches(data, missing):
-        pictures = normalise(torch.from_numpy(images).to(machine.device), look)
+        pictures = to_pictures(torch.from_numpy(images).to(machine.device), look)
         with machine.autocast():
-            labels = probabilities(network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip).argmax(1)
+            labels = probabilities(
+                network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip
+            ).argmax(1)
         for image_id, label in zip(batch_ids, labels.to(torch.uint8).cpu().numpy(), strict=True):
             write_mask(predictions / f"{image_id}.png", label)
-        progress(len(batch_ids), len(ids))
+        done += len(batch_ids)
+        progress(done, len(ids))
     counts = np.stack([_score(data, predictions, image_id, num_classes) for image_id in ids])
-    write_atomic(folder / "confusion.npz", lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
+    write_atomic(
+        folder / "confusion.npz",
+        lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)),
+    )
     per_class = iou(counts.sum(0))
     result = {
         "run": artefact.id,
@@ -56,7 +69,10 @@ def evaluate(
         "split": voc.VAL_SPLIT,
         "images": len(ids),
         "miou": miou(counts.sum(0)),
-        "iou": {name: None if np.isnan(value) else float(value) for name, value in zip(data.class_names, per_class, strict=True)},
+        "iou": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(data.class_names, per_class, strict=True)
+        },
         "data": data.manifest["tree_root"],
         "seed": artefact.seed,
         "machine": artefact.read_record("swdb train")["machine"],
@@ -83,5 +99,7 @@ def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) ->
     truth_path = voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
     truth, prediction = read_mask(truth_path, num_classes), read_mask(predictions / f"{image_id}.png", num_classes)
     if truth.shape != prediction.shape:
-        raise BadInput(f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; prepare the data again: swdb prepare-voc --again")
+        raise BadInput(
+            f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; prepare the data again: swdb prepare-voc --again"
+        )
     return confusion(truth, prediction, num_classes)

@@ -42,12 +42,16 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 def disk_error(error: OSError, path: Path) -> Exception:
     """Turn what the disk refuses into a line for the user; anything else stays as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return BadInput(f"the disk is full: {path} could not be written; free some space and run the same command again, it continues")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return BadInput(
+            f"the disk is full: {path} could not be written; free some space and run the same command again, it continues"
+        )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return BadInput(f"{path} cannot be written (no permission); choose another place with --workdir DIR")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return BadInput(f"{path} cannot be written: a part of its path is a file; choose another place with --workdir DIR")
+        return BadInput(
+            f"{path} cannot be written: a part of its path is a file; choose another place with --workdir DIR"
+        )
     return error
 
 
@@ -105,7 +109,9 @@ def only_writer(folder: Path) -> Iterator[None]:
             except OSError:
                 stream.seek(0)
                 holder = stream.read().strip() or "unknown"
-                raise BadInput(f"another swdb command (process {holder}) is working in {folder}; wait for it, or choose another place with --workdir DIR") from None
+                raise BadInput(
+                    f"another swdb command (process {holder}) is working in {folder}; wait for it, or choose another place with --workdir DIR"
+                ) from None
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

@@ -6,6 +6,7 @@ step, is written under another name and renamed. So a run that was killed goes o
 in: a network, its losses at a step -> out: `weights.pt`, `log.jsonl` (a line for every step) in the artefact's folder
 """
 
+import io
 import json
 import math
 import os
@@ -44,7 +45,9 @@ class Machine:
 
     def layout(self, module: nn.Module) -> nn.Module:
         """Move a network to the device, in channels_last where the precision is bf16."""
-        return module.to(self.device, memory_format=torch.channels_last if self.precision == "bf16" else torch.contiguous_format)
+        return module.to(
+            self.device, memory_format=torch.channels_last if self.precision == "bf16" else torch.contiguous_format
+        )
 
     def pictures(self, pictures: Tensor) -> Tensor:
         """Lay a batch out as `layout` does the network."""
@@ -59,7 +62,9 @@ def machine(device: str, precision: str) -> Machine:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError):
-        raise BadInput(f"--device {device} is not there; expected auto, cpu, or cuda on a machine with a GPU that torch can use") from None
+        raise BadInput(
+            f"--device {device} is not there; expected auto, cpu, or cuda on a machine with a GPU that torch can use"
+        ) from None
     return Machine(chosen, precision)
 
 
@@ -132,8 +137,12 @@ def optimise(
                 saved = time.monotonic()
             if interrupted:
                 raise KeyboardInterrupt
-    write_atomic(folder / "weights.pt", lambda stream: torch.save(network.state_dict(), stream))
-    record = {"steps": step, "seconds": round(seconds + time.monotonic() - started, 2), "weights_sha256": file_digest(folder / "weights.pt")}
+    save_tensors(folder / "weights.pt", network.state_dict())
+    record = {
+        "steps": step,
+        "seconds": round(seconds + time.monotonic() - started, 2),
+        "weights_sha256": file_digest(folder / "weights.pt"),
+    }
     write_json(folder / "training.json", record)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
@@ -149,7 +158,9 @@ def load_finished(folder: Path, network: nn.Module) -> dict[str, Any] | None:
     record = read_json(folder / "training.json", "the same command again")
     path = folder / "weights.pt"
     if not path.is_file() or file_digest(path) != record["weights_sha256"]:
-        raise MissingArtefact(f"{path} is missing or damaged; delete the folder {folder} and run the same command again")
+        raise MissingArtefact(
+            f"{path} is missing or damaged; delete the folder {folder} and run the same command again"
+        )
     network.load_state_dict(load_tensors(path))
     return record
 
@@ -161,7 +172,13 @@ def _interrupts() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+
+    def receive(number: int, _: object) -> None:
+        if received:  # a second Ctrl-C does not wait for the step
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = signal.signal(signal.SIGINT, receive)
     try:
         yield received
     finally:
@@ -173,12 +190,16 @@ def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]
     if not pending:
         return
     names = list(pending[0])
-    values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in pending]).tolist()  # one read from the device
+    values = torch.stack(
+        [torch.stack([terms[name].float() for name in names]) for terms in pending]
+    ).tolist()  # one read from the device
     first = step - len(pending)
     lines = []
     for offset, row in enumerate(values):
         if not all(map(math.isfinite, row)):
-            raise BadInput(f"{identity}: the loss is {row} at step {first + offset}; training diverged: lower training.lr_new or lr_backbone in the preset")
+            raise BadInput(
+                f"{identity}: the loss is {row} at step {first + offset}; training diverged: lower training.lr_new or lr_backbone in the preset"
+            )
         terms = {name: round(value, 6) for name, value in zip(names, row, strict=True)}
         lines.append(json.dumps({"step": first + offset, "loss": round(sum(row), 6), **terms}) + "\n")
     try:
@@ -190,9 +211,17 @@ def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]
     pending.clear()
 
 
-def _save(folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    state = {"identity": identity, "step": step, "seconds": seconds, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    write_atomic(folder / "checkpoint.pt", lambda stream: torch.save(state, stream))
+def _save(
+    folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    state = {
+        "identity": identity,
+        "step": step,
+        "seconds": seconds,
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    save_tensors(folder / "checkpoint.pt", state)
 
 
 def _resume(folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
@@ -202,7 +231,9 @@ def _resume(folder: Path, identity: str, network: nn.Module, optimizer: torch.op
     if path.is_file():
         state = load_tensors(path)
         if state.get("identity") != identity:
-            raise MissingArtefact(f"{path} is a checkpoint of {state.get('identity')!r}, expected {identity!r}; delete the folder {folder} and run the same command again")
+            raise MissingArtefact(
+                f"{path} is a checkpoint of {state.get('identity')!r}, expected {identity!r}; delete the folder {folder} and run the same command again"
+            )
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
@@ -213,6 +244,13 @@ def _resume(folder: Path, identity: str, network: nn.Module, optimizer: torch.op
     return step, seconds
 
 
+def save_tensors(path: Path, state: dict[str, Any]) -> None:
+    """Write a dict of tensors and plain values atomically."""
+    buffer = io.BytesIO()  # torch would turn a full disk into an error that nobody can read
+    torch.save(state, buffer)
+    write_atomic(path, lambda stream: stream.write(buffer.getbuffer()))
+
+
 def load_tensors(path: Path) -> dict:
     """Load a file of plain tensors on the CPU; raises MissingArtefact for anything else, and never unpickles objects."""
     try:
@@ -220,4 +258,6 @@ def load_tensors(path: Path) -> dict:
     except FileNotFoundError:
         raise MissingArtefact(f"{path} is missing; run the command that makes it again") from None
     except Exception as error:  # torch raises a dozen kinds for damaged archives
-        raise MissingArtefact(f"{path} is damaged or holds more than plain tensors ({type(error).__name__}); delete it and run the same command again") from None
+        raise MissingArtefact(
+            f"{path} is damaged or holds more than plain tensors ({type(error).__name__}); delete it and run the same command again"
+        ) from None

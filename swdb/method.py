@@ -27,7 +27,10 @@ class StrongWeakNetwork(nn.Module):
         width = spec.neck_channels if shared_layers else self.backbone.channels
         # The strong head comes first: with one seed, every row begins with the same backbone, neck and strong head.
         self.heads = nn.ModuleDict(
-            {branch: head(width, spec.head_channels, spec.head_dilation, spec.dropout, num_classes) for branch in (("strong", "weak") if dual else ("strong",))}
+            {
+                branch: head(width, spec.head_channels, spec.head_dilation, spec.dropout, num_classes)
+                for branch in (("strong", "weak") if dual else ("strong",))
+            }
         )
 
     def features(self, pictures: Tensor) -> Tensor:
@@ -41,10 +44,15 @@ class StrongWeakNetwork(nn.Module):
     def groups(self, training: Training) -> list[dict]:
         """Return the optimizer's groups: small steps for the pre-trained backbone, larger ones for what is new."""
         new = [*self.neck.parameters(), *self.heads.parameters()]
-        return [{"params": list(self.backbone.parameters()), "lr": training.lr_backbone}, {"params": new, "lr": training.lr_new}]
+        return [
+            {"params": list(self.backbone.parameters()), "lr": training.lr_backbone},
+            {"params": new, "lr": training.lr_new},
+        ]
 
 
-def losses(network: StrongWeakNetwork, pictures: Tensor, labels: Tensor, num_strong: int, run: Recipe, training: Training) -> dict[str, Tensor]:
+def losses(
+    network: StrongWeakNetwork, pictures: Tensor, labels: Tensor, num_strong: int, run: Recipe, training: Training
+) -> dict[str, Tensor]:
     """Return the terms of L_total by name; their sum is minimised.
 
     The first `num_strong` of the batch come from the strong branch's set, the others from the weak branch's.
@@ -57,7 +65,10 @@ def losses(network: StrongWeakNetwork, pictures: Tensor, labels: Tensor, num_str
         strong = network.logits(features[:num_strong], "strong")
         weak = network.logits(features[num_strong:], "weak")
         return {"strong": cross_entropy(strong, labels[:num_strong]), "weak": cross_entropy(weak, labels[num_strong:])}
-    strong, weak = network.logits(features, "strong"), network.logits(features, "weak")  # the constraint sees all images
+    strong, weak = (
+        network.logits(features, "strong"),
+        network.logits(features, "weak"),
+    )  # the constraint sees all images
     return {
         "strong": cross_entropy(strong[:num_strong], labels[:num_strong]),
         "weak": cross_entropy(weak[num_strong:], labels[num_strong:]),
@@ -98,12 +109,18 @@ def _bilinear(size: int, factor: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def probabilities(network: StrongWeakNetwork, pictures: Tensor, branch: str, scales: tuple[float, ...], flip: bool) -> Tensor:
+def probabilities(
+    network: StrongWeakNetwork, pictures: Tensor, branch: str, scales: tuple[float, ...], flip: bool
+) -> Tensor:
     """Return class probabilities (B, C, H, W) float32 of whole pictures, averaged over scales and mirrors."""
     size = pictures.shape[-2:]
     total = 0.0
     for scale in scales:
-        scaled = pictures if scale == 1 else F.interpolate(pictures, scale_factor=scale, mode="bilinear", align_corners=False)
+        scaled = (
+            pictures
+            if scale == 1
+            else F.interpolate(pictures, scale_factor=scale, mode="bilinear", align_corners=False)
+        )
         for mirrored in (False, True) if flip else (False,):
             logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
             logits = logits.flip(-1) if mirrored else logits

@@ -98,13 +98,11 @@ def neck(in_channels: int, channels: int, num_layers: int, spread: float) -> nn.
 
 def head(in_channels: int, channels: int, dilation: int, dropout: float, num_classes: int) -> nn.Sequential:
     """Build a branch's own layers, in LargeFOV's form: fc6 (3x3, dilated), fc7 (1x1), fc8 (1x1 to the classes)."""
-    layers = _he(
-        nn.Sequential(
-            nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Conv2d(channels, channels, 1), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Conv2d(channels, num_classes, 1),
-        )  # fmt: skip
-    )
+    fc6 = nn.Conv2d(in_channels, channels, 3, padding=dilation, dilation=dilation)
+    fc7 = nn.Conv2d(channels, channels, 1)
+    fc8 = nn.Conv2d(channels, num_classes, 1)
+    relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
+    layers = _he(nn.Sequential(fc6, relu, drop, fc7, relu, drop, fc8))
     nn.init.normal_(layers[-1].weight, std=0.01)  # as fc8 of LargeFOV
     return layers
 

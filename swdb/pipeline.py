@@ -16,8 +16,8 @@ from swdb.dataset import DataSet, read_mask
 from swdb.errors import MissingArtefact
 from swdb.loop import Machine
 from swdb.plan import Artefact, Scoring, Work
-from swdb.store import Store, training_store
 from swdb.spec import BRANCHES
+from swdb.store import Store, training_store
 from swdb.voc import ALL_SPLIT, VAL_SPLIT
 
 Progress = Callable[[int, int], None]
@@ -55,9 +55,10 @@ class Pipeline:
 
     def make(self, artefacts: Iterable[Artefact]) -> None:
         """Make every artefact that is not finished, in the order given."""
+        data = self.data  # first of all: without data nothing else is worth a download
         for artefact in artefacts:
             if artefact.done:
-                self._check_inputs(artefact)
+                _check_inputs(artefact, data)
             else:
                 self._make_one(artefact)
 
@@ -80,7 +81,9 @@ class Pipeline:
             scoring = self.work.scoring(branch)
             self.score(artefact, scoring)
             folder = scoring.folder(artefact) / "predictions"
-            masks[f"{branch} branch"] = {image_id: read_mask(folder / f"{image_id}.png", self.data.data.num_classes) for image_id in ids}
+            masks[f"{branch} branch"] = {
+                image_id: read_mask(folder / f"{image_id}.png", self.data.data.num_classes) for image_id in ids
+            }
         path = self.work.reports / "figures" / f"{artefact.name}.png"
         figures.figure(path, self.data, ids, masks)
         return path
@@ -98,7 +101,9 @@ class Pipeline:
             proxies.make_cam_proxies(work, artefact, self.data, self.store, self.machine, progress)
         else:
             network, look = training.load_trained(work, work.retrained_from, 0)
-            proxies.make_retrained_proxies(artefact, self.data, self.store, self.machine.layout(network), look, self.machine)
+            proxies.make_retrained_proxies(
+                artefact, self.data, self.store, self.machine.layout(network), look, self.machine
+            )
 
     def score(self, artefact: Artefact, scoring: Scoring) -> dict:
         """Score a finished run with one branch; what is scored already is read."""
@@ -119,12 +124,13 @@ class Pipeline:
         self.make(self.work.needed(self.work.proxies(1)))
         return proxies.proxies_of(self.work, self.data, ids, self.machine)
 
-    def _check_inputs(self, artefact: Artefact) -> None:
-        """Refuse a finished artefact that was made from other bytes than those that are there now."""
-        record = artefact.read_record("the same command again")
-        if artefact.kind != "run":
-            return
-        found = {"data": self.data.manifest["tree_root"]}
-        for name, digest in found.items():
-            if record["inputs"][name] != digest:
-                raise MissingArtefact(f"{artefact.folder} was trained on other {name} ({record['inputs'][name][:10]}) than there is now ({digest[:10]}); delete that folder and run the same command again")
+
+def _check_inputs(artefact: Artefact, data: DataSet) -> None:
+    """Refuse a finished run that was trained on other bytes than the data set holds now."""
+    if artefact.kind != "run":
+        return
+    then, now = artefact.read_record("the same command again")["inputs"]["data"], data.manifest["tree_root"]
+    if then != now:
+        raise MissingArtefact(
+            f"{artefact.folder} was trained on other data ({then[:10]}) than there is now ({now[:10]}); delete that folder and run the same command again"
+        )

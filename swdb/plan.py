@@ -114,16 +114,31 @@ class Work:
         steps = 0
         if self.weights_file is not None:
             if not self.weights_file.is_file():
-                raise MissingArtefact(f"--weights {self.weights_file}: no such file; expected a .pth or .npz of plain tensors")
+                raise MissingArtefact(
+                    f"--weights {self.weights_file}: no such file; expected a .pth or .npz of plain tensors"
+                )
             recipe["file"] = file_digest(self.weights_file)
         elif network.weights == "pretext":
             steps = proxy.pretext_steps
-            recipe |= {"data": dataset.recipe(data), "steps": steps, "batch": proxy.batch, "lr": proxy.lr, "precision": self.precision}
-        return self._artefact("weights", network.weights if self.weights_file is None else self.weights_file.stem, recipe, steps)
+            recipe |= {
+                "data": dataset.recipe(data),
+                "steps": steps,
+                "batch": proxy.batch,
+                "lr": proxy.lr,
+                "precision": self.precision,
+            }
+        return self._artefact(
+            "weights", network.weights if self.weights_file is None else self.weights_file.stem, recipe, steps
+        )
 
     def proxies(self, proxy_set: int) -> Artefact:
         """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
-        recipe: dict[str, Any] = {"version": TRAINING_VERSION, "set": proxy_set, "data": dataset.recipe(self.preset.data), "precision": self.precision}
+        recipe: dict[str, Any] = {
+            "version": TRAINING_VERSION,
+            "set": proxy_set,
+            "data": dataset.recipe(self.preset.data),
+            "precision": self.precision,
+        }
         if proxy_set == 1:
             recipe |= {"proxy": asdict(self.preset.proxy), "weights": self.initial_weights.id}
             return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
@@ -133,7 +148,9 @@ class Work:
     @cached_property
     def retrained_from(self) -> Recipe:
         """The run whose predictions are proxy set 2: a single branch on all proxies of set 1."""
-        return next(run for run in self.recipes.values() if run.strong_branch == "weak" and not run.dual and run.proxy_set == 1)
+        return next(
+            run for run in self.recipes.values() if run.strong_branch == "weak" and not run.dual and run.proxy_set == 1
+        )
 
     def run(self, run: Recipe, seed: int) -> Artefact:
         """One training with one seed."""
@@ -197,7 +214,11 @@ class Work:
         left = sum(artefact.steps for artefact in plan if not artefact.done)
         if not left:
             return "nothing is left to train"
-        spent = [record for path in self.folder.glob("runs/*/training.json") if (record := read_json(path, "swdb train"))["steps"] == self.preset.training.steps]
+        spent = [
+            record
+            for path in self.folder.glob("runs/*/training.json")
+            if (record := read_json(path, "swdb train"))["steps"] == self.preset.training.steps
+        ]
         if not spent:
             return f"{left} optimizer steps are left; how long they take is known once a first run has finished here"
         per_step = sum(record["seconds"] for record in spent) / sum(record["steps"] for record in spent)
@@ -221,7 +242,9 @@ def _stored_precision(folder: Path) -> str:
     if path.is_file():
         precision = read_json(path, "swdb prepare-voc").get("precision")
         if precision not in PRECISIONS:
-            raise BadInput(f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew")
+            raise BadInput(
+                f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew"
+            )
         return precision
     flags = sorted(BF16_FLAGS & _processor_flags())
     gpu = Path("/dev/nvidiactl").exists()

@@ -23,7 +23,7 @@ from swdb.loop import Machine, load_finished, seed_initial
 from swdb.method import StrongWeakNetwork, probabilities
 from swdb.networks import BACKBONES, Backbone, Preprocessing
 from swdb.plan import Artefact, Work
-from swdb.sampling import normalise
+from swdb.sampling import to_pictures
 from swdb.store import Store
 from swdb.weights import load_initial
 
@@ -31,13 +31,17 @@ Progress = Callable[[int, int], None]
 Scores = Callable[[Tensor], Tensor]  # pictures (1, 3, H, W) -> scores (1, C, H, W)
 
 
-def make_cam_proxies(work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress) -> None:
+def make_cam_proxies(
+    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress
+) -> None:
     """Make proxy set 1: train the classifier, threshold its activation maps."""
     preset = work.preset
     tags = data.tags(store.ids)
     _check_tags(tags, data.class_names)
     backbone, look = _initial_backbone(work)
-    classifier, training = train_classifier(artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress)
+    classifier, training = train_classifier(
+        artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress
+    )
     _write_all(artefact, data, store, tags, _cam_scores(classifier, preset.proxy.threshold), machine, look)
     _finish(artefact, data, store.ids, tags, {"training": training})
 
@@ -69,7 +73,9 @@ def _cam_scores(classifier: Classifier, threshold: float) -> Scores:
     return scores
 
 
-def make_retrained_proxies(artefact: Artefact, data: DataSet, store: Store, network: StrongWeakNetwork, look: Preprocessing, machine: Machine) -> None:
+def make_retrained_proxies(
+    artefact: Artefact, data: DataSet, store: Store, network: StrongWeakNetwork, look: Preprocessing, machine: Machine
+) -> None:
     """Make proxy set 2: what a network that was trained on set 1 predicts, restricted to the tags."""
     tags = data.tags(store.ids)
 
@@ -84,10 +90,20 @@ def make_retrained_proxies(artefact: Artefact, data: DataSet, store: Store, netw
 def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
     for column, name in enumerate(class_names[1:]):
         if not tags[:, column].any():
-            raise BadInput(f"no training image has the class {name!r}; a classifier cannot learn it: check image_labels.csv")
+            raise BadInput(
+                f"no training image has the class {name!r}; a classifier cannot learn it: check image_labels.csv"
+            )
 
 
-def _write_all(artefact: Artefact, data: DataSet, store: Store, tags: np.ndarray, scores: Scores, machine: Machine, look: Preprocessing) -> None:
+def _write_all(
+    artefact: Artefact,
+    data: DataSet,
+    store: Store,
+    tags: np.ndarray,
+    scores: Scores,
+    machine: Machine,
+    look: Preprocessing,
+) -> None:
     """Write a mask for every image of the store; those that are there are kept."""
     for k, image_id in enumerate(store.ids):
         path = artefact.folder / f"{image_id}.png"
@@ -101,7 +117,7 @@ def _write_all(artefact: Artefact, data: DataSet, store: Store, tags: np.ndarray
 @torch.no_grad()
 def _label(image: Tensor, tags: np.ndarray, scores: Scores, machine: Machine, look: Preprocessing) -> np.ndarray:
     """Return the best-scored class of every pixel among background and the image's tags, (H, W) uint8."""
-    values = scores(normalise(image.to(machine.device)[None], look))[0]
+    values = scores(to_pictures(image.to(machine.device)[None], look))[0]
     allowed = torch.from_numpy(np.concatenate([[True], tags])).to(values.device)
     return values.masked_fill(~allowed[:, None, None], -torch.inf).argmax(0).to(torch.uint8).cpu().numpy()
 
@@ -112,7 +128,11 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
     silent = 0  # images of which a tag has no pixel
     for k, image_id in enumerate(ids):
         proxy = read_mask(artefact.folder / f"{image_id}.png", data.data.num_classes)
-        counts += confusion(read_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), data.data.num_classes), proxy, data.data.num_classes)
+        counts += confusion(
+            read_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), data.data.num_classes),
+            proxy,
+            data.data.num_classes,
+        )
         silent += not set(np.flatnonzero(tags[k]) + 1) <= set(np.unique(proxy).tolist())
     per_class = iou(counts)
     report = {
@@ -125,5 +145,10 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
         "scored_on": "the training images' true masks; a diagnosis, never read by training",
     }
     write_json(artefact.folder / "report.json", report)
-    record = {"recipe": artefact.recipe, "data": data.manifest["tree_root"], "masks_sha256": masks_digest(artefact.folder), **more}
+    record = {
+        "recipe": artefact.recipe,
+        "data": data.manifest["tree_root"],
+        "masks_sha256": masks_digest(artefact.folder),
+        **more,
+    }
     write_json(artefact.record, record)

@@ -4,6 +4,7 @@ in: a MeasuredTable -> out: `reports/<preset>/table<N>.{md,csv,json}`
 """
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from swdb.files import write_text
 from swdb.plan import Work
 from swdb.results import MeasuredTable, as_json
+from swdb.spec import Preset
 
 FORMATS = ("md", "csv", "json")
 
@@ -48,12 +50,18 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
     lines = []
     if measured.seeds:
         seeds = ", ".join(map(str, measured.seeds))
-        lines.append(f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights, validation split read once")
+        lines.append(
+            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights, validation split read once"
+        )
     if not measured.complete:
-        lines.append(f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} --preset {work.preset.name}")
+        lines.append(
+            f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} --preset {work.preset.name}"
+        )
     if not work.preset.comparable:
         scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
-        lines.append(f"not PASCAL VOC: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}")
+        lines.append(
+            f"not PASCAL VOC: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
+        )
     for column in measured.spec.columns:
         if column.branch is None:
             lines.append(f"{column.title}: {column.provenance}")
@@ -70,7 +78,9 @@ def claim_lines(measured: MeasuredTable) -> list[str]:
         basis = ""
         if verdict.difference is not None:
             error = f" ± {verdict.standard_error:.1f}" if verdict.standard_error is not None else ""
-            basis = f" ({verdict.difference:+.1f}{error} points, {verdict.num_seeds} seed{'s' * (verdict.num_seeds != 1)})"
+            basis = (
+                f" ({verdict.difference:+.1f}{error} points, {verdict.num_seeds} seed{'s' * (verdict.num_seeds != 1)})"
+            )
         lines.append(f"{verdict.word}: {claim.text}{basis}")
     return lines
 
@@ -81,7 +91,10 @@ def markdown(measured: MeasuredTable, work: Work) -> str:
     lines = [f"**{title(measured, work)}**", "", "| " + " | ".join(shown.columns) + " |"]
     num_labels = len(measured.spec.label_titles)
     lines.append("|" + "".join(" --- |" if k < num_labels else " ---: |" for k in range(len(shown.columns))))
-    lines += ["| " + " | ".join(str(value).replace("*", r"\*") for value in row) + " |" for row in shown.itertuples(index=False)]
+    lines += [
+        "| " + " | ".join(str(value).replace("*", r"\*") for value in row) + " |"
+        for row in shown.itertuples(index=False)
+    ]
     lines += ["", "Claims (mean paired difference ± standard error; decided beyond 2 standard errors):", ""]
     lines += [f"- {line}" for line in claim_lines(measured)]
     lines += ["", *[f"<sub>{line}</sub>  " for line in notes(measured, work)]]
@@ -93,7 +106,13 @@ def csv(measured: MeasuredTable, work: Work) -> str:
     lines = []
     for (row_key, column_key), cell in measured.cells.items():
         labels = " | ".join(cell.row.labels)
-        fixed = {"table": measured.spec.number, "row": row_key, "labels": labels, "column": column_key, "paper": cell.paper}
+        fixed = {
+            "table": measured.spec.number,
+            "row": row_key,
+            "labels": labels,
+            "column": column_key,
+            "paper": cell.paper,
+        }
         for seed in measured.seeds if cell.column.branch else []:
             lines.append({**fixed, "seed": seed, "measured": cell.by_seed.get(seed), "run": cell.runs.get(seed)})
         if not cell.by_seed:
@@ -108,9 +127,31 @@ def render(measured: MeasuredTable, work: Work, form: str) -> str:
     return {"md": markdown, "csv": csv}[form](measured, work)
 
 
+def settings(preset: Preset) -> str:
+    """List every hyper-parameter of a preset with unit, status and source, as Markdown."""
+    lines = [
+        f"# Settings of preset {preset.name}",
+        "",
+        "| key | value | unit | status | source or reason |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for group in ("data", "network", "training", "proxy", "evaluation"):
+        values = getattr(preset, group)
+        for knob in fields(values):
+            about = knob.metadata
+            lines.append(
+                f"| {group}.{knob.name} | {getattr(values, knob.name)} | {about['unit']} | {about['status']} | {about['why']} |"
+            )
+    return (
+        "\n".join(lines)
+        + "\n\nThe status is that of the paper's own value (preset voc); other presets scale it down.\n"
+    )
+
+
 def write_report(measured: MeasuredTable, work: Work) -> list[Path]:
     """Write the table in all formats; returns the paths."""
     paths = [work.reports / f"table{measured.spec.number}.{form}" for form in FORMATS]
+    write_text(work.reports / "settings.md", settings(work.preset))
     for path, form in zip(paths, FORMATS, strict=True):
         write_text(path, render(measured, work, form))
     return paths

@@ -68,7 +68,9 @@ class MeasuredTable:
     @property
     def complete(self) -> bool:
         """Whether every measured cell has every seed."""
-        return all(sorted(cell.by_seed) == self.seeds for cell in self.cells.values() if cell.column.branch) and bool(self.seeds)
+        return all(sorted(cell.by_seed) == self.seeds for cell in self.cells.values() if cell.column.branch) and bool(
+            self.seeds
+        )
 
 
 def measure(work: Work, table: Table, seeds: list[int]) -> MeasuredTable:
@@ -89,7 +91,9 @@ def measure(work: Work, table: Table, seeds: list[int]) -> MeasuredTable:
                     proxies.add(artefact.recipe["proxies"])
             cells[row.key, column.key] = Cell(row, column, by_seed, runs)
     if len(data_digests) > 1:
-        raise MissingArtefact(f"table {table.number} would mix runs on {len(data_digests)} different contents of the data set; delete {work.folder / 'runs'} and run: swdb reproduce-table {table.number}")
+        raise MissingArtefact(
+            f"table {table.number} would mix runs on {len(data_digests)} different contents of the data set; delete {work.folder / 'runs'} and run: swdb reproduce-table {table.number}"
+        )
     by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
     claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher])) for claim in table.claims]
     return MeasuredTable(table, cells, claims, next(iter(data_digests), ""), sorted(proxies), sorted(machines))
@@ -114,7 +118,9 @@ def as_json(measured: MeasuredTable, work: Work) -> dict[str, Any]:
                 "by_seed": cell.by_seed,
                 "runs": cell.runs,
             }
-        rows.append({"key": row.key, "labels": list(row.labels), "in_text": row.in_text, "run": row.run.name, "values": values})
+        rows.append(
+            {"key": row.key, "labels": list(row.labels), "in_text": row.in_text, "run": row.run.name, "values": values}
+        )
     return {
         "table": measured.spec.number,
         "title": measured.spec.title,

@@ -42,8 +42,10 @@ def _permutation(seed: int, branch: int, epoch: int, size: int) -> np.ndarray:
 
 def positions(size: int, seed: int, branch: int, step: int, count: int) -> np.ndarray:
     """Return `count` positions in a set of `size`: permutation after permutation, read on from step to step."""
-    slots = np.arange(step * count, (step + 1) * count)
-    return np.array([_permutation(seed, branch, int(slot) // size, size)[slot % size] for slot in slots])
+    first, last = step * count, (step + 1) * count
+    epochs = range(first // size, (last - 1) // size + 1)
+    order = np.concatenate([_permutation(seed, branch, epoch, size) for epoch in epochs])
+    return order[first - epochs[0] * size : last - epochs[0] * size]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def place(seed: int, step: int, sizes: Tensor, crop: int, scale_min: float, scal
     return Placement(scale.float(), offset.float(), draws[:, 3] < 0.5)
 
 
-def cut(images: Tensor, labels: Tensor | None, sizes: Tensor, at: Placement, crop: int, look: Preprocessing) -> tuple[Tensor, Tensor | None]:
+def cut(
+    images: Tensor, labels: Tensor | None, sizes: Tensor, at: Placement, crop: int, look: Preprocessing
+) -> tuple[Tensor, Tensor | None]:
     """Cut a batch of crops: bilinear pictures, nearest labels (if any); outside lies the mean colour and 255.
 
     images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8, on one device -> (B, 3, crop, crop) float, (B, crop, crop) int64
@@ -86,22 +90,28 @@ def cut(images: Tensor, labels: Tensor | None, sizes: Tensor, at: Placement, cro
     grid = torch.empty(len(images), crop, crop, 2, device=device)
     grid[..., 0] = ((2 * xs + 1) / canvas - 1)[:, None, :]
     grid[..., 1] = ((2 * ys + 1) / canvas - 1)[:, :, None]
-    pictures = F.grid_sample(normalise(images, look), grid, align_corners=False)
-    pictures = pictures * inside[:, None]
-
+    raw = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+    pictures = normalise(raw, look) * inside[:, None]
     if labels is None:
         return pictures, None
     rows, columns = ys.round().long(), xs.round().long()
-    nearest = labels[torch.arange(len(labels), device=device)[:, None, None], rows[:, :, None], columns[:, None, :]].long()
+    nearest = labels[
+        torch.arange(len(labels), device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ].long()
     return pictures, nearest.masked_fill_(~inside, IGNORE)
 
 
-def normalise(images: Tensor, look: Preprocessing) -> Tensor:
-    """Turn (B, H, W, 3) uint8 RGB into (B, 3, H, W) float as the initial weights expect; 0 is the mean colour."""
+def normalise(pictures: Tensor, look: Preprocessing) -> Tensor:
+    """Turn RGB of 0..255, (B, 3, H, W) float, into what the initial weights expect; 0 is the mean colour."""
     if look.order == "BGR":
-        images = images.flip(-1)
-    mean, std = (images.new_tensor(values, dtype=torch.float32) for values in (look.mean, look.std))
-    return ((images.float() - mean) / std).permute(0, 3, 1, 2)
+        pictures = pictures.flip(1)
+    mean, std = (pictures.new_tensor(values)[:, None, None] for values in (look.mean, look.std))
+    return (pictures - mean) / std
+
+
+def to_pictures(images: Tensor, look: Preprocessing) -> Tensor:
+    """Turn whole images, (B, H, W, 3) uint8 RGB, into (B, 3, H, W) float as the initial weights expect."""
+    return normalise(images.permute(0, 3, 1, 2).float(), look)
 
 
 def strong_subset(tags: np.ndarray, per_class: int, seed: int) -> np.ndarray:

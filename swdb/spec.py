@@ -9,7 +9,7 @@ STATED (the paper, or those who quote it, say so), INFERRED (follows from someth
 import tomllib
 import types
 import typing
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ class Data:
     name: str = knob("folder below data/", UNKNOWN, "a partial or redrawn data set gets a name of its own")
     num_classes: int = knob("classes with background", STATED, "VOC: 20 and background")
     num_strong: int = knob("images", INFERRED, "'1.4k strong' is VOC's train list of 1,464")
-    num_train: int = knob("images, strong ones included", INFERRED, "'10k' is train_aug, 10,582; '9k' is the rest, 9,118")
+    num_train: int = knob(
+        "images, strong ones included", INFERRED, "'10k' is train_aug, 10,582; '9k' is the rest, 9,118"
+    )
     num_val: int = knob("images", INFERRED, "VOC's val list of 1,449")
     seed: int = knob("", UNKNOWN, "draws the synthetic data set; unused for photographs", default=0)
     image_size: int = knob("pixels, longest side", INFERRED, "VOC images are at most 500 pixels", default=500)
@@ -44,13 +46,17 @@ class Network:
     """Backbone, neck and heads."""
 
     backbone: str = knob("small, squeezenet1_1 or vgg16", STATED, "Table 2: VGG16")
-    weights: str = knob("pretext, imagenet, imagenet-caffe or random", INFERRED, "pre-trained VGG16; which copy is not said")
+    weights: str = knob(
+        "pretext, imagenet, imagenet-caffe or random", INFERRED, "pre-trained VGG16; which copy is not said"
+    )
     neck_channels: int = knob("channels of the n shared layers", UNKNOWN, "VGG16's own width")
     head_channels: int = knob("channels of a branch's own layers", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7")
     head_dilation: int = knob("feature cells", UNKNOWN, "DeepLab-LargeFOV's fc6")
     dropout: float = knob("probability", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7")
     neck_spread: float = knob(
-        "share of He's initial values", UNKNOWN, "neck layers begin as the identity plus this much noise, so that n=3 trains as stably as n=0"
+        "share of He's initial values",
+        UNKNOWN,
+        "neck layers begin as the identity plus this much noise, so that n=3 trains as stably as n=0",
     )
 
 
@@ -58,7 +64,9 @@ class Network:
 class Training:
     """One schedule for all rows of a preset."""
 
-    steps: int = knob("optimizer steps", INFERRED, "20 epochs [stated] of 10,582 images at batch 16, the same for all rows")
+    steps: int = knob(
+        "optimizer steps", INFERRED, "20 epochs [stated] of 10,582 images at batch 16, the same for all rows"
+    )
     batch: int = knob("images", STATED, "16, quoted from the main paper by the CENG501 reproduction")
     crop: int = knob("pixels, square", STATED, "328, quoted as above")
     scale_min: float = knob("factor", UNKNOWN, "'random scaling'; the range is DeepLab's habit")
@@ -82,8 +90,12 @@ class Proxy:
     steps: int = knob("optimizer steps of the classifier", UNKNOWN, "enough to fit the tags")
     batch: int = knob("images", UNKNOWN, "")
     lr: float = knob("Adam's step", UNKNOWN, "")
-    threshold: float = knob("share of a map's maximum", UNKNOWN, "below it a pixel is background; SEC and DSRG take 0.2 for cues")
-    pretext_steps: int = knob("optimizer steps", UNKNOWN, "training of the initial weights where they are made here", default=0)
+    threshold: float = knob(
+        "share of a map's maximum", UNKNOWN, "below it a pixel is background; SEC and DSRG take 0.2 for cues"
+    )
+    pretext_steps: int = knob(
+        "optimizer steps", UNKNOWN, "training of the initial weights where they are made here", default=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,7 +315,9 @@ def load_tables(folder: Path | None = None) -> dict[int, Table]:
     recipes = all_recipes(tables)
     for recipe in recipes.values():
         if recipe.start_from is not None and recipe.start_from not in recipes:
-            raise BadInput(f"run {recipe.name!r} starts from an unknown run {recipe.start_from!r}; {nearest(recipe.start_from, recipes)}")
+            raise BadInput(
+                f"run {recipe.name!r} starts from an unknown run {recipe.start_from!r}; {nearest(recipe.start_from, recipes)}"
+            )
     return tables
 
 
@@ -314,7 +328,16 @@ def all_recipes(tables: dict[int, Table]) -> dict[str, Recipe]:
         for row in table.rows:
             known = recipes.setdefault(row.run.name, row.run)
             if known != row.run:
-                raise BadInput(f"table{table.number}.toml, row {row.key!r}: run {known.name!r} has other values in another row; give it another name")
+                raise BadInput(
+                    f"table{table.number}.toml, row {row.key!r}: run {known.name!r} has other values in another row; give it another name"
+                )
+    names: dict[Recipe, str] = {}
+    for recipe in recipes.values():
+        same = names.setdefault(replace(recipe, name=""), recipe.name)
+        if same != recipe.name:
+            raise BadInput(
+                f"the runs {same!r} and {recipe.name!r} have the same values; give them one name, so that they share the training"
+            )
     return recipes
 
 
@@ -328,7 +351,9 @@ def _read_table(path: Path) -> Table:
         raise BadInput(f"{where}: no [[row]] found, expected at least one")
     for column in table.columns:
         if column.branch not in (None, *BRANCHES):
-            raise BadInput(f"{where}, column {column.key!r}: unknown branch {column.branch!r}; {nearest(column.branch, BRANCHES)}")
+            raise BadInput(
+                f"{where}, column {column.key!r}: unknown branch {column.branch!r}; {nearest(column.branch, BRANCHES)}"
+            )
     for row in table.rows:
         _check_row(row, table, f"{where}, row {row.key!r}")
     cells = {f"{row.key}.{column.key}" for row, column in table.cells()}
@@ -342,7 +367,9 @@ def _read_table(path: Path) -> Table:
 def _check_row(row: Row, table: Table, where: str) -> None:
     """Refuse a row that does not fit its table, or a training that cannot be made."""
     if len(row.labels) != len(table.label_titles):
-        raise BadInput(f"{where}: found {len(row.labels)} labels, expected {len(table.label_titles)} as in label_titles")
+        raise BadInput(
+            f"{where}: found {len(row.labels)} labels, expected {len(table.label_titles)} as in label_titles"
+        )
     columns = [column.key for column in table.columns]
     for key in (*row.paper, *columns):
         if key not in columns:
@@ -359,7 +386,11 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
         (not run.kl or run.dual, "kl", "false, for there is no weak_branch"),
-        (run.dual or all(column.branch != "weak" for column in table.columns), "weak_branch", "a label set, for a column is scored by the weak branch"),
+        (
+            run.dual or all(column.branch != "weak" for column in table.columns),
+            "weak_branch",
+            "a label set, for a column is scored by the weak branch",
+        ),
     )
     for holds, key, expected in checks:
         if not holds:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet, Progress, read_image, read_mask
-from swdb.errors import BadInput
-from swdb.files import disk_error, write_json
+from swdb.dataset import DataSet, Progress, masks_digest, read_image, read_mask
+from swdb.errors import BadInput, MissingArtefact
+from swdb.files import disk_error, write_atomic, write_json
 
 GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
 
@@ -61,7 +61,9 @@ def training_store(data: DataSet, progress: Progress) -> Store:
         mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
         mask = read_mask(mask_path, data.data.num_classes)
         if mask.shape != image.shape[:2]:
-            raise BadInput(f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; prepare the data again: swdb prepare-voc --again")
+            raise BadInput(
+                f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; prepare the data again: swdb prepare-voc --again"
+            )
         if max(image.shape[:2]) > size:
             raise BadInput(f"{path} is {_size(image)}, expected at most {size} pixels a side")
         return image, mask
@@ -72,17 +74,24 @@ def training_store(data: DataSet, progress: Progress) -> Store:
     return Store(ids, images, masks, torch.from_numpy(np.load(folder / "sizes.npy")))
 
 
-def proxy_masks(folder: Path, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
-    """Open the proxy masks of the store's images, (N, S, S) uint8, decoding the PNGs of `folder` first where needed."""
+def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
+    """Open the proxy masks of the store's images, (N, S, S) uint8, decoding the PNGs of `folder` first where needed.
+
+    Raises MissingArtefact where the PNGs' digest is not the `expected` one that was recorded when they were made.
+    """
     path = folder / "masks.npy"
     if not path.is_file():
+        if masks_digest(folder) != expected:
+            raise MissingArtefact(f"the masks in {folder} are not those that were made; run: swdb make-proxy --again")
         size = data.data.image_size
         sizes = store.sizes.tolist()
 
         def decode(k: int) -> np.ndarray:
             mask = read_mask(folder / f"{store.ids[k]}.png", data.data.num_classes)
             if list(mask.shape) != sizes[k]:
-                raise BadInput(f"{folder / store.ids[k]}.png is {_size(mask)}, its image is {sizes[k][1]}x{sizes[k][0]}; make the proxies again: swdb make-proxy --again")
+                raise BadInput(
+                    f"{folder / store.ids[k]}.png is {_size(mask)}, its image is {sizes[k][1]}x{sizes[k][0]}; make the proxies again: swdb make-proxy --again"
+                )
             return mask
 
         with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
@@ -93,11 +102,14 @@ def proxy_masks(folder: Path, data: DataSet, store: Store, progress: Progress) -
 
 def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
     sizes = np.zeros((len(ids), 2), np.int64)
-    with _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images, _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks:
+    with (
+        _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
+        _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks,
+    ):
         for k, (image, mask) in enumerate(_parallel(decode, ids, progress)):
             height, width = mask.shape
             images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
-    np.save(folder / "sizes.npy", sizes)
+    write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
     write_json(folder / "store.json", {"images": len(ids), "canvas": size})
 
 
@@ -120,7 +132,9 @@ class _new_array:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             free = os.statvfs(self.path.parent)
-            if free.f_bavail * free.f_frsize < np.prod(self.shape):  # a full disk kills a writer of mapped memory without a word
+            if free.f_bavail * free.f_frsize < np.prod(
+                self.shape
+            ):  # a full disk kills a writer of mapped memory without a word
                 raise OSError(28, "No space left on device")
             array = np.lib.format.open_memmap(self.temporary, "w+", np.uint8, self.shape)
         except OSError as error:

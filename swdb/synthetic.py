@@ -58,7 +58,9 @@ def draw(seed: int, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
-def _draw_object(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, label: int, body: np.ndarray, scene: Scene) -> None:
+def _draw_object(
+    rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, label: int, body: np.ndarray, scene: Scene
+) -> None:
     _paint(image, body, _plain(rng, scene.size))
     whole = body | _paint_part(rng, image, body, label, scene)
     border = cv2.dilate(whole, np.ones((3, 3), np.uint8)) - whole
@@ -115,7 +117,7 @@ def _paint_part(rng: np.random.Generator, image: np.ndarray, body: np.ndarray, l
     where = np.zeros_like(body)
     for hue, length in ((outer, radius), (inner, 0.55 * radius)):
         disc = np.zeros_like(body)
-        cv2.circle(disc, centre, int(round(length)), 1, -1)
+        cv2.circle(disc, centre, round(length), 1, -1)
         _paint(image, disc, np.broadcast_to(_saturated(rng, hue / scene.num_colours), image.shape))
         where |= disc
     return where

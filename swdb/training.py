@@ -17,7 +17,6 @@ from torch import Tensor
 
 from swdb import voc
 from swdb.dataset import DataSet
-from swdb.errors import BadInput
 from swdb.files import write_json
 from swdb.loop import Machine, Schedule, load_finished, optimise, seed_initial
 from swdb.method import StrongWeakNetwork, losses
@@ -31,15 +30,34 @@ from swdb.weights import load_initial
 Progress = Callable[[int, int], None]
 
 
-def train_run(work: Work, run: Recipe, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress) -> None:
+def train_run(
+    work: Work, run: Recipe, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress
+) -> None:
     """Train one run to its end, going on from its last checkpoint."""
     network, look = build(work, run, artefact.seed)
     network = machine.layout(network)
     strong = strong_rows(data, store, run, artefact.seed)
-    write_json(artefact.folder / "run.json", {"id": artefact.id, "run": asdict(run), "recipe": artefact.recipe, "preprocessing": asdict(look)})
+    write_json(
+        artefact.folder / "run.json",
+        {"id": artefact.id, "run": asdict(run), "recipe": artefact.recipe, "preprocessing": asdict(look)},
+    )
     write_json(artefact.folder / "samples.json", {"strong_images": [store.ids[row] for row in strong]})
-    sets = [label_set(labels, strong, len(store.ids), run.oversample) for labels in (run.strong_branch, run.weak_branch) if labels]
-    proxies = proxy_masks(work.proxies(run.proxy_set).folder, data, store, lambda *_: None) if run.needs_proxies else None
+    sets = [
+        label_set(labels, strong, len(store.ids), run.oversample)
+        for labels in (run.strong_branch, run.weak_branch)
+        if labels
+    ]
+    proxies, inputs = (
+        None,
+        {
+            "data": data.manifest["tree_root"],
+            "weights": work.initial_weights.read_record("swdb make-proxy")["weights_sha256"],
+        },
+    )
+    if run.needs_proxies:
+        made = work.proxies(run.proxy_set)
+        inputs["proxies"] = made.read_record("swdb make-proxy")["masks_sha256"]
+        proxies = proxy_masks(made.folder, inputs["proxies"], data, store, lambda *_: None)
     on_device = store.to(machine.device)
 
     def losses_at(step: int) -> dict[str, Tensor]:
@@ -48,11 +66,17 @@ def train_run(work: Work, run: Recipe, artefact: Artefact, data: DataSet, store:
             return losses(network, machine.pictures(pictures), labels, num_strong, run, work.preset.training)
 
     training = work.preset.training
-    schedule = Schedule(training.steps, training.warmup, training.decay_at, training.decay_factor, training.weight_decay, training.clip_norm)
-    record = optimise(artefact.folder, artefact.id, network, network.groups(training), schedule, losses_at, artefact.seed, progress)
-    inputs = {"data": data.manifest["tree_root"], "weights": work.initial_weights.read_record("swdb make-proxy")["weights_sha256"]}
-    if run.needs_proxies:
-        inputs["proxies"] = work.proxies(run.proxy_set).read_record("swdb make-proxy")["masks_sha256"]
+    schedule = Schedule(
+        training.steps,
+        training.warmup,
+        training.decay_at,
+        training.decay_factor,
+        training.weight_decay,
+        training.clip_norm,
+    )
+    record = optimise(
+        artefact.folder, artefact.id, network, network.groups(training), schedule, losses_at, artefact.seed, progress
+    )
     write_json(artefact.record, {"id": artefact.id, "training": record, "inputs": inputs, "machine": describe(machine)})
 
 
@@ -102,7 +126,14 @@ def label_set(labels: str, strong: np.ndarray, num_images: int, oversample: int)
 
 
 def batch_at(
-    step: int, sets: list[LabelSet], store: Store, proxies: np.ndarray | None, work: Work, seed: int, look: Preprocessing, machine: Machine
+    step: int,
+    sets: list[LabelSet],
+    store: Store,
+    proxies: np.ndarray | None,
+    work: Work,
+    seed: int,
+    look: Preprocessing,
+    machine: Machine,
 ) -> tuple[Tensor, Tensor, int]:
     """Return pictures (B, 3, crop, crop), labels (B, crop, crop) and how many of the first belong to the strong branch."""
     training = work.preset.training
@@ -145,4 +176,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

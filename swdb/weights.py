@@ -14,15 +14,17 @@ from torch import Tensor
 from swdb import synthetic
 from swdb.classifier import train_classifier
 from swdb.errors import BadInput, MissingArtefact
-from swdb.files import file_digest, write_atomic, write_json
-from swdb.loop import Machine, load_tensors, seed_initial
+from swdb.files import file_digest, write_json
+from swdb.loop import Machine, load_tensors, save_tensors, seed_initial
 from swdb.networks import BACKBONES, Backbone, Preprocessing
 from swdb.plan import Artefact, Work
 from swdb.store import Store
 
 # Pictures must look as they did when the weights were trained: order, mean and scale belong to the weights.
 IMAGENET_RGB = Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's own
-IMAGENET_RGB_CAFFE = Preprocessing("RGB", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0))  # torchvision's IMAGENET1K_FEATURES, times 255
+IMAGENET_RGB_CAFFE = Preprocessing(
+    "RGB", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
+)  # torchvision's IMAGENET1K_FEATURES, times 255
 IMAGENET_BGR_CAFFE = Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))  # the original Caffe values
 
 PRETEXT_SEED = 500_000  # added to the data set's seed, so that no picture is drawn twice
@@ -35,7 +37,9 @@ DOWNLOADS = {
 }
 
 
-def make_initial_weights(work: Work, artefact: Artefact, machine: Machine, progress: Callable[[int, int], None]) -> None:
+def make_initial_weights(
+    work: Work, artefact: Artefact, machine: Machine, progress: Callable[[int, int], None]
+) -> None:
     """Make the initial weights once, with a report of what became of every tensor."""
     network = work.preset.network
     backbone = BACKBONES[network.backbone]()
@@ -53,8 +57,13 @@ def make_initial_weights(work: Work, artefact: Artefact, machine: Machine, progr
         tensors, look = _download(network.backbone, network.weights)
         report = load_into(backbone, tensors)
     state = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
-    write_atomic(artefact.folder / "weights.pt", lambda stream: torch.save(state, stream))
-    record = {"recipe": artefact.recipe, "preprocessing": asdict(look), "weights_sha256": file_digest(artefact.folder / "weights.pt"), "tensors": report}
+    save_tensors(artefact.folder / "weights.pt", state)
+    record = {
+        "recipe": artefact.recipe,
+        "preprocessing": asdict(look),
+        "weights_sha256": file_digest(artefact.folder / "weights.pt"),
+        "tensors": report,
+    }
     write_json(artefact.record, record)
 
 
@@ -63,7 +72,9 @@ def load_initial(artefact: Artefact, backbone: Backbone) -> Preprocessing:
     record = artefact.read_record("swdb make-proxy")
     path = artefact.folder / "weights.pt"
     if not path.is_file() or file_digest(path) != record["weights_sha256"]:
-        raise MissingArtefact(f"{path} is missing or damaged; delete the folder {artefact.folder} and run the same command again")
+        raise MissingArtefact(
+            f"{path} is missing or damaged; delete the folder {artefact.folder} and run the same command again"
+        )
     backbone.load_state_dict(load_tensors(path))
     look = record["preprocessing"]
     return Preprocessing(look["order"], tuple(look["mean"]), tuple(look["std"]))
@@ -77,14 +88,18 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], Preprocessing]:
     if path.suffix == ".npz":
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype.kind == "f"}
+                tensors = {
+                    name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype.kind == "f"
+                }
         except (ValueError, OSError) as error:
             raise BadInput(f"--weights {path}: not a .npz of plain arrays ({error})") from None
         return tensors, IMAGENET_BGR_CAFFE
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise BadInput(f"--weights {path}: damaged, or not plain tensors ({type(error).__name__}); save it with torch.save(network.state_dict(), ...)") from None
+        raise BadInput(
+            f"--weights {path}: damaged, or not plain tensors ({type(error).__name__}); save it with torch.save(network.state_dict(), ...)"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadInput(f"--weights {path}: expected a dict of names and plain tensors, found {type(state).__name__}")
@@ -104,13 +119,23 @@ def load_into(backbone: Backbone, tensors: dict[str, Tensor]) -> list[dict[str, 
             report.append({"tensor": name, "fate": "loaded"})
         elif target.numel() == tensor.numel():
             target.copy_(tensor.reshape(target.shape))
-            report.append({"tensor": name, "fate": "reshaped", "why": f"{tuple(tensor.shape)} to {tuple(target.shape)}"})
+            report.append(
+                {"tensor": name, "fate": "reshaped", "why": f"{tuple(tensor.shape)} to {tuple(target.shape)}"}
+            )
         else:
-            report.append({"tensor": name, "fate": "skipped", "why": f"found {tuple(tensor.shape)}, expected {tuple(target.shape)}"})
+            report.append(
+                {
+                    "tensor": name,
+                    "fate": "skipped",
+                    "why": f"found {tuple(tensor.shape)}, expected {tuple(target.shape)}",
+                }
+            )
     filled = {entry["tensor"].removeprefix("features.") for entry in report if entry["fate"] != "skipped"}
     missing = [name for name in own if name.removeprefix("features.") not in filled]
     if missing:
-        raise BadInput(f"the weights do not fit the backbone: {len(missing)} of its {len(own)} tensors are not in them (first: {missing[0]})")
+        raise BadInput(
+            f"the weights do not fit the backbone: {len(missing)} of its {len(own)} tensors are not in them (first: {missing[0]})"
+        )
     return report
 
 
@@ -128,7 +153,18 @@ def _pretext(work: Work, artefact: Artefact, machine: Machine, progress: Callabl
     store = Store([], images, np.empty((0, 0, 0), np.uint8), sizes)
     seed_initial(0)
     backbone = BACKBONES[work.preset.network.backbone]()
-    classifier, _ = train_classifier(artefact.folder / "pretext", artefact.id, backbone, store, tags, work.preset, proxy.pretext_steps, Preprocessing(), machine, progress)
+    classifier, _ = train_classifier(
+        artefact.folder / "pretext",
+        artefact.id,
+        backbone,
+        store,
+        tags,
+        work.preset,
+        proxy.pretext_steps,
+        Preprocessing(),
+        machine,
+        progress,
+    )
     return classifier.backbone
 
 
@@ -137,9 +173,13 @@ def _download(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preproces
     import torchvision.models
 
     if (backbone, weights) not in DOWNLOADS:
-        raise BadInput(f"no download is known for network.backbone {backbone!r} with network.weights {weights!r}; name a file with --weights FILE")
+        raise BadInput(
+            f"no download is known for network.backbone {backbone!r} with network.weights {weights!r}; name a file with --weights FILE"
+        )
     group, member, look = DOWNLOADS[backbone, weights]
     try:
         return torchvision.models.get_weight(f"{group}.{member}").get_state_dict(progress=False, check_hash=True), look
     except OSError as error:
-        raise MissingArtefact(f"torchvision's {group}.{member} could not be downloaded ({error}); fetch it elsewhere and name it with --weights FILE") from None
+        raise MissingArtefact(
+            f"torchvision's {group}.{member} could not be downloaded ({error}); fetch it elsewhere and name it with --weights FILE"
+        ) from None

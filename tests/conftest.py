@@ -1,0 +1,36 @@
+"""What all tests share: a quiet terminal of fixed width, the tiny preset, and one finished tiny work directory."""
+
+import os
+
+for name in ("FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "CLICOLOR_FORCE"):
+    os.environ.pop(name, None)
+os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", _TYPER_FORCE_DISABLE_TERMINAL="1", OMP_NUM_THREADS="2")
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TINY = str(Path(__file__).parent / "tiny.toml")
+
+
+def swdb(*arguments: str, **options) -> subprocess.CompletedProcess:
+    """Run the real command line in a process of its own."""
+    command = [sys.executable, "-m", "swdb", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A work directory in which all four tables of the tiny preset are finished with one seed (read only)."""
+    work = tmp_path_factory.mktemp("finished") / "work"
+    result = swdb("reproduce-table", "all", "--preset", TINY, "--workdir", work, "--seeds", "1", "--precision", "fp32")
+    assert result.returncode == 0, result.stderr
+    return work
+
+
+@pytest.fixture
+def quiet():
+    """A progress function that nobody looks at."""
+    return lambda done, of: None
