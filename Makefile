@@ -1,0 +1,72 @@
+# Targets for people and for CI. Without PYTHON everything is installed into .venv, pinned by constraints.txt;
+# PYTHON=python3 uses an environment that is there and installs nothing.
+
+PRESET ?= synthetic
+SEEDS ?= 3
+DEVICE ?= auto
+WORK ?= work
+N ?= 4
+
+ifdef PYTHON
+PY := $(PYTHON)
+READY :=
+else
+PY := .venv/bin/python
+READY := .venv/.installed
+endif
+
+SWDB = $(PY) -m swdb
+OPTIONS = --preset $(PRESET) --workdir $(WORK)
+COMPUTE = $(OPTIONS) --device $(DEVICE)
+
+.DEFAULT_GOAL := help
+.PHONY: help install data proxies table tables all test mechanism check lint bench clean
+
+help: ## list the targets
+	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
+	@echo "make test        the quick tests"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC=DIR for PRESET=voc"
+
+install: $(READY) ## set up .venv (done by the others where needed)
+
+.venv/.installed: pyproject.toml constraints.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "swdb needs Python 3.11 or newer, found $$(python3 --version)"; exit 2; }
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+data: $(READY) ## prepare the data set
+	$(SWDB) prepare-voc $(OPTIONS) $(if $(VOC),--voc $(VOC))
+
+proxies: data ## make both sets of proxy masks
+	$(SWDB) make-proxy $(COMPUTE)
+
+table: $(READY) ## one table: make table N=4
+	$(SWDB) reproduce-table $(N) $(COMPUTE) --seeds $(SEEDS)
+
+tables: proxies ## all four tables
+	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(SEEDS)
+	$(SWDB) eval dual $(COMPUTE) --figure
+
+all: tables check ## data, proxies, all tables, lint and tests
+
+test: $(READY) ## the quick tests, minutes on two cores
+	$(PY) -m pytest
+
+mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 10 minutes)
+	$(PY) -m pytest -m slow -s tests/test_mechanism.py
+
+lint: $(READY) ## ruff
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+check: lint test ## what CI runs, and lint
+
+bench: $(READY) ## how fast, as ratios in one run
+	$(PY) bench/bench.py
+
+clean: ## delete .venv and caches; data and runs in $(WORK) stay
+	rm -rf .venv .pytest_cache .ruff_cache
