@@ -20,7 +20,7 @@ OPTIONS = --preset $(PRESET) --workdir $(WORK)
 COMPUTE = $(OPTIONS) --device $(DEVICE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables all test mechanism check lint bench clean
+.PHONY: help install data proxies table tables results all test mechanism check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -50,6 +50,9 @@ table: $(READY) ## one table: make table N=4
 tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(SEEDS)
 	$(SWDB) eval dual $(COMPUTE) --figure
+
+results: tables ## write the tables and the figure into results/ and the README
+	$(PY) results/publish.py $(WORK)/reports/$(PRESET) $(PRESET)
 
 all: tables check ## data, proxies, all tables, lint and tests
 

@@ -104,7 +104,7 @@ def prepare_voc(
     data, root = work.preset.data, work.data_root
     with only_writer(workdir):
         if (root / "manifest.json").is_file() and not again:
-            found = datasets.load(data, workdir, work.preset.name)
+            found = datasets.load(data, workdir, work.where)
             console.say(f"{root} is prepared already (--again prepares it anew)")
         else:
             with console.bar() as bar:
@@ -118,7 +118,7 @@ def prepare_voc(
         typer.echo(
             f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}"
         )
-    console.say(f"next: swdb make-proxy --preset {work.preset.name}")
+    console.say(f"next: swdb make-proxy {work.where}")
 
 
 @app.command("make-proxy")
@@ -163,7 +163,7 @@ def make_proxy(
         typer.echo(
             f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)"
         )
-    console.say(f"next: swdb reproduce-table 2 --preset {work.preset.name}")
+    console.say(f"next: swdb reproduce-table 2 {work.where}")
 
 
 @app.command()
@@ -194,7 +194,7 @@ def train(
     with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
         pipeline.make(todo)
     typer.echo(str(artefact.folder))
-    console.say(f"next: swdb eval {run} --seed {seed} --preset {work.preset.name}")
+    console.say(f"next: swdb eval {run} --seed {seed} {work.where}")
 
 
 @app.command("eval")
@@ -236,7 +236,7 @@ def evaluate(
         raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
     scoring = Scoring(branch, _scales(scales), flip)
     artefact = work.run(recipe, seed)
-    artefact.read_record(f"swdb train {run} --seed {seed} --preset {work.preset.name}")
+    artefact.read_record(f"swdb train {run} --seed {seed} {work.where}")
     with only_writer(workdir), _pipeline(work, device, []) as pipeline:
         pipeline.make([artefact])
         result = pipeline.score(artefact, scoring)
@@ -248,7 +248,7 @@ def evaluate(
         for name, value in result["iou"].items():
             typer.echo(f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}")
     console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}" + (f"\nfigure: {path}" if path else ""))
-    console.say(f"next: swdb reproduce-table all --preset {work.preset.name}")
+    console.say(f"next: swdb reproduce-table all {work.where}")
 
 
 @app.command("reproduce-table")
@@ -310,7 +310,7 @@ def reproduce_table(
         else:
             typer.echo(report.render(measured, work, form), nl=False)
         console.say(f"written: {', '.join(str(path) for path in paths)}")
-    console.say(f"next: swdb eval dual --figure --preset {work.preset.name}")
+    console.say(f"next: swdb eval dual --figure {work.where}")
 
 
 def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):

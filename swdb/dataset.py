@@ -24,6 +24,7 @@ from swdb.spec import Data
 
 LISTS = (voc.STRONG_SPLIT, voc.ALL_SPLIT, voc.VAL_SPLIT)
 Progress = Callable[[int, int], None]  # (done, of)
+MEND = "swdb prepare-voc --again"
 
 
 def recipe(data: Data) -> dict[str, Any]:
@@ -39,16 +40,30 @@ class DataSet:
     root: Path
     data: Data
     manifest: dict[str, Any]
+    where: str = ""  # options that lead the proposed commands back here
+
+    @property
+    def mend(self) -> str:
+        """The command that makes the data set whole again."""
+        return f"swdb prepare-voc {self.where} --again".replace("  ", " ")
+
+    def image(self, image_id: str) -> np.ndarray:
+        """Read a picture as (H, W, 3) uint8 RGB."""
+        return read_image(voc.image_path(self.root, image_id), self.mend)
+
+    def mask(self, image_id: str, split: str) -> np.ndarray:
+        """Read a true mask as (H, W) uint8;"""
+        return read_mask(voc.mask_path(self.root, image_id, split), self.data.num_classes, self.mend)
 
     def ids(self, split: str) -> list[str]:
         """Return the image ids of a split, in the order of its list."""
         path = voc.split_path(self.root, split)
         if not path.is_file():
-            raise MissingArtefact(f"{path} is missing; run: {_mend(self.data)}")
+            raise MissingArtefact(f"{path} is missing; run: {self.mend}")
         ids = path.read_text().split()
         if not ids:
             raise BadInput(
-                f"{path} is empty; expected {self.manifest['counts'].get(split)} image ids; mend it with: {_mend(self.data)} --again"
+                f"{path} is empty; expected {self.manifest['counts'].get(split)} image ids; mend it with: {self.mend}"
             )
         return ids
 
@@ -59,14 +74,12 @@ class DataSet:
 
     def tags(self, ids: list[str]) -> np.ndarray:
         """Return the image-level labels, (len(ids), num_classes - 1) bool; column k is class k + 1."""
-        known = _read_tags(self.root / "image_labels.csv")
+        known = _read_tags(self.root / "image_labels.csv", self.mend)
         columns = {name: k for k, name in enumerate(self.class_names[1:])}
         tags = np.zeros((len(ids), len(columns)), bool)
         for row, image_id in enumerate(ids):
             if image_id not in known:
-                raise BadInput(
-                    f"image_labels.csv has no line for image {image_id}; mend it with: {_mend(self.data)} --again"
-                )
+                raise BadInput(f"image_labels.csv has no line for image {image_id}; mend it with: {self.mend}")
             for name in known[image_id]:
                 if name not in columns:
                     raise BadInput(
@@ -76,7 +89,7 @@ class DataSet:
         return tags
 
 
-def load(data: Data, workdir: Path, preset: str) -> DataSet:
+def load(data: Data, workdir: Path, where: str) -> DataSet:
     """Open a prepared data set; raises MissingArtefact with the mending command where it is not there or another one."""
     root = workdir / "data" / data.name
     if not (root / "manifest.json").is_file():
@@ -85,15 +98,11 @@ def load(data: Data, workdir: Path, preset: str) -> DataSet:
             if data.dataset == "synthetic"
             else " --voc DIR (an unpacked VOC 2012 with SegmentationClassAug, see: swdb prepare-voc --help)"
         )
-        raise MissingArtefact(
-            f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc --preset {preset}{hint}"
-        )
-    manifest = read_json(root / "manifest.json", f"swdb prepare-voc --preset {preset} --again")
+        raise MissingArtefact(f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc {where}{hint}")
+    manifest = read_json(root / "manifest.json", f"swdb prepare-voc {where} --again")
     if manifest["recipe"] != recipe(data):
-        raise MissingArtefact(
-            f"{root} was prepared with other settings; run: swdb prepare-voc --preset {preset} --again"
-        )
-    return DataSet(root, data, manifest)
+        raise MissingArtefact(f"{root} was prepared with other settings; run: swdb prepare-voc {where} --again")
+    return DataSet(root, data, manifest, where)
 
 
 # ---------------------------------------------------------------- preparing
@@ -228,15 +237,11 @@ def _write_tags(root: Path, tags: dict[str, list[str]]) -> None:
     write_text(root / "image_labels.csv", "image,classes\n" + "".join(lines))
 
 
-def _read_tags(path: Path) -> dict[str, list[str]]:
+def _read_tags(path: Path, mend: str) -> dict[str, list[str]]:
     if not path.is_file():
-        raise MissingArtefact(f"{path} is missing; run: swdb prepare-voc --again")
+        raise MissingArtefact(f"{path} is missing; run: {mend}")
     with path.open(newline="") as stream:
         return {row["image"]: row["classes"].split() for row in csv.DictReader(stream)}
-
-
-def _mend(data: Data) -> str:
-    return f"swdb prepare-voc --preset {data.name}"
 
 
 # ---------------------------------------------------------------- one picture, one mask
@@ -257,14 +262,14 @@ def write_mask(path: Path, labels: np.ndarray) -> None:
     write_atomic(path, lambda stream: stream.write(encoded))
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, mend: str = MEND) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB; raises MissingArtefact or BadInput that names the file."""
-    return np.asarray(_open(path, "an image").convert("RGB"))
+    return np.asarray(_open(path, "an image", mend).convert("RGB"))
 
 
-def read_mask(path: Path, num_classes: int) -> np.ndarray:
+def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
     """Read a mask as (H, W) uint8 of 0..num_classes-1 and 255; raises BadInput for colours or other values."""
-    picture = _open(path, "a mask")
+    picture = _open(path, "a mask", mend)
     if picture.mode not in ("P", "L"):
         raise BadInput(
             f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used"
@@ -273,23 +278,19 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
     wrong = np.unique(labels[(labels >= num_classes) & (labels != voc.IGNORE)])
     if wrong.size:
         raise BadInput(
-            f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; prepare the data again: swdb prepare-voc --again"
+            f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; mend it with: {mend}"
         )
     return labels
 
 
-def _open(path: Path, what: str) -> Image.Image:
+def _open(path: Path, what: str, mend: str) -> Image.Image:
     try:
         picture = Image.open(path)
         picture.load()
     except FileNotFoundError:
-        raise MissingArtefact(
-            f"{path} is missing, expected {what}; prepare the data again: swdb prepare-voc --again"
-        ) from None
+        raise MissingArtefact(f"{path} is missing, expected {what}; mend it with: {mend}") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise BadInput(
-            f"{path} cannot be read as {what} ({error}); prepare the data again: swdb prepare-voc --again"
-        ) from None
+        raise BadInput(f"{path} cannot be read as {what} ({error}); mend it with: {mend}") from None
     return picture
 
 

@@ -15,7 +15,7 @@ import torch
 
 from swdb import voc
 from swdb.confusion import confusion, iou, miou
-from swdb.dataset import DataSet, read_image, read_mask, write_mask
+from swdb.dataset import DataSet, read_mask, write_mask
 from swdb.errors import BadInput
 from swdb.files import write_atomic, write_json
 from swdb.loop import Machine
@@ -83,7 +83,7 @@ def evaluate(
 
 def _batches(data: DataSet, ids: list[str]):
     """Read pictures and yield them in batches of one size: (ids, (B, H, W, 3) uint8 RGB)."""
-    loaded = ((image_id, read_image(voc.image_path(data.root, image_id))) for image_id in ids)
+    loaded = ((image_id, data.image(image_id)) for image_id in ids)
     for _, same_size in groupby(loaded, key=lambda item: item[1].shape):
         batch: list[tuple[str, np.ndarray]] = []
         for item in same_size:
@@ -97,9 +97,11 @@ def _batches(data: DataSet, ids: list[str]):
 
 def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) -> np.ndarray:
     truth_path = voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
-    truth, prediction = read_mask(truth_path, num_classes), read_mask(predictions / f"{image_id}.png", num_classes)
+    truth = data.mask(image_id, voc.VAL_SPLIT)
+    mend = "delete it and run the same command again"
+    prediction = read_mask(predictions / f"{image_id}.png", num_classes, mend)
     if truth.shape != prediction.shape:
         raise BadInput(
-            f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; prepare the data again: swdb prepare-voc --again"
+            f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; mend it with: {data.mend}"
         )
     return confusion(truth, prediction, num_classes)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from swdb import voc
-from swdb.dataset import DataSet, read_image, read_mask
+from swdb.dataset import DataSet
 from swdb.files import write_atomic
 
 TILE = 112  # pixels
@@ -47,9 +47,9 @@ def _tile(picture: np.ndarray) -> np.ndarray:
 def figure(path: Path, data: DataSet, ids: list[str], masks: dict[str, dict[str, np.ndarray]]) -> None:
     """Write a grid: image and ground truth of val images, then `masks` by title and image id (H, W) uint8."""
     colours = voc.palette()
-    truth = [read_mask(voc.mask_path(data.root, image_id, voc.VAL_SPLIT), data.data.num_classes) for image_id in ids]
+    truth = [data.mask(image_id, voc.VAL_SPLIT) for image_id in ids]
     columns = {
-        "image": [read_image(voc.image_path(data.root, image_id)) for image_id in ids],
+        "image": [data.image(image_id) for image_id in ids],
         "ground truth": [colours[mask] for mask in truth],
         **{title: [colours[by_id[image_id]] for image_id in ids] for title, by_id in masks.items()},
     }

@@ -41,11 +41,11 @@ class Pipeline:
     @cached_property
     def data(self) -> DataSet:
         """The prepared data set; the synthetic one is drawn where it is not there yet."""
-        data, preset = self.work.preset.data, self.work.preset.name
+        data = self.work.preset.data
         if data.dataset == "synthetic" and not (self.work.data_root / "manifest.json").is_file():
             total = data.num_train + data.num_val
-            return dataset.prepare(data, self.work.data_root, None, self.observer.stage("draw the data set", total))
-        return dataset.load(data, self.work.folder, preset)
+            dataset.prepare(data, self.work.data_root, None, self.observer.stage("draw the data set", total))
+        return dataset.load(data, self.work.folder, self.work.where)
 
     @cached_property
     def store(self) -> Store:

@@ -81,6 +81,13 @@ class Work:
     preset: Preset
     precision: str
     weights_file: Path | None = None
+    asked: str = ""  # the preset as the user named it, for commands that we propose
+
+    @property
+    def where(self) -> str:
+        """The options that a proposed command needs to find this work again."""
+        workdir = "" if self.folder == Path("work") else f" --workdir {self.folder}"
+        return f"--preset {self.asked or self.preset.name}{workdir}"
 
     @property
     def data_root(self) -> Path:
@@ -233,7 +240,7 @@ class Work:
 def open_work(folder: Path, preset_name: str, precision: str | None = None, weights_file: Path | None = None) -> Work:
     """Open a work directory at a preset; the precision is chosen once and stays the directory's."""
     preset = load_preset(preset_name)
-    return Work(folder, preset, precision or _stored_precision(folder), weights_file)
+    return Work(folder, preset, precision or _stored_precision(folder), weights_file, preset_name)
 
 
 def _stored_precision(folder: Path) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from swdb import voc
 from swdb.classifier import Classifier, activation_maps, train_classifier
 from swdb.confusion import confusion, iou
-from swdb.dataset import DataSet, masks_digest, read_image, read_mask, write_mask
+from swdb.dataset import DataSet, masks_digest, read_mask, write_mask
 from swdb.errors import BadInput
 from swdb.files import write_json
 from swdb.loop import Machine, load_finished, seed_initial
@@ -52,7 +52,7 @@ def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> d
     classifier = Classifier(backbone, data.data.num_classes - 1)
     load_finished(work.proxies(1).folder, classifier)
     scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold)
-    images = {image_id: torch.tensor(read_image(voc.image_path(data.root, image_id))) for image_id in ids}
+    images = {image_id: torch.tensor(data.image(image_id)) for image_id in ids}
     tags = data.tags(ids)
     return {image_id: _label(images[image_id], tags[k], scores, machine, look) for k, image_id in enumerate(ids)}
 
@@ -127,12 +127,9 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
     counts = np.zeros((data.data.num_classes, data.data.num_classes), np.int64)
     silent = 0  # images of which a tag has no pixel
     for k, image_id in enumerate(ids):
-        proxy = read_mask(artefact.folder / f"{image_id}.png", data.data.num_classes)
-        counts += confusion(
-            read_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), data.data.num_classes),
-            proxy,
-            data.data.num_classes,
-        )
+        path = artefact.folder / f"{image_id}.png"
+        proxy = read_mask(path, data.data.num_classes, f"swdb make-proxy {data.where} --again")
+        counts += confusion(data.mask(image_id, voc.ALL_SPLIT), proxy, data.data.num_classes)
         silent += not set(np.flatnonzero(tags[k]) + 1) <= set(np.unique(proxy).tolist())
     per_class = iou(counts)
     report = {

@@ -55,7 +55,7 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
         )
     if not measured.complete:
         lines.append(
-            f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} --preset {work.preset.name}"
+            f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} {work.where}"
         )
     if not work.preset.comparable:
         scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"

@@ -5,9 +5,12 @@ Decoding once is what makes training need no worker processes. Only training ima
 in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`; batches of (B, S, S, 3) and (B, S, S) uint8
 """
 
+import errno
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet, Progress, masks_digest, read_image, read_mask
+from swdb.dataset import DataSet, Progress, masks_digest, read_mask
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import disk_error, write_atomic, write_json
 
@@ -57,12 +60,12 @@ def training_store(data: DataSet, progress: Progress) -> Store:
 
     def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
         path = voc.image_path(data.root, image_id)
-        image = read_image(path)
+        image = data.image(image_id)
         mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
-        mask = read_mask(mask_path, data.data.num_classes)
+        mask = data.mask(image_id, voc.ALL_SPLIT)
         if mask.shape != image.shape[:2]:
             raise BadInput(
-                f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; prepare the data again: swdb prepare-voc --again"
+                f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; mend it with: {data.mend}"
             )
         if max(image.shape[:2]) > size:
             raise BadInput(f"{path} is {_size(image)}, expected at most {size} pixels a side")
@@ -80,24 +83,28 @@ def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progre
     Raises MissingArtefact where the PNGs' digest is not the `expected` one that was recorded when they were made.
     """
     path = folder / "masks.npy"
+    remake = f"swdb make-proxy {data.where} --again"
     if not path.is_file():
         if masks_digest(folder) != expected:
-            raise MissingArtefact(f"the masks in {folder} are not those that were made; run: swdb make-proxy --again")
-        size = data.data.image_size
-        sizes = store.sizes.tolist()
-
-        def decode(k: int) -> np.ndarray:
-            mask = read_mask(folder / f"{store.ids[k]}.png", data.data.num_classes)
-            if list(mask.shape) != sizes[k]:
-                raise BadInput(
-                    f"{folder / store.ids[k]}.png is {_size(mask)}, its image is {sizes[k][1]}x{sizes[k][0]}; make the proxies again: swdb make-proxy --again"
-                )
-            return mask
-
-        with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
-            for k, mask in enumerate(_parallel(decode, range(len(store.ids)), progress)):
-                masks[k, : mask.shape[0], : mask.shape[1]] = mask
+            raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
+        _decode_proxies(path, data, store, remake, progress)
     return np.load(path, mmap_mode="r")
+
+
+def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:
+    size, sizes = data.data.image_size, store.sizes.tolist()
+
+    def decode(k: int) -> np.ndarray:
+        png = path.parent / f"{store.ids[k]}.png"
+        mask = read_mask(png, data.data.num_classes, remake)
+        if list(mask.shape) != sizes[k]:
+            height, width = sizes[k]
+            raise BadInput(f"{png} is {_size(mask)}, its image is {width}x{height}; mend it with: {remake}")
+        return mask
+
+    with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
+        for k, mask in enumerate(_parallel(decode, range(len(store.ids)), progress)):
+            masks[k, : mask.shape[0], : mask.shape[1]] = mask
 
 
 def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
@@ -121,35 +128,23 @@ def _parallel(function: Callable, items: Sequence, progress: Progress):
             progress(done, len(items))
 
 
-class _new_array:
-    """A memory-mapped .npy that appears under its name only when it is filled."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...], fill: int):
-        self.path, self.shape, self.fill = path, shape, fill
-
-    def __enter__(self) -> np.ndarray:
-        self.temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            free = os.statvfs(self.path.parent)
-            if free.f_bavail * free.f_frsize < np.prod(
-                self.shape
-            ):  # a full disk kills a writer of mapped memory without a word
-                raise OSError(28, "No space left on device")
-            array = np.lib.format.open_memmap(self.temporary, "w+", np.uint8, self.shape)
-        except OSError as error:
-            raise disk_error(error, self.path) from error
-        if self.fill:
-            array[:] = self.fill
-        self.array = array
-        return array
-
-    def __exit__(self, kind, *_) -> None:
-        self.array.flush()
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
+@contextmanager
+def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.ndarray]:
+    """Give a memory-mapped uint8 .npy to be filled, which appears under its name only when it is."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
+            raise OSError(errno.ENOSPC, "No space left on device")
+        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        array[:] = fill
+        yield array
+        array.flush()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _size(array: np.ndarray) -> str:

@@ -1,0 +1,41 @@
+"""Copy what `swdb reproduce-table all` and `swdb eval dual --figure` wrote into results/ and into the README.
+
+`make results` runs it after the tables. Nobody types a number: the README's tables stand between markers and are
+replaced as a whole.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TABLES = (1, 2, 3, 4)
+
+
+def publish(reports: Path, preset: str) -> None:
+    """Copy the reports of a preset and put its tables between the README's markers."""
+    target = ROOT / "results" / preset
+    target.mkdir(parents=True, exist_ok=True)
+    for number in TABLES:
+        for form in ("md", "csv", "json"):
+            shutil.copyfile(reports / f"table{number}.{form}", target / f"table{number}.{form}")
+    shutil.copyfile(reports / "settings.md", target / "settings.md")
+    shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
+    readme = ROOT / "README.md"
+    readme.write_text(with_tables(readme.read_text(), target, preset))
+
+
+def with_tables(text: str, folder: Path, preset: str) -> str:
+    """Return the README with the tables of `folder` between its markers."""
+    for number in TABLES:
+        begin, end = f"<!-- {preset} table {number} -->", f"<!-- end of table {number} -->"
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        table = (folder / f"table{number}.md").read_text()
+        text, found = pattern.subn(lambda _, block=f"{begin}\n{table}{end}": block, text)
+        assert found == 1, f"README.md has {found} places for {preset} table {number}, expected 1"
+    return text
+
+
+if __name__ == "__main__":
+    publish(Path(sys.argv[1]), sys.argv[2])
