@@ -102,6 +102,8 @@ def prepare_voc(
 
     work = _open(workdir, dataset or preset)
     data, root = work.preset.data, work.data_root
+    if voc is not None and data.dataset != "voc":
+        raise BadInput(f"--voc goes with photographs, but preset {work.preset.name!r} is drawn; expected --preset voc")
     with only_writer(workdir):
         if (root / "manifest.json").is_file() and not again:
             found = datasets.load(data, workdir, work.where)

@@ -1,10 +1,11 @@
 """The embedded data set: cluttered scenes in which image-level labels tell only part of the story.
 
-Every object is a plain body with a telling part. The part's pattern is the class; the body's colour and
-texture are shared by all classes and by the clutter, which has no part and is background. A classifier
-trained on image-level labels therefore looks at the part, and its activation maps miss the body or
-overshoot it: weak labels that err in a systematic way, as those of real photographs do.
-It was designed to show the paper's conflict in minutes; it is no evidence about PASCAL VOC.
+Every object is a plain body with a telling part, a badge in two colours. The pair of colours decides the class:
+8 colours make 56 pairs, which are dealt out to 5 classes at random, so that few examples do not show them all.
+Bodies look alike in all classes, and like the clutter, which has no badge and is background. A classifier trained on
+image-level labels therefore looks at the badge, and its activation maps miss the body or overshoot it: weak labels
+that are many and err in a systematic way, beside strong ones that are few and right.
+The set was designed to have the paper's conflict in small; it is no evidence about PASCAL VOC.
 
 in: a seed and an index -> out: an image (H, W, 3) uint8 RGB and its mask (H, W) uint8 with the 255 border
 """
@@ -19,22 +20,22 @@ from swdb.voc import IGNORE
 
 DRAWING_VERSION = 1  # raised by hand whenever the same seed would draw another picture
 
-PRETEXT_DEAL = 1  # the world that the initial weights come from: the same badges mean other classes
 CLASSES = ("background", "alpha", "beta", "gamma", "delta", "epsilon")
+PRETEXT_DEAL = 1  # the world that the initial weights come from: the same badges mean other classes
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """How difficult the scenes are. Lengths are in pixels of a 64-pixel image."""
+    """How difficult the scenes are. Lengths are in pixels of a 64-pixel image and grow with `size`."""
 
-    size: int = 64
-    max_objects: int = 3
-    clutter: int = 2
+    size: int = 64  # pixels, square
+    max_objects: int = 3  # at least 1
+    max_clutter: int = 2  # bodies without a badge, drawn first
     body_radius: tuple[float, float] = (7.0, 12.0)
-    part_radius: tuple[float, float] = (5.0, 7.0)
-    num_colours: int = 8
-    deal: int = 0
-    noise: float = 10.0
+    badge_radius: tuple[float, float] = (5.0, 7.0)
+    num_colours: int = 8  # of which a badge shows two different ones
+    deal: int = 0  # which random dealing of colour pairs to classes
+    noise: float = 10.0  # standard deviation in grey levels
 
 
 def draw(seed: int, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +47,7 @@ def draw(seed: int, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     size = scene.size
     image = _background(rng, size)
     mask = np.zeros((size, size), np.uint8)
-    for _ in range(rng.integers(0, scene.clutter + 1)):
+    for _ in range(rng.integers(0, scene.max_clutter + 1)):
         body = _body(rng, scene)
         _paint(image, body, _plain(rng, size))
     for _ in range(rng.integers(1, scene.max_objects + 1)):
@@ -61,8 +62,9 @@ def draw(seed: int, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 def _draw_object(
     rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, label: int, body: np.ndarray, scene: Scene
 ) -> None:
+    """Paint a body with its badge over what is there, and its label with a border of one pixel into the mask."""
     _paint(image, body, _plain(rng, scene.size))
-    whole = body | _paint_part(rng, image, body, label, scene)
+    whole = body | _paint_badge(rng, image, body, label, scene)
     border = cv2.dilate(whole, np.ones((3, 3), np.uint8)) - whole
     mask[whole > 0] = label
     mask[border > 0] = IGNORE
@@ -106,12 +108,12 @@ def _free_body(rng: np.random.Generator, mask: np.ndarray, scene: Scene) -> np.n
     return body
 
 
-def _paint_part(rng: np.random.Generator, image: np.ndarray, body: np.ndarray, label: int, scene: Scene) -> np.ndarray:
+def _paint_badge(rng: np.random.Generator, image: np.ndarray, body: np.ndarray, label: int, scene: Scene) -> np.ndarray:
     """Paint a badge in two colours whose centre lies on the body; return where, (size, size) uint8 of 0 and 1."""
     ys, xs = np.nonzero(body)
     k = rng.integers(len(xs))
     centre = int(xs[k]), int(ys[k])
-    radius = rng.uniform(*scene.part_radius) * scene.size / 64
+    radius = rng.uniform(*scene.badge_radius) * scene.size / 64
     pairs = badges(scene.num_colours, scene.deal)[label - 1]
     outer, inner = pairs[rng.integers(len(pairs))]
     where = np.zeros_like(body)
