@@ -114,19 +114,17 @@ def probabilities(
 ) -> Tensor:
     """Return class probabilities (B, C, H, W) float32 of whole pictures, averaged over scales and mirrors."""
     size = pictures.shape[-2:]
-    total = 0.0
+    total = torch.zeros((), device=pictures.device)
     for scale in scales:
-        scaled = (
-            pictures
-            if scale == 1
-            else F.interpolate(pictures, scale_factor=scale, mode="bilinear", align_corners=False)
-        )
+        scaled = pictures
+        if scale != 1:
+            scaled = F.interpolate(pictures, scale_factor=scale, mode="bilinear", align_corners=False)
+        height, width = scaled.shape[-2:]
         for mirrored in (False, True) if flip else (False,):
             logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
+            logits = logits[..., :height, :width]  # the stride rounds up: what lies beyond the picture goes
             logits = logits.flip(-1) if mirrored else logits
-            if scale == 1:
-                logits = logits[..., : size[0], : size[1]]  # the stride rounds up; what lies beyond the picture goes
-            else:
+            if scale != 1:
                 logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
             total = total + logits.softmax(1)
     return total / (len(scales) * (2 if flip else 1))

@@ -39,7 +39,7 @@ def small() -> Backbone:
     features = nn.Sequential(
         nn.Conv2d(3, 32, 3, stride=2, padding=1), relu(),
         nn.Conv2d(32, 32, 3, padding=1), relu(),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(2, ceil_mode=True),
         nn.Conv2d(32, 64, 3, padding=1), relu(),
         nn.Conv2d(64, 64, 3, padding=1), relu(),
         nn.Conv2d(64, 64, 3, padding=2, dilation=2), relu(),
@@ -71,7 +71,9 @@ def squeezenet1_1() -> Backbone:
     from torchvision.models import squeezenet1_1 as build
 
     features = build(weights=None).features
-    features[0].padding = (1, 1)  # so that 321 and 328 pixels give 41 x 41, as with VGG16
+    features[0].padding = (1, 1)  # so that every stage rounds up: 321 and 328 pixels give 41 x 41, as with VGG16
+    for index in (2, 5):
+        features[index] = nn.MaxPool2d(3, stride=2, padding=1)
     features[8] = nn.MaxPool2d(3, stride=1, padding=1)
     for index in (9, 10, 11, 12):
         features[index].expand3x3.dilation, features[index].expand3x3.padding = (2, 2), (2, 2)

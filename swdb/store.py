@@ -137,7 +137,8 @@ def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.nda
         if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
             raise OSError(errno.ENOSPC, "No space left on device")
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        array[:] = fill
+        if fill:
+            array[:] = fill
         yield array
         array.flush()
         os.replace(temporary, path)

@@ -23,7 +23,7 @@ from swdb.store import Store
 # Pictures must look as they did when the weights were trained: order, mean and scale belong to the weights.
 IMAGENET_RGB = Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's own
 IMAGENET_RGB_CAFFE = Preprocessing(
-    "RGB", (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
+    "RGB", (122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)
 )  # torchvision's IMAGENET1K_FEATURES, times 255
 IMAGENET_BGR_CAFFE = Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))  # the original Caffe values
 
@@ -87,11 +87,11 @@ def read_weights_file(path: Path) -> tuple[dict[str, Tensor], Preprocessing]:
     """
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 tensors = {
                     name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype.kind == "f"
                 }
-        except (ValueError, OSError) as error:
+        except Exception as error:  # zipfile, numpy and the file system have a kind each
             raise BadInput(f"--weights {path}: not a .npz of plain arrays ({error})") from None
         return tensors, IMAGENET_BGR_CAFFE
     try:
@@ -117,7 +117,7 @@ def load_into(backbone: Backbone, tensors: dict[str, Tensor]) -> list[dict[str, 
         elif target.shape == tensor.shape:
             target.copy_(tensor)
             report.append({"tensor": name, "fate": "loaded"})
-        elif target.numel() == tensor.numel():
+        elif target.squeeze().shape == tensor.squeeze().shape:
             target.copy_(tensor.reshape(target.shape))
             report.append(
                 {"tensor": name, "fate": "reshaped", "why": f"{tuple(tensor.shape)} to {tuple(target.shape)}"}
@@ -179,7 +179,7 @@ def _download(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preproces
     group, member, look = DOWNLOADS[backbone, weights]
     try:
         return torchvision.models.get_weight(f"{group}.{member}").get_state_dict(progress=False, check_hash=True), look
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no network, or half a download
         raise MissingArtefact(
             f"torchvision's {group}.{member} could not be downloaded ({error}); fetch it elsewhere and name it with --weights FILE"
         ) from None
