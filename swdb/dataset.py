@@ -285,8 +285,9 @@ def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
 
 def _open(path: Path, what: str, mend: str) -> Image.Image:
     try:
-        picture = Image.open(path)
-        picture.load()
+        with path.open("rb") as stream:
+            picture = Image.open(stream)
+            picture.load()
     except FileNotFoundError:
         raise MissingArtefact(f"{path} is missing, expected {what}; mend it with: {mend}") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:

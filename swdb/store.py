@@ -6,6 +6,7 @@ in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`;
 """
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 from swdb import voc
 from swdb.dataset import DataSet, Progress, masks_digest, read_mask
 from swdb.errors import BadInput, MissingArtefact
-from swdb.files import disk_error, write_atomic, write_json
+from swdb.files import digest, disk_error, write_atomic, write_json
 
 GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
 
@@ -68,13 +70,36 @@ def training_store(data: DataSet, progress: Progress) -> Store:
                 f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; mend it with: {data.mend}"
             )
         if max(image.shape[:2]) > size:
-            raise BadInput(f"{path} is {_size(image)}, expected at most {size} pixels a side")
+            raise BadInput(
+                f"{path} is {_size(image)}, expected at most {size} pixels a side; mend it with: {data.mend}"
+            )
         return image, mask
 
-    if not (folder / "store.json").is_file():
+    store = _open_store(folder, ids, size)
+    if store is None:
         _decode_all(folder, ids, size, decode, progress)
-    images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
-    return Store(ids, images, masks, torch.from_numpy(np.load(folder / "sizes.npy")))
+        store = _open_store(folder, ids, size)
+        assert store is not None
+    return store
+
+
+def _open_store(folder: Path, ids: list[str], size: int) -> Store | None:
+    """Open what was decoded; None where it is not there, damaged, or of another list."""
+    try:
+        if json.loads((folder / "store.json").read_text()) != _contents(ids, size):
+            return None
+        images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+        sizes = np.load(folder / "sizes.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    shapes = (len(ids), size, size, 3), (len(ids), size, size), (len(ids), 2)
+    if (images.shape, masks.shape, sizes.shape) != shapes:
+        return None
+    return Store(ids, images, masks, torch.from_numpy(sizes))
+
+
+def _contents(ids: list[str], size: int) -> dict[str, Any]:
+    return {"images": len(ids), "canvas": size, "ids": digest(ids)}
 
 
 def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
@@ -117,7 +142,7 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progr
             height, width = mask.shape
             images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
-    write_json(folder / "store.json", {"images": len(ids), "canvas": size})
+    write_json(folder / "store.json", _contents(ids, size))
 
 
 def _parallel(function: Callable, items: Sequence, progress: Progress):
