@@ -110,9 +110,8 @@ def prepare_voc(
             console.say(f"{root} is prepared already (--again prepares it anew)")
         else:
             with console.bar() as bar:
-                found = datasets.prepare(
-                    data, root, voc, bar.stage("prepare the data set", data.num_train + data.num_val)
-                )
+                progress = bar.stage("prepare the data set", data.num_train + data.num_val)
+                found = datasets.prepare(data, root, voc, progress, work.where)
     counts = found.manifest["counts"]
     if json:
         _print_json({"root": str(root), **found.manifest})

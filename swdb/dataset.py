@@ -83,7 +83,7 @@ class DataSet:
             for name in known[image_id]:
                 if name not in columns:
                     raise BadInput(
-                        f"image_labels.csv: image {image_id} has the unknown class {name!r}; expected {', '.join(columns)}"
+                        f"image_labels.csv: image {image_id} has the unknown class {name!r}; expected {', '.join(columns)}; mend it with: {self.mend}"
                     )
                 tags[row, columns[name]] = True
         return tags
@@ -100,6 +100,8 @@ def load(data: Data, workdir: Path, where: str) -> DataSet:
         )
         raise MissingArtefact(f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc {where}{hint}")
     manifest = read_json(root / "manifest.json", f"swdb prepare-voc {where} --again")
+    if not isinstance(manifest, dict) or not {"recipe", "classes", "counts", "tree_root"} <= manifest.keys():
+        raise MissingArtefact(f"{root / 'manifest.json'} is damaged; run: swdb prepare-voc {where} --again")
     if manifest["recipe"] != recipe(data):
         raise MissingArtefact(f"{root} was prepared with other settings; run: swdb prepare-voc {where} --again")
     return DataSet(root, data, manifest, where)
@@ -108,8 +110,12 @@ def load(data: Data, workdir: Path, where: str) -> DataSet:
 # ---------------------------------------------------------------- preparing
 
 
-def prepare(data: Data, root: Path, source: Path | None, progress: Progress) -> DataSet:
+def prepare(data: Data, root: Path, source: Path | None, progress: Progress, where: str = "") -> DataSet:
     """Make the data set in a folder beside `root` and rename it into place: half a data set is never seen."""
+    if data.dataset == "synthetic" and data.num_classes != len(synthetic.CLASSES):
+        raise BadInput(
+            f"the drawn scenes have {len(synthetic.CLASSES)} classes, the preset says data.num_classes = {data.num_classes}"
+        )
     partial = root.with_name(f".{root.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
@@ -118,11 +124,11 @@ def prepare(data: Data, root: Path, source: Path | None, progress: Progress) -> 
             class_names, tag_source = _draw_all(data, partial, progress)
         elif source is None:
             raise MissingArtefact(
-                f"the data set {data.name!r} needs photographs; run: swdb prepare-voc --preset {data.name} --voc DIR, with DIR holding VOCdevkit/VOC2012"
+                f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where} --voc DIR, with DIR holding VOCdevkit/VOC2012"
             )
         else:
-            class_names, tag_source = _take_tree(data, source, partial, progress)
-        counts = _check_lists(data, partial)
+            class_names, tag_source = _take_tree(data, source, partial, where, progress)
+        counts = {split: len(voc.split_path(partial, split).read_text().split()) for split in LISTS}
         files = [path for path in partial.rglob("*") if path.is_file()]
         manifest = {
             "recipe": recipe(data),
@@ -137,7 +143,7 @@ def prepare(data: Data, root: Path, source: Path | None, progress: Progress) -> 
         os.replace(partial, root)
     except OSError as error:
         raise disk_error(error, root) from error
-    return DataSet(root, data, manifest)
+    return DataSet(root, data, manifest, where)
 
 
 def _draw_all(data: Data, root: Path, progress: Progress) -> tuple[list[str], str]:
@@ -170,29 +176,32 @@ def _draw_all(data: Data, root: Path, progress: Progress) -> tuple[list[str], st
     return list(synthetic.CLASSES), "masks"
 
 
-def _take_tree(data: Data, source: Path, root: Path, progress: Progress) -> tuple[list[str], str]:
-    """Copy an unpacked tree of the official layout (hard links where the disk allows); tags from a CSV, else from masks."""
+def _take_tree(data: Data, source: Path, root: Path, where: str, progress: Progress) -> tuple[list[str], str]:
+    """Copy an unpacked tree of the official layout (hard links where the disk allows), reading every file; tags from the masks."""
+    mend = f"mend the tree, then run: swdb prepare-voc {where} --voc {source}"
     tree = voc.devkit(source)
     if not tree.is_dir():
         raise BadInput(
-            f"--voc {source}: found no VOCdevkit/VOC2012 in it, expected the official layout with JPEGImages, SegmentationClass, SegmentationClassAug, ImageSets/Segmentation"
+            f"--voc {source}: found no VOCdevkit/VOC2012 in it, expected the official layout with JPEGImages, SegmentationClass, SegmentationClassAug, ImageSets/Segmentation; {mend}"
         )
     lists = {}
     for split in LISTS:
         path = voc.split_path(source, split)
         if not path.is_file():
-            raise BadInput(f"--voc {source}: the list {path.relative_to(source)} is missing")
+            raise BadInput(f"--voc {source}: the list {path.relative_to(source)} is missing; {mend}")
         lists[split] = path.read_text().split()
+    _check_lists(data, lists, mend)
     wanted = [(i, voc.ALL_SPLIT) for i in lists[voc.ALL_SPLIT]] + [(i, voc.VAL_SPLIT) for i in lists[voc.VAL_SPLIT]]
     tags = {}
     for done, (image_id, split) in enumerate(wanted, start=1):
-        for path in (voc.image_path(source, image_id), voc.mask_path(source, image_id, split)):
+        picture, mask_path = voc.image_path(source, image_id), voc.mask_path(source, image_id, split)
+        for path in (picture, mask_path):
             if not path.is_file():
-                raise BadInput(
-                    f"--voc {source}: {path.relative_to(source)} is missing, though the list {split}.txt names it"
-                )
+                missing = path.relative_to(source)
+                raise BadInput(f"--voc {source}: {missing} is missing, though the list {split}.txt names it; {mend}")
             _link(path, root / path.relative_to(source))
-        mask = read_mask(voc.mask_path(source, image_id, split), data.num_classes)
+        mask = read_mask(mask_path, data.num_classes, mend)
+        check_sizes(data, picture, read_image(picture, mend), mask_path, mask, mend)
         tags[image_id] = [voc.CLASSES[k] for k in np.unique(mask) if k not in (0, voc.IGNORE)]
         progress(done, len(wanted))
     _write_lists(root, lists)
@@ -203,26 +212,28 @@ def _take_tree(data: Data, source: Path, root: Path, progress: Progress) -> tupl
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)  # of the file itself: a link that is moved leads nowhere
     except OSError:
         shutil.copyfile(source, target)
 
 
-def _check_lists(data: Data, root: Path) -> dict[str, int]:
+def _check_lists(data: Data, lists: dict[str, list[str]], mend: str) -> dict[str, int]:
     """Compare the lists with what the preset expects; train and val must not share an image."""
-    lists = {split: voc.split_path(root, split).read_text().split() for split in LISTS}
     expected = {voc.STRONG_SPLIT: data.num_strong, voc.ALL_SPLIT: data.num_train, voc.VAL_SPLIT: data.num_val}
     for split, ids in lists.items():
         if len(ids) != len(set(ids)):
-            raise BadInput(f"the list {split}.txt names an image twice")
+            raise BadInput(f"the list {split}.txt names {max(ids, key=ids.count)} twice; {mend}")
         if len(ids) != expected[split]:
-            raise BadInput(f"the list {split}.txt has {len(ids)} ids, expected {expected[split]}")
-    if not set(lists[voc.STRONG_SPLIT]) <= set(lists[voc.ALL_SPLIT]):
-        raise BadInput(f"the list {voc.STRONG_SPLIT}.txt names images that {voc.ALL_SPLIT}.txt lacks")
+            raise BadInput(f"the list {split}.txt has {len(ids)} ids, expected {expected[split]}; {mend}")
+    lacking = set(lists[voc.STRONG_SPLIT]) - set(lists[voc.ALL_SPLIT])
+    if lacking:
+        raise BadInput(
+            f"the list {voc.STRONG_SPLIT}.txt names images that {voc.ALL_SPLIT}.txt lacks (first: {min(lacking)}); {mend}"
+        )
     shared = set(lists[voc.ALL_SPLIT]) & set(lists[voc.VAL_SPLIT])
     if shared:
         raise BadInput(
-            f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)})"
+            f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)}); {mend}"
         )
     return {split: len(ids) for split, ids in lists.items()}
 
@@ -241,7 +252,10 @@ def _read_tags(path: Path, mend: str) -> dict[str, list[str]]:
     if not path.is_file():
         raise MissingArtefact(f"{path} is missing; run: {mend}")
     with path.open(newline="") as stream:
-        return {row["image"]: row["classes"].split() for row in csv.DictReader(stream)}
+        reader = csv.DictReader(stream)
+        if reader.fieldnames != ["image", "classes"]:
+            raise BadInput(f"{path} begins with {reader.fieldnames}, expected image,classes; mend it with: {mend}")
+        return {row["image"]: (row["classes"] or "").split() for row in reader}
 
 
 # ---------------------------------------------------------------- one picture, one mask
@@ -272,7 +286,7 @@ def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
     picture = _open(path, "a mask", mend)
     if picture.mode not in ("P", "L"):
         raise BadInput(
-            f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used"
+            f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used; mend it with: {mend}"
         )
     labels = np.asarray(picture)
     wrong = np.unique(labels[(labels >= num_classes) & (labels != voc.IGNORE)])
@@ -281,6 +295,19 @@ def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
             f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; mend it with: {mend}"
         )
     return labels
+
+
+def check_sizes(data: Data, picture: Path, image: np.ndarray, mask_path: Path, mask: np.ndarray, mend: str) -> None:
+    """Refuse a mask of another size than its image, and an image larger than the preset's largest."""
+    (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
+    if (height, width) != (mask_height, mask_width):
+        raise BadInput(
+            f"{mask_path} is {mask_width}x{mask_height}, its image {picture.name} is {width}x{height}; mend it with: {mend}"
+        )
+    if max(height, width) > data.image_size:
+        raise BadInput(
+            f"{picture} is {width}x{height}, expected at most {data.image_size} pixels a side; mend it with: {mend}"
+        )
 
 
 def _open(path: Path, what: str, mend: str) -> Image.Image:

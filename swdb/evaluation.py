@@ -15,8 +15,7 @@ import torch
 
 from swdb import voc
 from swdb.confusion import confusion, iou, miou
-from swdb.dataset import DataSet, read_mask, write_mask
-from swdb.errors import BadInput
+from swdb.dataset import DataSet, check_sizes, read_mask, write_mask
 from swdb.files import write_atomic, write_json
 from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork, probabilities
@@ -96,12 +95,9 @@ def _batches(data: DataSet, ids: list[str]):
 
 
 def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) -> np.ndarray:
-    truth_path = voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
     truth = data.mask(image_id, voc.VAL_SPLIT)
     mend = "delete it and run the same command again"
     prediction = read_mask(predictions / f"{image_id}.png", num_classes, mend)
-    if truth.shape != prediction.shape:
-        raise BadInput(
-            f"{truth_path} is {truth.shape[1]}x{truth.shape[0]}, its image is {prediction.shape[1]}x{prediction.shape[0]}; mend it with: {data.mend}"
-        )
+    picture, truth_path = voc.image_path(data.root, image_id), voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
+    check_sizes(data.data, picture, prediction, truth_path, truth, data.mend)  # a prediction is as large as its image
     return confusion(truth, prediction, num_classes)

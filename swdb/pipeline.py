@@ -44,7 +44,9 @@ class Pipeline:
         data = self.work.preset.data
         if data.dataset == "synthetic" and not (self.work.data_root / "manifest.json").is_file():
             total = data.num_train + data.num_val
-            dataset.prepare(data, self.work.data_root, None, self.observer.stage("draw the data set", total))
+            dataset.prepare(
+                data, self.work.data_root, None, self.observer.stage("draw the data set", total), self.work.where
+            )
         return dataset.load(data, self.work.folder, self.work.where)
 
     @cached_property

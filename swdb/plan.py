@@ -7,7 +7,7 @@ in: a work directory, a preset, runs and seeds -> out: artefacts in the order in
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -155,9 +155,13 @@ class Work:
     @cached_property
     def retrained_from(self) -> Recipe:
         """The run whose predictions are proxy set 2: a single branch on all proxies of set 1."""
-        return next(
-            run for run in self.recipes.values() if run.strong_branch == "weak" and not run.dual and run.proxy_set == 1
-        )
+        wanted = Recipe(name="", strong_branch="weak")
+        found = next((run for run in self.recipes.values() if replace(run, name="") == wanted), None)
+        if found is None:
+            raise BadInput(
+                'proxy set 2 needs a row that trains one branch on set 1: { strong_branch = "weak" } in tables/'
+            )
+        return found
 
     def run(self, run: Recipe, seed: int) -> Artefact:
         """One training with one seed."""
@@ -247,7 +251,8 @@ def _stored_precision(folder: Path) -> str:
     """Return the work directory's precision; the first command chooses it from the processor's flags."""
     path = folder / "precision.json"
     if path.is_file():
-        precision = read_json(path, "swdb prepare-voc").get("precision")
+        stored = read_json(path, "swdb prepare-voc")
+        precision = stored.get("precision") if isinstance(stored, dict) else None
         if precision not in PRECISIONS:
             raise BadInput(
                 f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew"

@@ -6,14 +6,12 @@ Every hyper-parameter has its one home here, with its unit, where it comes from 
 STATED (the paper, or those who quote it, say so), INFERRED (follows from something stated), UNKNOWN (our choice).
 """
 
-import tomllib
-import types
-import typing
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from swdb.errors import BadInput, nearest
+from swdb.strict import read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parent
 
@@ -37,7 +35,7 @@ class Data:
         "images, strong ones included", INFERRED, "'10k' is train_aug, 10,582; '9k' is the rest, 9,118"
     )
     num_val: int = knob("images", INFERRED, "VOC's val list of 1,449")
-    seed: int = knob("", UNKNOWN, "draws the synthetic data set; unused for photographs", default=0)
+    seed: int = knob("any whole number", UNKNOWN, "draws the synthetic data set; unused for photographs", default=0)
     image_size: int = knob("pixels, longest side", INFERRED, "VOC images are at most 500 pixels", default=500)
 
 
@@ -103,7 +101,7 @@ class Evaluation:
     """How a branch's prediction is scored."""
 
     scales: tuple[float, ...] = knob("factors", UNKNOWN, "multi-scale testing is not mentioned", default=(1.0,))
-    flip: bool = knob("", UNKNOWN, "not mentioned", default=False)
+    flip: bool = knob("yes or no", UNKNOWN, "not mentioned", default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,59 +200,6 @@ class Table:
         return [(row, column) for row in self.rows for column in self.columns if column.branch]
 
 
-# ---------------------------------------------------------------- strict reading
-
-
-def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
-    """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
-    if not isinstance(mapping, dict):
-        raise BadInput(f"{where}: found {mapping!r}, expected a table of keys")
-    known = {f.name: f for f in fields(kind)}
-    for key in mapping:
-        if key not in known:
-            raise BadInput(f"{where}: unknown key {key!r}; {nearest(key, known)}")
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for name, declared in known.items():
-        if name in mapping:
-            values[name] = _convert(hints[name], mapping[name], f"{where}, key {name!r}")
-        elif declared.default is MISSING and declared.default_factory is MISSING:
-            raise BadInput(f"{where}: key {name!r} is missing")
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """Check one TOML value against a type hint and return it in that type."""
-    if is_dataclass(hint):
-        return read_dataclass(hint, value, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return _convert(arguments[0], value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_convert(arguments[0], item, _item_name(item, where)) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _convert(arguments[1], item, f"{where}, {key!r}") for key, item in value.items()}
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
-        raise BadInput(f"{where}: found {value!r}, expected {expected}")
-    return value
-
-
-def _item_name(item: Any, where: str) -> str:
-    """Name an entry of a list by its key or text, so that an error points to it: `table1.toml, 'mixed'`."""
-    name = item.get("key") or item.get("text") if isinstance(item, dict) else None
-    return f"{where.rpartition(', key ')[0]}, row {name!r}" if name else where
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path.name} is not valid TOML: {error}") from None
-
-
 # ---------------------------------------------------------------- presets
 
 
@@ -268,7 +213,7 @@ def load_preset(name: str) -> Preset:
     path = Path(name) if name.endswith(".toml") else PACKAGE / "presets" / f"{name}.toml"
     if not path.is_file():
         raise BadInput(f"unknown preset {name!r}; {nearest(name, preset_names())}")
-    preset = read_dataclass(Preset, _read_toml(path), path.name)
+    preset = read_dataclass(Preset, read_toml(path), path.name)
     _check_ranges(preset, path.name)
     return preset
 
@@ -276,7 +221,21 @@ def load_preset(name: str) -> Preset:
 def _check_ranges(preset: Preset, where: str) -> None:
     """Refuse values that no run could be made with."""
     data, training = preset.data, preset.training
+    words = (
+        ("data.dataset", data.dataset, ("synthetic", "voc")),
+        ("network.backbone", preset.network.backbone, ("small", "squeezenet1_1", "vgg16")),
+        ("network.weights", preset.network.weights, ("pretext", "imagenet", "imagenet-caffe", "random")),
+        ("proxy.method", preset.proxy.method, ("cam",)),
+    )
+    for key, word, known in words:
+        if word not in known:
+            raise BadInput(f"{where}: key {key!r}: unknown {word!r}; {nearest(word, known)}")
     checks = (
+        (data.name not in ("", ".", "..") and "/" not in data.name, "data.name", "a folder's name"),
+        (data.image_size > 0, "data.image_size", "1 or more"),
+        (0 <= preset.network.dropout < 1, "network.dropout", "0 to below 1"),
+        (preset.network.neck_channels > 0, "network.neck_channels", "1 or more"),
+        (preset.proxy.batch > 0, "proxy.batch", "1 or more"),
         (0 < data.num_strong <= data.num_train, "data.num_strong", "1 to data.num_train"),
         (2 <= data.num_classes <= 21, "data.num_classes", "2 to 21"),
         (data.num_val > 0, "data.num_val", "1 or more"),
@@ -306,45 +265,60 @@ def tables_folder() -> Path:
 def load_tables(folder: Path | None = None) -> dict[int, Table]:
     """Read every table spec, by number; raises BadInput where rows contradict each other."""
     folder = folder or tables_folder()
-    tables = {}
+    tables, found = {}, {}
     for path in sorted(folder.glob("table*.toml")):
         table = _read_table(path)
+        if table.number in tables:
+            raise BadInput(f"{path.name}, key 'number': {found[table.number]} is table {table.number} too")
         tables[table.number] = table
+        found[table.number] = path.name
     if not tables:
         raise BadInput(f"no table specs (table*.toml) in {folder}")
     recipes = all_recipes(tables)
-    for recipe in recipes.values():
-        if recipe.start_from is not None and recipe.start_from not in recipes:
-            raise BadInput(
-                f"run {recipe.name!r} starts from an unknown run {recipe.start_from!r}; {nearest(recipe.start_from, recipes)}"
-            )
+    for table in tables.values():
+        for row in table.rows:
+            seen, name = [row.run.name], row.run.start_from
+            while name is not None:
+                where = f"{found[table.number]}, row {row.key!r}, key 'start_from'"
+                if name not in recipes:
+                    raise BadInput(f"{where}: unknown run {name!r}; {nearest(name, recipes)}")
+                if name in seen:
+                    raise BadInput(f"{where}: run {name!r} starts from itself")
+                seen.append(name)
+                name = recipes[name].start_from
     return tables
 
 
 def all_recipes(tables: dict[int, Table]) -> dict[str, Recipe]:
     """List every training of the tables once, by name; the same name must mean the same values, and the other way round."""
     recipes: dict[str, Recipe] = {}
+    names: dict[Recipe, str] = {}
     for table in tables.values():
         for row in table.rows:
             known = recipes.setdefault(row.run.name, row.run)
-            if known != row.run:
+            where = f"table{table.number}.toml, row {row.key!r}, key 'run'"
+            for f in fields(Recipe):
+                if getattr(known, f.name) != getattr(row.run, f.name):
+                    raise BadInput(
+                        f"{where}: run {known.name!r} has another {f.name!r} in another row; give it another name"
+                    )
+            same = names.setdefault(replace(row.run, name=""), known.name)
+            if same != known.name:
                 raise BadInput(
-                    f"table{table.number}.toml, row {row.key!r}: run {known.name!r} has other values in another row; give it another name"
+                    f"{where}: the runs {same!r} and {known.name!r} have the same values; give them one name, so that they share the training"
                 )
-    names: dict[Recipe, str] = {}
-    for recipe in recipes.values():
-        same = names.setdefault(replace(recipe, name=""), recipe.name)
-        if same != recipe.name:
-            raise BadInput(
-                f"the runs {same!r} and {recipe.name!r} have the same values; give them one name, so that they share the training"
-            )
     return recipes
 
 
 def _read_table(path: Path) -> Table:
-    raw = _read_toml(path)
+    raw = read_toml(path)
     where = path.name
-    for singular, plural in (("row", "rows"), ("column", "columns"), ("claim", "claims")):
+    lists = {"row": "rows", "column": "columns", "claim": "claims"}
+    known = {f.name for f in fields(Table)} - set(lists.values()) | set(lists)
+    for key in raw:
+        if key not in known:
+            raise BadInput(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+    for singular, plural in lists.items():
         raw[plural] = raw.pop(singular, [])
     table = read_dataclass(Table, raw, where)
     if not table.rows:
@@ -354,6 +328,11 @@ def _read_table(path: Path) -> Table:
             raise BadInput(
                 f"{where}, column {column.key!r}: unknown branch {column.branch!r}; {nearest(column.branch, BRANCHES)}"
             )
+    for kind, entries in (("row", table.rows), ("column", table.columns)):
+        keys = [entry.key for entry in entries]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise BadInput(f"{where}, {kind} {key!r}: the key is there twice; give each {kind} a key of its own")
     for row in table.rows:
         _check_row(row, table, f"{where}, row {row.key!r}")
     cells = {f"{row.key}.{column.key}" for row, column in table.cells()}
@@ -377,9 +356,10 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         if key not in row.paper:
             raise BadInput(f"{where}, key 'paper': the printed value of column {key!r} is missing")
     run = row.run
-    for labels in (run.strong_branch, run.weak_branch):
+    for key in ("strong_branch", "weak_branch"):
+        labels = getattr(run, key)
         if labels is not None and labels not in LABEL_SETS:
-            raise BadInput(f"{where}: unknown label set {labels!r}; {nearest(labels, LABEL_SETS)}")
+            raise BadInput(f"{where}, key {key!r}: unknown label set {labels!r}; {nearest(labels, LABEL_SETS)}")
     checks = (
         (run.shared_layers >= 0, "shared_layers", "0 or more"),
         (run.oversample >= 1, "oversample", "1 or more"),

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet, Progress, masks_digest, read_mask
+from swdb.dataset import DataSet, Progress, check_sizes, masks_digest, read_mask
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import digest, disk_error, write_atomic, write_json
 
@@ -61,18 +61,9 @@ def training_store(data: DataSet, progress: Progress) -> Store:
     folder, size = data.root / "store", data.data.image_size
 
     def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        path = voc.image_path(data.root, image_id)
-        image = data.image(image_id)
+        image, mask = data.image(image_id), data.mask(image_id, voc.ALL_SPLIT)
         mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
-        mask = data.mask(image_id, voc.ALL_SPLIT)
-        if mask.shape != image.shape[:2]:
-            raise BadInput(
-                f"{mask_path} is {_size(mask)}, its image {path.name} is {_size(image)}; mend it with: {data.mend}"
-            )
-        if max(image.shape[:2]) > size:
-            raise BadInput(
-                f"{path} is {_size(image)}, expected at most {size} pixels a side; mend it with: {data.mend}"
-            )
+        check_sizes(data.data, voc.image_path(data.root, image_id), image, mask_path, mask, data.mend)
         return image, mask
 
     store = _open_store(folder, ids, size)

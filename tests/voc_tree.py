@@ -1,0 +1,62 @@
+"""A small unpacked tree in the official layout of VOC 2012, built by hand for tests of importing and decoding."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from swdb.spec import Data
+
+TRAIN = ["2007_000001", "2007_000002"]
+TRAIN_AUG = [*TRAIN, "2008_000003", "2008_000004"]
+VAL = ["2007_000005", "2007_000006"]
+SIZES = [(20, 16), (12, 24), (24, 24), (9, 7), (16, 20), (10, 10)]  # (height, width) in the order of all images
+DATA = Data(dataset="voc", name="mini", num_classes=21, num_strong=2, num_train=4, num_val=2, image_size=24)
+
+
+def kit(root: Path) -> Path:
+    return root / "VOCdevkit" / "VOC2012"
+
+
+def image_file(root: Path, image_id: str) -> Path:
+    return kit(root) / "JPEGImages" / f"{image_id}.jpg"
+
+
+def mask_file(root: Path, image_id: str) -> Path:
+    """Where an image's mask lies: the augmented folder for training, VOC's own for val."""
+    return kit(root) / ("SegmentationClass" if image_id in VAL else "SegmentationClassAug") / f"{image_id}.png"
+
+
+def list_file(root: Path, split: str) -> Path:
+    return kit(root) / "ImageSets" / "Segmentation" / f"{split}.txt"
+
+
+def save_mask(path: Path, labels: np.ndarray) -> None:
+    """Save labels as a palette PNG, through Pillow alone; what was there is replaced, not changed in place."""
+    path.unlink(missing_ok=True)
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
+    picture.save(path)
+
+
+def save_image(path: Path, height: int, width: int, seed: int = 0) -> None:
+    """Save a smooth picture of random colours."""
+    path.unlink(missing_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 3, 3)).astype(np.uint8)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, quality=95)
+
+
+def build(root: Path) -> Path:
+    """Build the tree: four training and two val images of different sizes; masks hold 0 to 5 and 255."""
+    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
+        (kit(root) / folder).mkdir(parents=True)
+    for seed, (image_id, (height, width)) in enumerate(zip(TRAIN_AUG + VAL, SIZES, strict=True)):
+        save_image(image_file(root, image_id), height, width, seed)
+        labels = np.zeros((height, width))
+        labels[2:6, 1:6] = 255
+        labels[3:5, 2:5] = 1 + seed % 5
+        labels[-1, -1] = 5
+        save_mask(mask_file(root, image_id), labels)
+    for split, ids in (("train", TRAIN), ("train_aug", TRAIN_AUG), ("val", VAL)):
+        list_file(root, split).write_text("".join(f"{image_id}\n" for image_id in ids))
+    return root
