@@ -16,7 +16,7 @@ from swdb.dataset import DataSet, read_mask
 from swdb.errors import MissingArtefact
 from swdb.loop import Machine
 from swdb.plan import Artefact, Scoring, Work
-from swdb.spec import BRANCHES
+from swdb.spec import BRANCHES, Recipe
 from swdb.store import Store, training_store
 from swdb.voc import ALL_SPLIT, VAL_SPLIT
 
@@ -76,7 +76,7 @@ class Pipeline:
         """Draw image, truth, proxy and both branches' predictions for the first validation images."""
         from swdb import figures
 
-        run = self.work.recipe(artefact.name.rpartition("-s")[0])
+        run = _recipe(self.work, artefact)
         ids = self.data.ids(VAL_SPLIT)[:num_images]
         masks = {"proxy": self.proxies_of(ids)}
         for branch in BRANCHES if run.dual else BRANCHES[:1]:
@@ -93,19 +93,20 @@ class Pipeline:
     def _make_one(self, artefact: Artefact) -> None:
         from swdb import proxies, training, weights
 
-        work, progress = self.work, self.observer.stage(artefact.name, artefact.steps, counts=True)
-        if artefact.kind == "weights":
-            weights.make_initial_weights(work, artefact, self.machine, progress)
-        elif artefact.kind == "run":
-            run = work.recipe(artefact.name.rpartition("-s")[0])
-            training.train_run(work, run, artefact, self.data, self.store, self.machine, progress)
-        elif artefact.recipe["set"] == 1:
-            proxies.make_cam_proxies(work, artefact, self.data, self.store, self.machine, progress)
-        else:
+        work, machine = self.work, self.machine
+        if artefact.kind == "proxies" and artefact.recipe["set"] == 1:
+            proxies.make_cam_proxies(work, artefact, self.data, self.store, machine, self.observer.stage)
+        elif artefact.kind == "proxies":
             network, look = training.load_trained(work, work.retrained_from, 0)
-            proxies.make_retrained_proxies(
-                artefact, self.data, self.store, self.machine.layout(network), look, self.machine
-            )
+            network = machine.layout(network)
+            proxies.make_retrained_proxies(artefact, self.data, self.store, network, look, machine, self.observer.stage)
+        elif artefact.kind == "weights":
+            progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
+            weights.make_initial_weights(work, artefact, machine, progress)
+        else:
+            store = self.store  # decoded before the run's stage begins
+            progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
+            training.train_run(work, _recipe(work, artefact), artefact, self.data, store, machine, progress)
 
     def score(self, artefact: Artefact, scoring: Scoring) -> dict:
         """Score a finished run with one branch; what is scored already is read."""
@@ -114,7 +115,7 @@ class Pipeline:
         found = scoring.result(artefact)
         if found is not None:
             return found
-        run = self.work.recipe(artefact.name.rpartition("-s")[0])
+        run = _recipe(self.work, artefact)
         network, look = training.load_trained(self.work, run, artefact.seed)
         progress = self.observer.stage(f"{artefact.name} {scoring.name}", self.data.data.num_val)
         return evaluation.evaluate(artefact, scoring, self.data, network, look, self.machine, progress)
@@ -125,6 +126,11 @@ class Pipeline:
 
         self.make(self.work.needed(self.work.proxies(1)))
         return proxies.proxies_of(self.work, self.data, ids, self.machine)
+
+
+def _recipe(work: Work, artefact: Artefact) -> Recipe:
+    """Return the values behind a run's artefact."""
+    return work.recipe(artefact.name.rpartition("-s")[0])
 
 
 def _check_inputs(artefact: Artefact, data: DataSet) -> None:

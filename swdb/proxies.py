@@ -28,22 +28,45 @@ from swdb.store import Store
 from swdb.weights import load_initial
 
 Progress = Callable[[int, int], None]
-Scores = Callable[[Tensor], Tensor]  # pictures (1, 3, H, W) -> scores (1, C, H, W)
+Stage = Callable[..., Progress]  # begins a stage of the progress bar: Observer.stage
+Scores = Callable[[np.ndarray], Tensor]  # an image (H, W, 3) uint8 RGB -> scores (C, H, W)
 
 
 def make_cam_proxies(
-    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress
+    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage
 ) -> None:
     """Make proxy set 1: train the classifier, threshold its activation maps."""
     preset = work.preset
     tags = data.tags(store.ids)
     _check_tags(tags, data.class_names)
     backbone, look = _initial_backbone(work)
+    progress = stage(artefact.name, artefact.steps, counts=True)
     classifier, training = train_classifier(
         artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress
     )
-    _write_all(artefact, data, store, tags, _cam_scores(classifier, preset.proxy.threshold), machine, look)
+    _write_all(artefact, store, tags, _cam_scores(classifier, preset.proxy.threshold, machine, look), stage)
     _finish(artefact, data, store.ids, tags, {"training": training})
+
+
+def make_retrained_proxies(
+    artefact: Artefact,
+    data: DataSet,
+    store: Store,
+    network: StrongWeakNetwork,
+    look: Preprocessing,
+    machine: Machine,
+    stage: Stage,
+) -> None:
+    """Make proxy set 2: what a network that was trained on set 1 predicts, restricted to the tags."""
+    tags = data.tags(store.ids)
+
+    def scores(image: np.ndarray) -> Tensor:
+        with machine.autocast():
+            pictures = machine.pictures(_pictures(image, machine, look))
+            return probabilities(network, pictures, "strong", (1.0,), False)[0]
+
+    _write_all(artefact, store, tags, scores, stage)
+    _finish(artefact, data, store.ids, tags, {})
 
 
 def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> dict[str, np.ndarray]:
@@ -51,10 +74,9 @@ def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> d
     backbone, look = _initial_backbone(work)
     classifier = Classifier(backbone, data.data.num_classes - 1)
     load_finished(work.proxies(1).folder, classifier)
-    scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold)
-    images = {image_id: torch.tensor(data.image(image_id)) for image_id in ids}
+    scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold, machine, look)
     tags = data.tags(ids)
-    return {image_id: _label(images[image_id], tags[k], scores, machine, look) for k, image_id in enumerate(ids)}
+    return {image_id: _label(data.image(image_id), tags[k], scores) for k, image_id in enumerate(ids)}
 
 
 def _initial_backbone(work: Work) -> tuple[Backbone, Preprocessing]:
@@ -63,28 +85,18 @@ def _initial_backbone(work: Work) -> tuple[Backbone, Preprocessing]:
     return backbone, load_initial(work.initial_weights, backbone)
 
 
-def _cam_scores(classifier: Classifier, threshold: float) -> Scores:
+def _cam_scores(classifier: Classifier, threshold: float, machine: Machine, look: Preprocessing) -> Scores:
     """Scores of all classes from activation maps: background wins where every map is below the threshold."""
 
-    def scores(pictures: Tensor) -> Tensor:
-        maps = activation_maps(classifier, pictures)
-        return torch.cat([torch.full_like(maps[:, :1], threshold), maps], 1)
+    def scores(image: np.ndarray) -> Tensor:
+        maps = activation_maps(classifier, _pictures(image, machine, look))[0]
+        return torch.cat([torch.full_like(maps[:1], threshold), maps])
 
     return scores
 
 
-def make_retrained_proxies(
-    artefact: Artefact, data: DataSet, store: Store, network: StrongWeakNetwork, look: Preprocessing, machine: Machine
-) -> None:
-    """Make proxy set 2: what a network that was trained on set 1 predicts, restricted to the tags."""
-    tags = data.tags(store.ids)
-
-    def scores(pictures: Tensor) -> Tensor:
-        with machine.autocast():
-            return probabilities(network, machine.pictures(pictures), "strong", (1.0,), False)
-
-    _write_all(artefact, data, store, tags, scores, machine, look)
-    _finish(artefact, data, store.ids, tags, {})
+def _pictures(image: np.ndarray, machine: Machine, look: Preprocessing) -> Tensor:
+    return to_pictures(torch.from_numpy(np.array(image)).to(machine.device)[None], look)
 
 
 def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
@@ -95,29 +107,21 @@ def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
             )
 
 
-def _write_all(
-    artefact: Artefact,
-    data: DataSet,
-    store: Store,
-    tags: np.ndarray,
-    scores: Scores,
-    machine: Machine,
-    look: Preprocessing,
-) -> None:
+def _write_all(artefact: Artefact, store: Store, tags: np.ndarray, scores: Scores, stage: Stage) -> None:
     """Write a mask for every image of the store; those that are there are kept."""
+    progress = stage(f"{artefact.name} masks", len(store.ids))
     for k, image_id in enumerate(store.ids):
         path = artefact.folder / f"{image_id}.png"
-        if path.is_file():
-            continue
-        height, width = store.sizes[k].tolist()
-        image = torch.from_numpy(np.array(store.images[k, :height, :width]))
-        write_mask(path, _label(image, tags[k], scores, machine, look))
+        if not path.is_file():
+            height, width = store.sizes[k].tolist()
+            write_mask(path, _label(store.images[k, :height, :width], tags[k], scores))
+        progress(k + 1, len(store.ids))
 
 
 @torch.no_grad()
-def _label(image: Tensor, tags: np.ndarray, scores: Scores, machine: Machine, look: Preprocessing) -> np.ndarray:
+def _label(image: np.ndarray, tags: np.ndarray, scores: Scores) -> np.ndarray:
     """Return the best-scored class of every pixel among background and the image's tags, (H, W) uint8."""
-    values = scores(to_pictures(image.to(machine.device)[None], look))[0]
+    values = scores(image)
     allowed = torch.from_numpy(np.concatenate([[True], tags])).to(values.device)
     return values.masked_fill(~allowed[:, None, None], -torch.inf).argmax(0).to(torch.uint8).cpu().numpy()
 
