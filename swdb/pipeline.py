@@ -134,11 +134,13 @@ def _recipe(work: Work, artefact: Artefact) -> Recipe:
 
 
 def _check_inputs(artefact: Artefact, data: DataSet) -> None:
-    """Refuse a finished run that was trained on other bytes than the data set holds now."""
-    if artefact.kind != "run":
+    """Refuse finished proxies or a finished run that were made from other bytes than the data set holds now."""
+    if artefact.kind == "weights":
         return
-    then, now = artefact.read_record("the same command again")["inputs"]["data"], data.manifest["tree_root"]
+    record = artefact.read_record("the same command again")
+    verb = "trained" if artefact.kind == "run" else "made"
+    then, now = record.get("inputs", record)["data"], data.manifest["tree_root"]
     if then != now:
         raise MissingArtefact(
-            f"{artefact.folder} was trained on other data ({then[:10]}) than there is now ({now[:10]}); delete that folder and run the same command again"
+            f"{artefact.folder} was {verb} on other data ({then[:10]}) than there is now ({now[:10]}); delete that folder and run the same command again"
         )
