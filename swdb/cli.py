@@ -248,7 +248,9 @@ def evaluate(
         typer.echo(f"{artefact.id}, {branch} branch: mIoU {result['miou']:.2f} on {result['images']} val images")
         for name, value in result["iou"].items():
             typer.echo(f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}")
-    console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}" + (f"\nfigure: {path}" if path else ""))
+    console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}")
+    if path:
+        console.say(f"figure: {path}")
     console.say(f"next: swdb reproduce-table all {work.where}")
 
 
@@ -288,14 +290,7 @@ def reproduce_table(
     chosen = list(range(seeds or work.preset.seeds))
     wanted = _wanted_rows(tables, rows)
     plan = work.plan(dict.fromkeys(row.run for _, row in wanted), chosen)
-    pairs = [
-        (work.run(row.run, seed), work.scoring(column.branch))
-        for seed in chosen
-        for table, row in wanted
-        for column in table.columns
-        if column.branch
-    ]
-    scores = list({(artefact.id, scoring): (artefact, scoring) for artefact, scoring in pairs}.values())
+    scores = work.scores(wanted, chosen)
     if dry_run:
         console.print_plan(plan, [(s.name, s.result(a) is not None) for a, s in scores], work, work.estimate(plan))
         return

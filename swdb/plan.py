@@ -15,7 +15,7 @@ from typing import Any
 from swdb import dataset, voc
 from swdb.errors import BadInput, MissingArtefact, nearest
 from swdb.files import digest, file_digest, read_json, write_json
-from swdb.spec import Preset, Recipe, Table, all_recipes, load_preset, load_tables
+from swdb.spec import Preset, Recipe, Row, Table, all_recipes, load_preset, load_tables
 
 TRAINING_VERSION = 1  # raised by hand when the golden loss changes
 PRECISIONS = ("fp32", "bf16")
@@ -219,6 +219,19 @@ class Work:
         runs = list(runs)
         # Seed after seed: whoever stops early has whole tables with fewer seeds.
         return self.needed(*(self.run(run, seed) for seed in seeds for run in runs))
+
+    def scores(self, rows: Iterable[tuple[Table, Row]], seeds: Iterable[int]) -> list[tuple[Artefact, Scoring]]:
+        """List the scores that rows of tables need, each once: which run, by which branch."""
+        found: dict[tuple[str, Scoring], tuple[Artefact, Scoring]] = {}
+        rows = list(rows)
+        for seed in seeds:
+            for table, row in rows:
+                artefact = self.run(row.run, seed)
+                for column in table.columns:
+                    if column.branch:
+                        scoring = self.scoring(column.branch)
+                        found[artefact.id, scoring] = artefact, scoring
+        return list(found.values())
 
     def estimate(self, plan: list[Artefact]) -> str:
         """Say how long what is left may take, from the finished trainings of this work directory."""
