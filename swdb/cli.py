@@ -119,7 +119,7 @@ def prepare_voc(
         typer.echo(
             f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}"
         )
-    console.say(f"next: swdb make-proxy {work.where}")
+    console.say(f"next: swdb make-proxy {work.options}")
 
 
 @app.command("make-proxy")
@@ -164,7 +164,7 @@ def make_proxy(
         typer.echo(
             f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)"
         )
-    console.say(f"next: swdb reproduce-table 2 {work.where}")
+    console.say(f"next: swdb reproduce-table 2 {work.options}")
 
 
 @app.command()
@@ -195,7 +195,7 @@ def train(
     with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
         pipeline.make(todo)
     typer.echo(str(artefact.folder))
-    console.say(f"next: swdb eval {run} --seed {seed} {work.where}")
+    console.say(f"next: swdb eval {run} --seed {seed} {work.options}")
 
 
 @app.command("eval")
@@ -237,7 +237,7 @@ def evaluate(
         raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
     scoring = Scoring(branch, _scales(scales), flip)
     artefact = work.run(recipe, seed)
-    artefact.read_record(f"swdb train {run} --seed {seed} {work.where}")
+    artefact.read_record(f"swdb train {run} --seed {seed} {work.options}")
     with only_writer(workdir), _pipeline(work, device, []) as pipeline:
         pipeline.make([artefact])
         result = pipeline.score(artefact, scoring)
@@ -251,7 +251,7 @@ def evaluate(
     console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}")
     if path:
         console.say(f"figure: {path}")
-    console.say(f"next: swdb reproduce-table all {work.where}")
+    console.say(f"next: swdb reproduce-table all {work.options}")
 
 
 @app.command("reproduce-table")
@@ -293,20 +293,21 @@ def reproduce_table(
     scores = work.scores(wanted, chosen)
     if dry_run:
         console.print_plan(plan, [(s.name, s.result(a) is not None) for a, s in scores], work, work.estimate(plan))
+        console.say(f"next: swdb reproduce-table {number} {work.options}")
         return
     finished = all(artefact.done for artefact in plan) and all(s.result(a) is not None for a, s in scores)
     if not finished and not no_train:
         with only_writer(workdir), _pipeline(work, device, plan) as pipeline:
             pipeline.make_and_score(plan, scores)
-    for table in tables:
-        measured = measure(work, table, chosen)
-        paths = report.write_report(measured, work)
-        if form == "rich":
-            console.print_table(measured, work)
-        else:
-            typer.echo(report.render(measured, work, form), nl=False)
-        console.say(f"written: {', '.join(str(path) for path in paths)}")
-    console.say(f"next: swdb eval dual --figure {work.where}")
+    measured = [measure(work, table, chosen) for table in tables]
+    written = [path for table in measured for path in report.write_report(table, work)]
+    if form == "rich":
+        for table in measured:
+            console.print_table(table, work)
+    else:
+        typer.echo(report.render(measured, work, form), nl=False)
+    console.say(f"written: {', '.join(map(str, written))}")
+    console.say(f"next: swdb eval dual --figure {work.options}")
 
 
 def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):

@@ -39,7 +39,8 @@ def err() -> Console:
 
 
 def _piped_width() -> int:
-    return int(os.environ.get("COLUMNS", "100"))
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else 100
 
 
 def say(line: str) -> None:
@@ -53,8 +54,12 @@ def print_table(measured: MeasuredTable, work: Work, console: Console | None = N
     shown = frame(measured, work)
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     num_labels = len(measured.spec.label_titles)
+    # Text may break between words, not within them, nor numbers at all - as long as that fits the terminal.
+    words = [max(len(word) for text in (name, *shown[name]) for word in str(text).split()) for name in shown.columns]
+    whole = sum(words) + 3 * len(words) <= console.width
     for k, name in enumerate(shown.columns):
-        table.add_column(Text(name), justify="left" if k < num_labels else "right", overflow="fold")
+        justify = "left" if k < num_labels else "right"
+        table.add_column(Text(name), justify=justify, overflow="fold", min_width=words[k] if whole else None)
     for row in shown.itertuples(index=False):
         table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in row])
     console.print(Text(title(measured, work), style="bold"))

@@ -112,10 +112,6 @@ def load(data: Data, workdir: Path, where: str) -> DataSet:
 
 def prepare(data: Data, root: Path, source: Path | None, progress: Progress, where: str = "") -> DataSet:
     """Make the data set in a folder beside `root` and rename it into place: half a data set is never seen."""
-    if data.dataset == "synthetic" and data.num_classes != len(synthetic.CLASSES):
-        raise BadInput(
-            f"the drawn scenes have {len(synthetic.CLASSES)} classes, the preset says data.num_classes = {data.num_classes}"
-        )
     partial = root.with_name(f".{root.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
@@ -156,7 +152,9 @@ def _draw_all(data: Data, root: Path, progress: Progress) -> tuple[list[str], st
     def draw(index: int) -> list[int]:
         image, mask = synthetic.draw(data.seed, index, scene)
         jpeg = voc.image_path(root, ids[index])
-        Image.fromarray(image).save(jpeg, quality=95)
+        buffer = io.BytesIO()  # Pillow would not notice a full disk
+        Image.fromarray(image).save(buffer, format="JPEG", quality=95)
+        jpeg.write_bytes(buffer.getvalue())
         split = voc.ALL_SPLIT if index < data.num_train else voc.VAL_SPLIT
         voc.mask_path(root, ids[index], split).write_bytes(palette_png(mask))
         return sorted(set(np.unique(mask).tolist()) - {0, voc.IGNORE})

@@ -60,6 +60,8 @@ def machine(device: str, precision: str) -> Machine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
+        if chosen.type not in ("cpu", "cuda"):
+            raise RuntimeError
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError):
         raise BadInput(
@@ -104,10 +106,9 @@ def optimise(
 
     Returns the training's record: steps, seconds, the sha256 of the weights. Raises BadInput on a loss that is not finite.
     """
-    finished = load_finished(folder, network)
-    if finished is not None:
+    if (folder / "training.json").is_file():
         progress(schedule.steps, schedule.steps)
-        return finished
+        return load_finished(folder, network)
     optimizer = torch.optim.Adam(groups, weight_decay=schedule.weight_decay, fused=True)
     rates = [group["lr"] for group in optimizer.param_groups]
     step, seconds = _resume(folder, identity, network, optimizer)
@@ -148,19 +149,16 @@ def optimise(
     return record
 
 
-def load_finished(folder: Path, network: nn.Module) -> dict[str, Any] | None:
-    """Load the last weights of a finished training and return its record; None where it is not finished.
+def load_finished(folder: Path, network: nn.Module) -> dict[str, Any]:
+    """Load the last weights of a finished training and return its record.
 
-    Raises MissingArtefact where the weights are not those that were written.
+    Raises MissingArtefact where it is not finished, or the weights are not those that were written.
     """
-    if not (folder / "training.json").is_file():
-        return None
-    record = read_json(folder / "training.json", "the same command again")
+    mend = f"delete the folder {folder} and run the same command again"
     path = folder / "weights.pt"
+    record = read_json(folder / "training.json", f"the same command again after you deleted the folder {folder}")
     if not path.is_file() or file_digest(path) != record["weights_sha256"]:
-        raise MissingArtefact(
-            f"{path} is missing or damaged; delete the folder {folder} and run the same command again"
-        )
+        raise MissingArtefact(f"{path} is missing or damaged; {mend}")
     network.load_state_dict(load_tensors(path))
     return record
 
@@ -194,12 +192,10 @@ def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]
         [torch.stack([terms[name].float() for name in names]) for terms in pending]
     ).tolist()  # one read from the device
     first = step - len(pending)
+    finite = [all(map(math.isfinite, row)) for row in values]
+    good = finite.index(False) if False in finite else len(values)
     lines = []
-    for offset, row in enumerate(values):
-        if not all(map(math.isfinite, row)):
-            raise BadInput(
-                f"{identity}: the loss is {row} at step {first + offset}; training diverged: lower training.lr_new or lr_backbone in the preset"
-            )
+    for offset, row in enumerate(values[:good]):
         terms = {name: round(value, 6) for name, value in zip(names, row, strict=True)}
         lines.append(json.dumps({"step": first + offset, "loss": round(sum(row), 6), **terms}) + "\n")
     try:
@@ -208,6 +204,10 @@ def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]
             log.writelines(lines)
     except OSError as error:
         raise disk_error(error, folder / "log.jsonl") from error
+    if good < len(values):
+        raise BadInput(
+            f"{identity}: the loss is {values[good]} at step {first + good}; training diverged: lower training.lr_new or lr_backbone in the preset"
+        )
     pending.clear()
 
 
@@ -226,6 +226,8 @@ def _save(
 
 def _resume(folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Load the last checkpoint, if any, and cut the log to it; returns the next step and the seconds spent so far."""
+    for left in folder.glob(".*.tmp"):  # what a killed writer did not finish
+        left.unlink()
     path = folder / "checkpoint.pt"
     step, seconds = 0, 0.0
     if path.is_file():

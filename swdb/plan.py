@@ -6,7 +6,8 @@ made again and never rewritten; a changed input is another id.
 in: a work directory, a preset, runs and seeds -> out: artefacts in the order in which they can be made
 """
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -81,13 +82,20 @@ class Work:
     preset: Preset
     precision: str
     weights_file: Path | None = None
-    asked: str = ""  # the preset as the user named it, for commands that we propose
+    asked: tuple[tuple[str, str], ...] = ()  # options as the user typed them, for commands that we propose
 
     @property
     def where(self) -> str:
-        """The options that a proposed command needs to find this work again."""
-        workdir = "" if self.folder == Path("work") else f" --workdir {self.folder}"
-        return f"--preset {self.asked or self.preset.name}{workdir}"
+        """The options that a proposed `prepare-voc` needs to find this work again."""
+        workdir = {} if self.folder == Path("work") else {"workdir": str(self.folder)}
+        return _options({"preset": dict(self.asked).get("preset", self.preset.name), **workdir})
+
+    @property
+    def options(self) -> str:
+        """The options that any other proposed command needs: those that decide the ids of runs, too."""
+        return " ".join(
+            filter(None, (self.where, _options({name: value for name, value in self.asked if name != "preset"})))
+        )
 
     @property
     def data_root(self) -> Path:
@@ -257,7 +265,13 @@ class Work:
 def open_work(folder: Path, preset_name: str, precision: str | None = None, weights_file: Path | None = None) -> Work:
     """Open a work directory at a preset; the precision is chosen once and stays the directory's."""
     preset = load_preset(preset_name)
-    return Work(folder, preset, precision or _stored_precision(folder), weights_file, preset_name)
+    typed = {"preset": preset_name, "precision": precision, "weights": weights_file}
+    asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
+    return Work(folder, preset, precision or _stored_precision(folder), weights_file, asked)
+
+
+def _options(values: Mapping[str, str]) -> str:
+    return " ".join(f"--{name} {shlex.quote(value)}" for name, value in values.items())
 
 
 def _stored_precision(folder: Path) -> str:

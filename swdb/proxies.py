@@ -139,7 +139,10 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
     report = {
         "images": len(ids),
         "miou": round(float(np.nanmean(per_class)), 2),
-        "iou": {name: round(float(value), 2) for name, value in zip(data.class_names, per_class, strict=True)},
+        "iou": {
+            name: None if np.isnan(value) else round(float(value), 2)
+            for name, value in zip(data.class_names, per_class, strict=True)
+        },
         "foreground_share": round(float(counts[:, 1:].sum() / counts.sum()), 4),
         "true_foreground_share": round(float(counts[1:].sum() / counts.sum()), 4),
         "images_with_a_tag_without_pixels": int(silent),

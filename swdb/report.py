@@ -6,6 +6,7 @@ in: a MeasuredTable -> out: `reports/<preset>/table<N>.{md,csv,json}`
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
         )
     if not measured.complete:
         lines.append(
-            f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} {work.where}"
+            f"some cells have fewer seeds or were NOT RUN: swdb reproduce-table {measured.spec.number} {work.options}"
         )
     if not work.preset.comparable:
         scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
@@ -92,7 +93,7 @@ def markdown(measured: MeasuredTable, work: Work) -> str:
     num_labels = len(measured.spec.label_titles)
     lines.append("|" + "".join(" --- |" if k < num_labels else " ---: |" for k in range(len(shown.columns))))
     lines += [
-        "| " + " | ".join(str(value).replace("*", r"\*") for value in row) + " |"
+        "| " + " | ".join(str(value).replace("*", r"\*").replace("|", r"\|") for value in row) + " |"
         for row in shown.itertuples(index=False)
     ]
     lines += ["", "Claims (mean paired difference ± standard error; decided beyond 2 standard errors):", ""]
@@ -101,8 +102,8 @@ def markdown(measured: MeasuredTable, work: Work) -> str:
     return "\n".join(lines) + "\n"
 
 
-def csv(measured: MeasuredTable, work: Work) -> str:
-    """Return the table's cells as CSV, one cell and seed a line; full precision."""
+def cells(measured: MeasuredTable) -> list[dict[str, Any]]:
+    """List the table's cells in full precision, one cell and seed an entry."""
     lines = []
     for (row_key, column_key), cell in measured.cells.items():
         labels = " | ".join(cell.row.labels)
@@ -117,14 +118,18 @@ def csv(measured: MeasuredTable, work: Work) -> str:
             lines.append({**fixed, "seed": seed, "measured": cell.by_seed.get(seed), "run": cell.runs.get(seed)})
         if not cell.by_seed:
             lines.append({**fixed, "seed": None, "measured": None, "run": None})
-    return pd.DataFrame(lines).astype({"seed": "Int64"}).to_csv(index=False)
+    return lines
 
 
-def render(measured: MeasuredTable, work: Work, form: str) -> str:
-    """Return the table in one of FORMATS."""
-    if form == "json":
-        return json.dumps(as_json(measured, work), indent=2, ensure_ascii=False) + "\n"
-    return {"md": markdown, "csv": csv}[form](measured, work)
+def render(tables: list[MeasuredTable], work: Work, form: str) -> str:
+    """Return tables in one of FORMATS; JSON of several tables is a list."""
+    if form == "md":
+        return "\n".join(markdown(table, work) for table in tables)
+    if form == "csv":
+        lines = [cell for table in tables for cell in cells(table)]
+        return pd.DataFrame(lines).astype({"seed": "Int64"}).to_csv(index=False)
+    values = [as_json(table, work) for table in tables]
+    return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
 def settings(preset: Preset) -> str:
@@ -153,5 +158,5 @@ def write_report(measured: MeasuredTable, work: Work) -> list[Path]:
     paths = [work.reports / f"table{measured.spec.number}.{form}" for form in FORMATS]
     write_text(work.reports / "settings.md", settings(work.preset))
     for path, form in zip(paths, FORMATS, strict=True):
-        write_text(path, render(measured, work, form))
+        write_text(path, render([measured], work, form))
     return paths

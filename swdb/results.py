@@ -9,6 +9,7 @@ from typing import Any
 
 from swdb.claims import Verdict, decide
 from swdb.errors import MissingArtefact
+from swdb.files import read_json
 from swdb.plan import Work
 from swdb.spec import Claim, Column, Row, Table
 
@@ -90,13 +91,26 @@ def measure(work: Work, table: Table, seeds: list[int]) -> MeasuredTable:
                 if row.run.needs_proxies:
                     proxies.add(artefact.recipe["proxies"])
             cells[row.key, column.key] = Cell(row, column, by_seed, runs)
-    if len(data_digests) > 1:
-        raise MissingArtefact(
-            f"table {table.number} would mix runs on {len(data_digests)} different contents of the data set; delete {work.folder / 'runs'} and run: swdb reproduce-table {table.number}"
-        )
+    _check_data(work, table, data_digests)
     by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
     claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher])) for claim in table.claims]
     return MeasuredTable(table, cells, claims, next(iter(data_digests), ""), sorted(proxies), sorted(machines))
+
+
+def _check_data(work: Work, table: Table, digests: set[str]) -> None:
+    """Refuse a table over different contents of the data set, or over others than there are now."""
+    mend = f"delete {work.folder / 'runs'} and run: swdb reproduce-table {table.number} {work.options}"
+    if len(digests) > 1:
+        raise MissingArtefact(
+            f"table {table.number} would mix runs on {len(digests)} different contents of the data set; {mend}"
+        )
+    manifest = work.data_root / "manifest.json"
+    now = read_json(manifest, f"swdb prepare-voc {work.where} --again")["tree_root"] if manifest.is_file() else None
+    if digests and now is not None and digests != {now}:
+        then = next(iter(digests))
+        raise MissingArtefact(
+            f"the runs of table {table.number} were trained on other data ({then[:10]}) than there is now ({now[:10]}); {mend}"
+        )
 
 
 def _machine(described: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from swdb import synthetic
 from swdb.errors import BadInput, nearest
 from swdb.strict import read_dataclass, read_toml
 
@@ -239,6 +240,11 @@ def _check_ranges(preset: Preset, where: str) -> None:
         (0 < data.num_strong <= data.num_train, "data.num_strong", "1 to data.num_train"),
         (2 <= data.num_classes <= 21, "data.num_classes", "2 to 21"),
         (data.num_val > 0, "data.num_val", "1 or more"),
+        (
+            data.dataset != "synthetic" or data.num_classes == len(synthetic.CLASSES),
+            "data.num_classes",
+            f"{len(synthetic.CLASSES)}, as drawn",
+        ),
         (training.steps > 0, "training.steps", "1 or more"),
         (training.batch >= 2 and training.batch % 2 == 0, "training.batch", "an even number, 2 or more"),
         (training.crop >= 16, "training.crop", "16 or more"),

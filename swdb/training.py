@@ -95,7 +95,7 @@ def load_trained(work: Work, run: Recipe, seed: int) -> tuple[StrongWeakNetwork,
     """Load a finished run's network with its last weights, and how pictures must look for it."""
     network, look = build(work, run, seed)
     artefact = work.run(run, seed)
-    artefact.read_record(f"swdb train {run.name} --seed {seed} {work.where}")
+    artefact.read_record(f"swdb train {run.name} --seed {seed} {work.options}")
     load_finished(artefact.folder, network)
     return network.eval(), look
 

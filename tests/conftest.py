@@ -4,7 +4,7 @@ import os
 
 for name in ("FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "CLICOLOR_FORCE"):
     os.environ.pop(name, None)
-os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", _TYPER_FORCE_DISABLE_TERMINAL="1", OMP_NUM_THREADS="2")
+os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", _TYPER_FORCE_DISABLE_TERMINAL="1", OMP_NUM_THREADS="1")
 
 import subprocess
 import sys
@@ -25,7 +25,20 @@ def swdb(*arguments: str, **options) -> subprocess.CompletedProcess:
 def finished(tmp_path_factory) -> Path:
     """A work directory in which all four tables of the tiny preset are finished with one seed (read only)."""
     work = tmp_path_factory.mktemp("finished") / "work"
-    result = swdb("reproduce-table", "all", "--preset", TINY, "--workdir", work, "--seeds", "1", "--precision", "fp32")
+    result = swdb(
+        "reproduce-table",
+        "all",
+        "--preset",
+        TINY,
+        "--workdir",
+        work,
+        "--seeds",
+        "1",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+    )
     assert result.returncode == 0, result.stderr
     return work
 

@@ -136,8 +136,10 @@ def test_progress_is_told_up_to_the_end(tmp_path):
 
 
 def test_scenes_have_five_classes_and_a_preset_that_says_otherwise_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="num_classes"):
-        prepare(replace(TINY_DATA, num_classes=4), tmp_path / "tiny", None, silent)
+    path = tmp_path / "four.toml"
+    path.write_text(Path(TINY).read_text().replace("num_classes = 6", "num_classes = 4"))
+    with pytest.raises(BadInput, match=r"^four.toml: key 'data.num_classes' .* expected 6, as drawn$"):
+        load_preset(str(path))
 
 
 # ---------------------------------------------------------------- opening a data set

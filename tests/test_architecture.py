@@ -1,0 +1,263 @@
+"""The shape of the package: one reading order, one file that draws, one that parses, help without torch."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+REPOSITORY = Path(__file__).parent.parent
+PACKAGE = REPOSITORY / "swdb"
+
+# The reading order, from facts to the command line. A module imports only what stands before it.
+ORDER = (
+    "__init__",
+    # facts and values
+    "errors",
+    "voc",
+    "files",
+    "synthetic",
+    "strict",
+    "spec",
+    # data on disk, and the plan of what is made from it
+    "dataset",
+    "plan",
+    # from the store to a trained network
+    "store",
+    "networks",
+    "sampling",
+    "method",
+    "loop",
+    "classifier",
+    "weights",
+    # stages: each reads what the ones before it left on disk
+    "confusion",
+    "proxies",
+    "training",
+    "evaluation",
+    "figures",
+    "pipeline",
+    # from finished runs to what is shown, without torch
+    "claims",
+    "results",
+    "report",
+    "console",
+    "cli",
+    "__main__",
+)
+LIGHT = (
+    "errors", "voc", "files", "strict", "spec", "synthetic", "dataset", "plan",
+    "claims", "results", "report", "console", "cli",
+)  # fmt: skip
+WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time
+MAX_FILE, MAX_FUNCTION = 400, 60  # lines: what is read in one sitting, and on one screen
+
+FILES = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
+TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+
+
+def imported(tree: ast.AST) -> list[str]:
+    """List the full names of everything a module imports, wherever in it the import stands."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name comes from"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def own_modules(tree: ast.AST) -> set[str]:
+    return {name.split(".")[1] for name in imported(tree) if name.startswith("swdb.")}
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def public_definitions(body: list[ast.stmt], inside: str = "") -> list[tuple[str, ast.AST]]:
+    """List public functions, classes and their methods; what stands inside a function is its own business."""
+    found = []
+    for node in body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        found.append((f"{inside}{node.name}", node))
+        if isinstance(node, ast.ClassDef):
+            found += public_definitions(node.body, f"{node.name}.")
+    return found
+
+
+# ---------------------------------------------------------------- the order
+
+
+def test_the_order_names_every_module_once():
+    assert sorted(ORDER) == sorted(FILES)
+    assert len(ORDER) >= 27
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_what_stands_before_it(module):
+    before = set(ORDER[: ORDER.index(module)])
+    assert own_modules(TREES[module]) - before == set()
+
+
+def test_imports_inside_functions_are_seen():
+    # the command line loads the pipeline inside a function: were it not seen, the test above would prove little
+    assert "pipeline" in own_modules(TREES["cli"])
+
+
+def test_the_package_has_no_folders_of_modules():
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert folders == {"."}
+
+
+# ---------------------------------------------------------------- who may use what
+
+
+@pytest.mark.parametrize(("library", "home"), [("rich", "console"), ("typer", "cli")])
+def test_a_library_has_one_home(library, home):
+    users = [name for name, tree in TREES.items() if any(i.split(".")[0] == library for i in imported(tree))]
+    assert users == [home]
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_modules_before_the_store_and_after_the_pipeline_load_without_torch():
+    imports = "; ".join(f"import swdb.{name}" for name in LIGHT)
+    result = python(f"import sys; {imports}; print('torch' in sys.modules)")
+    assert result.stdout == "False\n", result.stderr
+
+
+# Runs the real command line and says at the end, on the last line of stderr, whether torch was loaded.
+WATCHED = """
+import sys
+from swdb.cli import app
+try:
+    app(prog_name="swdb")
+finally:
+    print("torch loaded:", "torch" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["reproduce-table", "all", "--dry-run", "--preset", TINY],
+        ["reproduce-table", "4", "--no-train", "--preset", TINY],
+    ],
+    ids=["help", "help of a command", "dry run", "nothing to train"],
+)
+def test_a_command_without_computation_does_not_load_torch(arguments, tmp_path):
+    workdir = [] if "--help" in arguments else ["--workdir", tmp_path / "work"]
+    result = python(WATCHED, *arguments, *workdir)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines()[-1] == "torch loaded: False"
+
+
+def test_rendering_from_finished_runs_does_not_load_torch(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "work")
+    arguments = ["--preset", TINY, "--seeds", "1", "--precision", "fp32", "--workdir", tmp_path / "work"]
+    result = python(WATCHED, "reproduce-table", "all", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "NOT RUN" not in result.stdout
+    assert result.stderr.splitlines()[-1] == "torch loaded: False"
+
+
+# ---------------------------------------------------------------- sizes, docstrings, tests
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_file_can_be_read_in_one_sitting(module):
+    assert len(FILES[module].read_text().splitlines()) <= MAX_FILE
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_function_fits_on_a_screen(module):
+    too_long = {
+        node.name: length
+        for node in functions(TREES[module])
+        if (length := node.end_lineno - node.lineno + 1) > MAX_FUNCTION
+    }
+    assert too_long == {}
+
+
+def test_functions_were_found_to_be_measured():
+    assert sum(len(functions(tree)) for tree in TREES.values()) > 150
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_every_public_name_says_what_it_is(module):
+    silent = [name for name, node in public_definitions(TREES[module].body) if not ast.get_docstring(node)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_every_module_has_a_header(module):
+    assert ast.get_docstring(TREES[module])
+
+
+def test_every_module_has_a_test_file_of_its_name():
+    tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    assert set(FILES) - tested == WITHOUT_TEST_FILE
+
+
+# ---------------------------------------------------------------- nothing of one machine
+
+
+def repository_files() -> list[Path]:
+    """List what is in the repository."""
+    result = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.skip("not a git checkout")
+    return [path for name in result.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
+
+
+def repository_texts() -> dict[str, str]:
+    """Read every text file of the repository."""
+    texts = {}
+    for path in repository_files():
+        if path.suffix not in (".png", ".jpg", ".npz"):
+            texts[path.relative_to(REPOSITORY).as_posix()] = path.read_text()
+    assert len(texts) > 35
+    assert {"swdb/cli.py", "tables/table1.toml", "pyproject.toml"} <= set(texts)
+    return texts
+
+
+# A folder at the root of a machine; `x/tmp/y` and `{folder}/tmp/y` are none. (Put together so as not to find itself.)
+MACHINE_PATH = re.compile(r"(?<![\w.)}\]$~*-])/(?:" + "|".join(("work", "opt", "root", "tmp", "home", "mnt")) + r")/\w")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see /" + "opt/venv", True),
+        ('"/' + 'tmp/x"', True),
+        ("a/tmp/x", False),
+        ("{base}/tmp/x", False),
+        ("/work/", False),
+    ],
+)
+def test_the_search_for_machine_paths_finds_them(text, found):
+    assert bool(MACHINE_PATH.search(text)) is found
+
+
+def test_no_file_names_a_path_of_one_machine():
+    named = {name: MACHINE_PATH.findall(text) for name, text in repository_texts().items()}
+    assert {name: found for name, found in named.items() if found} == {}
+
+
+def test_no_file_names_a_registry_host():
+    hosts = ["pypi" + ".org", "python" + "hosted.org", "index" + "-url", "index" + "_url", "artifactory" + "."]
+    named = {name: [host for host in hosts if host in text] for name, text in repository_texts().items()}
+    assert {name: found for name, found in named.items() if found} == {}
