@@ -4,6 +4,7 @@
 replaced as a whole.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -20,6 +21,9 @@ def publish(reports: Path, preset: str) -> None:
     for number in TABLES:
         for form in ("md", "csv", "json"):
             shutil.copyfile(reports / f"table{number}.{form}", target / f"table{number}.{form}")
+    for proxies in json.loads((reports / "table2.json").read_text())["proxies"]:
+        source = reports.parent.parent / "proxies" / proxies / "report.json"
+        shutil.copyfile(source, target / f"proxies-{proxies.rpartition('-')[0]}.json")
     shutil.copyfile(reports / "settings.md", target / "settings.md")
     shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
     readme = ROOT / "README.md"
