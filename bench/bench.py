@@ -64,8 +64,7 @@ class Step:
         names = [labels for labels in (self.run.strong_branch, self.run.weak_branch) if labels]
         self.sets = [training.label_set(labels, strong, len(self.store.ids), 1) for labels in names]
         made = work.proxies(1)
-        digest = made.read_record("swdb make-proxy")["masks_sha256"]
-        self.proxies = proxy_masks(made.folder, digest, pipeline.data, self.store, lambda *_: None)
+        self.proxies = proxy_masks(made.folder, made.content_digest(), pipeline.data, self.store, lambda *_: None)
         self.optimizer = torch.optim.Adam(self.network.groups(work.preset.training), fused=True)
         self.step = 0
         self.constant = self.batch()
@@ -102,9 +101,8 @@ class Step:
 def bench_steps(folder: Path) -> list[tuple[str, str, str]]:
     work = open_work(folder, "synthetic", "bf16")
     on = machine("auto", "bf16")
-    pipeline = Pipeline(work, on, Quiet())
     short = shortened(work)
-    pipeline.work = short
+    pipeline = Pipeline(short, on, Quiet())
     pipeline.make(short.needed(short.proxies(1)))
     dual, single = Step(short, pipeline, "dual", on), Step(short, pipeline, "mixed", on)
     fresh, constant = ratio(dual.fresh_steps, dual.constant_steps)

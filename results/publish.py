@@ -16,6 +16,8 @@ TABLES = (1, 2, 3, 4)
 
 def publish(reports: Path, preset: str) -> None:
     """Copy the reports of a preset and put its tables between the README's markers."""
+    readme = ROOT / "README.md"
+    text = with_tables(readme.read_text(), reports, preset)  # first of all: a README without a place is refused
     target = ROOT / "results" / preset
     target.mkdir(parents=True, exist_ok=True)
     for number in TABLES:
@@ -26,8 +28,7 @@ def publish(reports: Path, preset: str) -> None:
         shutil.copyfile(source, target / f"proxies-{proxies.rpartition('-')[0]}.json")
     shutil.copyfile(reports / "settings.md", target / "settings.md")
     shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(), target, preset))
+    readme.write_text(text)
 
 
 def with_tables(text: str, folder: Path, preset: str) -> str:

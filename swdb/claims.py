@@ -4,6 +4,8 @@ The rule, fixed before any validation split was scored: over the seeds that both
 higher - lower; their mean m and its standard error e decide.
 
     m > 2 e    CONFIRMED       m < -2 e    CONTRADICTED       otherwise, or with fewer than 2 seeds    UNDECIDED
+
+With 3 seeds that is a lenient bar (p of about 0.18, two-sided); all seeds share one data set and its proxies.
 """
 
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ class Verdict:
     num_seeds: int
 
 
-def decide(lower: dict[int, float], higher: dict[int, float]) -> Verdict:
-    """Apply the rule to measured values by seed."""
+def decide(lower: dict[int, float], higher: dict[int, float], equal: bool = False) -> Verdict:
+    """Apply the rule to measured values by seed.
+
+    That two cells are `equal` can be contradicted, by a difference in either direction, but never confirmed.
+    """
     seeds = sorted(lower.keys() & higher.keys())
     if not seeds:
         return Verdict("NOT RUN", None, None, 0)
@@ -32,7 +37,9 @@ def decide(lower: dict[int, float], higher: dict[int, float]) -> Verdict:
     if len(seeds) < 2:
         return Verdict("UNDECIDED", difference, None, len(seeds))
     error = stdev(differences) / len(seeds) ** 0.5
-    if difference > STANDARD_ERRORS * error:
+    if equal:
+        word = "CONTRADICTED" if abs(difference) > STANDARD_ERRORS * error else "UNDECIDED"
+    elif difference > STANDARD_ERRORS * error:
         word = "CONFIRMED"
     elif difference < -STANDARD_ERRORS * error:
         word = "CONTRADICTED"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.loop import Machine, Schedule, optimise, seed_initial
-from swdb.networks import Backbone, Preprocessing
+from swdb.networks import Backbone, Preprocessing, enlarge
 from swdb.sampling import cut, place, positions
 from swdb.spec import Preset
 from swdb.store import Store, gather
@@ -49,14 +49,14 @@ def train_classifier(
     progress: Callable[[int, int], None],
 ) -> tuple[Classifier, dict[str, Any]]:
     """Fit the tags (N, C-1) of a store's pictures by sigmoid cross-entropy; returns the network and the loop's record."""
-    training, batch = preset.training, preset.proxy.batch
+    training, proxy = preset.training, preset.proxy
     seed_initial(0, branch=1)
     classifier = machine.layout(Classifier(backbone, tags.shape[1]))
     store = store.to(machine.device)
     targets = torch.from_numpy(tags.astype(np.float32))
 
     def losses_at(step: int) -> dict[str, Tensor]:
-        index = positions(len(tags), 0, 0, step, batch)
+        index = positions(len(tags), 0, 0, step, proxy.batch)
         images = gather(store.images, index, machine.device)
         sizes = store.sizes[torch.from_numpy(index)]
         at = place(0, step, sizes, training.crop, training.scale_min, training.scale_max)
@@ -66,8 +66,8 @@ def train_classifier(
         wanted = targets[torch.from_numpy(index)].to(machine.device)
         return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
 
-    groups = [{"params": list(classifier.parameters()), "lr": preset.proxy.lr}]
-    schedule = Schedule(steps, warmup=0, decay_at=0.7, decay_factor=0.1, clip_norm=training.clip_norm)
+    groups = [{"params": list(classifier.parameters()), "lr": proxy.lr}]
+    schedule = Schedule(steps, 0, proxy.decay_at, proxy.decay_factor, clip_norm=training.clip_norm)
     record = optimise(folder, identity, classifier, groups, schedule, losses_at, 0, progress)
     return classifier.eval(), record
 
@@ -75,6 +75,6 @@ def train_classifier(
 @torch.no_grad()
 def activation_maps(classifier: Classifier, pictures: Tensor) -> Tensor:
     """Return maps (B, C-1, H, W) float32 in 0..1: positive evidence, each map divided by its maximum."""
-    maps = classifier(pictures).float().relu()
-    maps = maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-6)
-    return F.interpolate(maps, size=pictures.shape[-2:], mode="bilinear", align_corners=False)
+    height, width = pictures.shape[-2:]
+    maps = enlarge(classifier(pictures).relu(), classifier.backbone)[..., :height, :width]
+    return maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-6)

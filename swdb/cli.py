@@ -152,7 +152,9 @@ def make_proxy(
     sets = [work.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     with only_writer(workdir):
         for artefact in sets if again else []:
-            shutil.rmtree(artefact.folder, ignore_errors=True)
+            artefact.record.unlink(missing_ok=True)  # first of all, so that a kill leaves no record of what is gone
+            if artefact.folder.exists():
+                shutil.rmtree(artefact.folder)
         todo = work.needed(*sets)
         with _pipeline(work, device, todo) as pipeline:
             pipeline.make(todo)
@@ -206,7 +208,9 @@ def evaluate(
     ] = None,
     branch: Annotated[str, typer.Option("--branch", help="strong or weak.")] = "strong",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture.")] = False,
-    scales: Annotated[str, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25.")] = "1",
+    scales: Annotated[
+        str | None, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25; else the preset's.")
+    ] = None,
     figure: Annotated[
         bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")
     ] = False,
@@ -235,7 +239,8 @@ def evaluate(
         raise BadInput(f"--branch {branch}: {nearest(branch, ('strong', 'weak'))}")
     if branch == "weak" and not recipe.dual:
         raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
-    scoring = Scoring(branch, _scales(scales), flip)
+    tables = work.scoring(branch)
+    scoring = Scoring(branch, _scales(scales) if scales else tables.scales, flip or tables.flip)
     artefact = work.run(recipe, seed)
     artefact.read_record(f"swdb train {run} --seed {seed} {work.options}")
     with only_writer(workdir), _pipeline(work, device, []) as pipeline:
@@ -285,7 +290,7 @@ def reproduce_table(
 
     if form not in ("rich", *report.FORMATS):
         raise BadInput(f"--format {form}: {nearest(form, ('rich', *report.FORMATS))}")
-    work = _open(workdir, preset, precision, weights)
+    work = _open(workdir, preset, precision, weights, remember=not dry_run)
     tables = _tables(work, number)
     chosen = list(range(seeds or work.preset.seeds))
     wanted = _wanted_rows(tables, rows)
@@ -293,7 +298,8 @@ def reproduce_table(
     scores = work.scores(wanted, chosen)
     if dry_run:
         console.print_plan(plan, [(s.name, s.result(a) is not None) for a, s in scores], work, work.estimate(plan))
-        console.say(f"next: swdb reproduce-table {number} {work.options}")
+        limits = "".join(f" --{name} {value}" for name, value in (("rows", rows), ("seeds", seeds)) if value)
+        console.say(f"next: swdb reproduce-table {number}{limits} {work.options}")
         return
     finished = all(artefact.done for artefact in plan) and all(s.result(a) is not None for a, s in scores)
     if not finished and not no_train:
@@ -310,12 +316,12 @@ def reproduce_table(
     console.say(f"next: swdb eval dual --figure {work.options}")
 
 
-def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None):
+def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None, remember: bool = True):
     from swdb.plan import PRECISIONS, open_work
 
     if precision is not None and precision not in PRECISIONS:
         raise BadInput(f"--precision {precision}: {nearest(precision, PRECISIONS)}")
-    return open_work(workdir, preset, precision, weights)
+    return open_work(workdir, preset, precision, weights, remember)
 
 
 def _run_and_seed(work, run: str, seed: int | None) -> tuple[str, int]:
@@ -372,8 +378,11 @@ def _pipeline(work, device: str, todo: list):
 
     @contextmanager
     def opened():
+        fresh = not work.initial_weights.done
         with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
             yield Pipeline(work, loop.machine(device, work.precision), bar)
+        if fresh and work.initial_weights.done:
+            console.say(work.weights_summary())
 
     return opened()
 

@@ -60,8 +60,10 @@ def print_table(measured: MeasuredTable, work: Work, console: Console | None = N
     for k, name in enumerate(shown.columns):
         justify = "left" if k < num_labels else "right"
         table.add_column(Text(name), justify=justify, overflow="fold", min_width=words[k] if whole else None)
-    for row in shown.itertuples(index=False):
-        table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in row])
+    for row, values in zip(measured.spec.rows, shown.itertuples(index=False), strict=True):
+        if row.in_text:  # below the printed table's line
+            table.add_section()
+        table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in values])
     console.print(Text(title(measured, work), style="bold"))
     console.print(table)
     for line in claim_lines(measured):

@@ -135,6 +135,7 @@ def prepare(data: Data, root: Path, source: Path | None, progress: Progress, whe
         }
         write_json(partial / "manifest.json", manifest)
         if root.exists():
+            (root / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(root)
         os.replace(partial, root)
     except OSError as error:

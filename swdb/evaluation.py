@@ -24,7 +24,7 @@ from swdb.plan import Artefact, Scoring
 from swdb.sampling import to_pictures
 
 Progress = Callable[[int, int], None]
-BATCH = 32  # pictures of one size that are predicted together
+BATCH_PIXELS = 600_000  # of pictures of one size that are predicted together
 
 
 def evaluate(
@@ -87,7 +87,7 @@ def _batches(data: DataSet, ids: list[str]):
         batch: list[tuple[str, np.ndarray]] = []
         for item in same_size:
             batch.append(item)
-            if len(batch) == BATCH or item[1].size > 200_000 * 3:
+            if len(batch) * item[1][..., 0].size >= BATCH_PIXELS:
                 yield [k for k, _ in batch], np.stack([image for _, image in batch])
                 batch = []
         if batch:

@@ -106,7 +106,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 stream.seek(0)
                 holder = stream.read().strip() or "unknown"
                 raise BadInput(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swdb.networks import BACKBONES, head, neck
+from swdb.networks import BACKBONES, enlarge, head, neck
 from swdb.spec import Network, Recipe, Training
 from swdb.voc import IGNORE
 
@@ -25,7 +25,7 @@ class StrongWeakNetwork(nn.Module):
         self.backbone = BACKBONES[spec.backbone]()
         self.neck = neck(self.backbone.channels, spec.neck_channels, shared_layers, spec.neck_spread)
         width = spec.neck_channels if shared_layers else self.backbone.channels
-        # The strong head comes first: with one seed, every row begins with the same backbone, neck and strong head.
+        # The strong head comes first: with one seed, rows of the same n begin with the same neck and strong head.
         self.heads = nn.ModuleDict(
             {
                 branch: head(width, spec.head_channels, spec.head_dilation, spec.dropout, num_classes)
@@ -39,7 +39,7 @@ class StrongWeakNetwork(nn.Module):
 
     def logits(self, features: Tensor, branch: str) -> Tensor:
         """Return a branch's logits (B, C, h * stride, w * stride) float32, bilinearly enlarged by the stride."""
-        return enlarge(self.heads[branch](features).float(), self.backbone.stride)
+        return enlarge(self.heads[branch](features), self.backbone)
 
     def groups(self, training: Training) -> list[dict]:
         """Return the optimizer's groups: small steps for the pre-trained backbone, larger ones for what is new."""
@@ -91,21 +91,6 @@ def kl_constraint(strong: Tensor, weak: Tensor, labels: Tensor) -> Tensor:
     per_pixel = (log_strong.exp() * (log_strong - log_weak)).sum(1)  # sum over classes c
     valid = labels != IGNORE
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
-
-
-def enlarge(logits: Tensor, factor: int) -> Tensor:
-    """Enlarge (B, C, h, w) bilinearly by a whole factor, as two matrix products.
-
-    The same values as F.interpolate(mode="bilinear"), but the backward pass is deterministic on a GPU too.
-    """
-    rows, columns = (_bilinear(size, factor, logits.device) for size in logits.shape[-2:])
-    return rows @ logits @ columns.T
-
-
-def _bilinear(size: int, factor: int, device: torch.device) -> Tensor:
-    """The matrix (size * factor, size) of bilinear interpolation with half-pixel centres."""
-    identity = torch.eye(size, device=device)[None]
-    return F.interpolate(identity, scale_factor=factor, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 @torch.no_grad()

@@ -22,11 +22,14 @@ class Preprocessing:
 
 
 class Backbone(nn.Module):
-    """A feature extractor that ends at `stride` with `channels` channels."""
+    """A feature extractor that ends at `stride` with `channels` channels.
 
-    def __init__(self, features: nn.Sequential, channels: int, stride: int):
+    The centre of feature cell i lies at pixel `stride * i + first_centre`: kernels and padding decide that.
+    """
+
+    def __init__(self, features: nn.Sequential, channels: int, stride: int, first_centre: float):
         super().__init__()
-        self.features, self.channels, self.stride = features, channels, stride
+        self.features, self.channels, self.stride, self.first_centre = features, channels, stride, first_centre
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, channels, h, w)."""
@@ -44,7 +47,7 @@ def small() -> Backbone:
         nn.Conv2d(64, 64, 3, padding=1), relu(),
         nn.Conv2d(64, 64, 3, padding=2, dilation=2), relu(),
     )  # fmt: skip
-    return Backbone(_he(features), channels=64, stride=4)
+    return Backbone(_he(features), channels=64, stride=4, first_centre=1.0)
 
 
 def vgg16() -> Backbone:
@@ -63,7 +66,7 @@ def vgg16() -> Backbone:
     for index in (24, 26, 28):
         features[index].dilation, features[index].padding = (2, 2), (2, 2)
     features.append(nn.AvgPool2d(3, stride=1, padding=1))
-    return Backbone(_he(features), channels=512, stride=8)
+    return Backbone(_he(features), channels=512, stride=8, first_centre=0.0)
 
 
 def squeezenet1_1() -> Backbone:
@@ -77,7 +80,7 @@ def squeezenet1_1() -> Backbone:
     features[8] = nn.MaxPool2d(3, stride=1, padding=1)
     for index in (9, 10, 11, 12):
         features[index].expand3x3.dilation, features[index].expand3x3.padding = (2, 2), (2, 2)
-    return Backbone(features, channels=512, stride=8)
+    return Backbone(features, channels=512, stride=8, first_centre=0.0)
 
 
 BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
@@ -107,6 +110,24 @@ def head(in_channels: int, channels: int, dilation: int, dropout: float, num_cla
     layers = _he(nn.Sequential(fc6, relu, drop, fc7, relu, drop, fc8))
     nn.init.normal_(layers[-1].weight, std=0.01)  # as fc8 of LargeFOV
     return layers
+
+
+def enlarge(cells: Tensor, backbone: Backbone) -> Tensor:
+    """Enlarge maps of feature cells (B, C, h, w) bilinearly to pixels, (B, C, h * stride, w * stride) float32.
+
+    Two matrix products, whose backward pass is deterministic on a GPU too; each cell's value lands on its centre.
+    """
+    with torch.autocast(cells.device.type, enabled=False):  # bf16 would make ties of near values
+        cells = cells.float()
+        rows, columns = (_bilinear(size, backbone, cells.device) for size in cells.shape[-2:])
+        return rows @ cells @ columns.T
+
+
+def _bilinear(size: int, backbone: Backbone, device: torch.device) -> Tensor:
+    """The matrix (size * stride, size) that interpolates between the centres of `size` cells and holds the ends."""
+    pixels = torch.arange(size * backbone.stride, device=device)
+    place = ((pixels - backbone.first_centre) / backbone.stride).clamp(0, size - 1)
+    return (1 - (place[:, None] - torch.arange(size, device=device)).abs()).clamp(min=0)
 
 
 def _he(module: nn.Sequential) -> nn.Sequential:

@@ -13,7 +13,6 @@ import numpy as np
 
 from swdb import dataset
 from swdb.dataset import DataSet, read_mask
-from swdb.errors import MissingArtefact
 from swdb.loop import Machine
 from swdb.plan import Artefact, Scoring, Work
 from swdb.spec import BRANCHES, Recipe
@@ -59,9 +58,11 @@ class Pipeline:
         """Make every artefact that is not finished, in the order given."""
         data = self.data  # first of all: without data nothing else is worth a download
         for artefact in artefacts:
+            inputs = self.work.input_digests(artefact, data.manifest["tree_root"])
             if artefact.done:
-                _check_inputs(artefact, data)
+                artefact.check(inputs)
             else:
+                artefact.begin(inputs)
                 self._make_one(artefact)
 
     def make_and_score(self, plan: list[Artefact], scores: list[tuple[Artefact, Scoring]]) -> None:
@@ -131,16 +132,3 @@ class Pipeline:
 def _recipe(work: Work, artefact: Artefact) -> Recipe:
     """Return the values behind a run's artefact."""
     return work.recipe(artefact.name.rpartition("-s")[0])
-
-
-def _check_inputs(artefact: Artefact, data: DataSet) -> None:
-    """Refuse finished proxies or a finished run that were made from other bytes than the data set holds now."""
-    if artefact.kind == "weights":
-        return
-    record = artefact.read_record("the same command again")
-    verb = "trained" if artefact.kind == "run" else "made"
-    then, now = record.get("inputs", record)["data"], data.manifest["tree_root"]
-    if then != now:
-        raise MissingArtefact(
-            f"{artefact.folder} was {verb} on other data ({then[:10]}) than there is now ({now[:10]}); delete that folder and run the same command again"
-        )

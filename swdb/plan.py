@@ -18,7 +18,8 @@ from swdb.errors import BadInput, MissingArtefact, nearest
 from swdb.files import digest, file_digest, read_json, write_json
 from swdb.spec import Preset, Recipe, Row, Table, all_recipes, load_preset, load_tables
 
-TRAINING_VERSION = 1  # raised by hand when the golden loss changes
+TRAINING_VERSION = 1  # raised by hand when the golden loss changes, in fp32 or bf16
+EVALUATION_VERSION = 1  # raised by hand when the same weights would get another score
 PRECISIONS = ("fp32", "bf16")
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
 
@@ -45,6 +46,38 @@ class Artefact:
         """Whether the artefact is finished."""
         return self.record.is_file()
 
+    def begin(self, inputs: dict[str, str]) -> None:
+        """Note the digests of what it is made from; refuses to go on with what was begun on other inputs."""
+        path = self.folder / "inputs.json"
+        if path.is_file() and read_json(path, "the same command again") != inputs:
+            raise MissingArtefact(f"{self.folder} was begun on other inputs than there are now; {self._again}")
+        write_json(path, inputs)
+
+    def finish(self, record: dict[str, Any]) -> None:
+        """Close the artefact: its record says what it was made from and what came out."""
+        inputs = read_json(self.folder / "inputs.json", "the same command again")
+        write_json(self.record, {"id": self.id, "recipe": self.recipe, "inputs": inputs, **record})
+
+    def check(self, inputs: dict[str, str]) -> None:
+        """Refuse a finished artefact that was made from other bytes than there are now."""
+        then = self.read_record("the same command again").get("inputs", {})
+        verb = "trained" if self.kind == "run" else "made"
+        for name, now in inputs.items():
+            if then.get(name) != now:
+                found = f"{str(then.get(name))[:10]}) than there is now ({now[:10]}"
+                raise MissingArtefact(f"{self.folder} was {verb} on other {name} ({found}); {self._again}")
+
+    def content_digest(self) -> str:
+        """Return the sha256 of what came out: weights, or all masks."""
+        record = self.read_record("the same command again")
+        if self.kind == "proxies":
+            return record["masks_sha256"]
+        return record.get("training", record)["weights_sha256"]
+
+    @property
+    def _again(self) -> str:
+        return "delete that folder and run the same command again"
+
     def read_record(self, mend: str) -> dict[str, Any]:
         """Read what was written when it was finished; raises MissingArtefact with the command `mend`."""
         return read_json(self.record, mend)
@@ -62,7 +95,8 @@ class Scoring:
     def name(self) -> str:
         """A readable id, such as `val-strong` or `val-weak-0.75-1-1.25-flip`."""
         scales = "" if self.scales == (1.0,) else "-" + "-".join(f"{scale:g}" for scale in self.scales)
-        return f"{voc.VAL_SPLIT}-{self.branch}{scales}{'-flip' if self.flip else ''}"
+        version = "" if EVALUATION_VERSION == 1 else f"-v{EVALUATION_VERSION}"
+        return f"{voc.VAL_SPLIT}-{self.branch}{scales}{'-flip' if self.flip else ''}{version}"
 
     def folder(self, run: Artefact) -> Path:
         """Where the predictions and the score lie."""
@@ -137,14 +171,18 @@ class Work:
             steps = proxy.pretext_steps
             recipe |= {
                 "data": dataset.recipe(data),
-                "steps": steps,
-                "batch": proxy.batch,
-                "lr": proxy.lr,
+                "classifier": self._classifier_settings,
                 "precision": self.precision,
             }
         return self._artefact(
             "weights", network.weights if self.weights_file is None else self.weights_file.stem, recipe, steps
         )
+
+    @property
+    def _classifier_settings(self) -> dict[str, Any]:
+        """What the classifier's training reads: its own settings, and how crops are cut and gradients clipped."""
+        shared = ("crop", "scale_min", "scale_max", "clip_norm")
+        return {**asdict(self.preset.proxy), **{name: getattr(self.preset.training, name) for name in shared}}
 
     def proxies(self, proxy_set: int) -> Artefact:
         """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
@@ -155,7 +193,7 @@ class Work:
             "precision": self.precision,
         }
         if proxy_set == 1:
-            recipe |= {"proxy": asdict(self.preset.proxy), "weights": self.initial_weights.id}
+            recipe |= {"classifier": self._classifier_settings, "weights": self.initial_weights.id}
             return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
         recipe["run"] = self.run(self.retrained_from, 0).id
         return self._artefact("proxies", f"{self.preset.proxy.method}-2", recipe, 0)
@@ -222,6 +260,18 @@ class Work:
             inputs.append(self.run(self.recipe(run.start_from), artefact.seed))
         return inputs
 
+    def weights_summary(self) -> str:
+        """Say in one line what became of every tensor of the initial weights."""
+        fates = [entry["fate"] for entry in self.initial_weights.read_record("swdb make-proxy").get("tensors", [])]
+        counts = ", ".join(f"{fates.count(fate)} {fate}" for fate in ("loaded", "reshaped", "skipped"))
+        return f"initial weights {self.initial_weights.id}: " + (f"tensors {counts}" if fates else "made here")
+
+    def input_digests(self, artefact: Artefact, tree_root: str) -> dict[str, str]:
+        """Return the sha256 of everything an artefact is made from, by kind; its inputs must be finished."""
+        if artefact.kind == "weights":
+            return {}
+        return {"data": tree_root, **{other.kind: other.content_digest() for other in self._inputs(artefact)}}
+
     def plan(self, runs: Iterable[Recipe], seeds: Iterable[int]) -> list[Artefact]:
         """List everything that these runs and seeds need, first things first, each once."""
         runs = list(runs)
@@ -262,20 +312,26 @@ class Work:
         return Artefact(kind, name, identity, folder, recipe, steps, seed)
 
 
-def open_work(folder: Path, preset_name: str, precision: str | None = None, weights_file: Path | None = None) -> Work:
+def open_work(
+    folder: Path,
+    preset_name: str,
+    precision: str | None = None,
+    weights_file: Path | None = None,
+    remember: bool = True,
+) -> Work:
     """Open a work directory at a preset; the precision is chosen once and stays the directory's."""
     preset = load_preset(preset_name)
     typed = {"preset": preset_name, "precision": precision, "weights": weights_file}
     asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
-    return Work(folder, preset, precision or _stored_precision(folder), weights_file, asked)
+    return Work(folder, preset, precision or _stored_precision(folder, remember), weights_file, asked)
 
 
 def _options(values: Mapping[str, str]) -> str:
     return " ".join(f"--{name} {shlex.quote(value)}" for name, value in values.items())
 
 
-def _stored_precision(folder: Path) -> str:
-    """Return the work directory's precision; the first command chooses it from the processor's flags."""
+def _stored_precision(folder: Path, remember: bool) -> str:
+    """Return the work directory's precision; the first command that makes anything chooses it from the processor's flags."""
     path = folder / "precision.json"
     if path.is_file():
         stored = read_json(path, "swdb prepare-voc")
@@ -288,7 +344,8 @@ def _stored_precision(folder: Path) -> str:
     flags = sorted(BF16_FLAGS & _processor_flags())
     gpu = Path("/dev/nvidiactl").exists()
     precision = "bf16" if flags or gpu else "fp32"
-    write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
+    if remember:
+        write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
     return precision
 
 

@@ -149,10 +149,4 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
         "scored_on": "the training images' true masks; a diagnosis, never read by training",
     }
     write_json(artefact.folder / "report.json", report)
-    record = {
-        "recipe": artefact.recipe,
-        "data": data.manifest["tree_root"],
-        "masks_sha256": masks_digest(artefact.folder),
-        **more,
-    }
-    write_json(artefact.record, record)
+    artefact.finish({"masks_sha256": masks_digest(artefact.folder), **more})

@@ -52,7 +52,7 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
     if measured.seeds:
         seeds = ", ".join(map(str, measured.seeds))
         lines.append(
-            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights, validation split read once"
+            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights; nothing is chosen on the validation split"
         )
     if not measured.complete:
         lines.append(
@@ -116,7 +116,7 @@ def cells(measured: MeasuredTable) -> list[dict[str, Any]]:
         }
         for seed in measured.seeds if cell.column.branch else []:
             lines.append({**fixed, "seed": seed, "measured": cell.by_seed.get(seed), "run": cell.runs.get(seed)})
-        if not cell.by_seed:
+        if not (cell.column.branch and measured.seeds):
             lines.append({**fixed, "seed": None, "measured": None, "run": None})
     return lines
 

@@ -93,7 +93,7 @@ def measure(work: Work, table: Table, seeds: list[int]) -> MeasuredTable:
             cells[row.key, column.key] = Cell(row, column, by_seed, runs)
     _check_data(work, table, data_digests)
     by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
-    claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher])) for claim in table.claims]
+    claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher], claim.equal)) for claim in table.claims]
     return MeasuredTable(table, cells, claims, next(iter(data_digests), ""), sorted(proxies), sorted(machines))
 
 
@@ -141,7 +141,7 @@ def as_json(measured: MeasuredTable, work: Work) -> dict[str, Any]:
         "preset": work.preset.name,
         "comparable_to_paper": work.preset.comparable,
         "seeds": measured.seeds,
-        "selection": "last weights; the validation split is read once, after training",
+        "selection": "last weights; nothing is chosen on the validation split",
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
         "machines": measured.machines,

@@ -92,6 +92,8 @@ class Proxy:
     threshold: float = knob(
         "share of a map's maximum", UNKNOWN, "below it a pixel is background; SEC and DSRG take 0.2 for cues"
     )
+    decay_at: float = knob("share of the steps", UNKNOWN, "", default=0.7)
+    decay_factor: float = knob("factor", UNKNOWN, "", default=0.1)
     pretext_steps: int = knob(
         "optimizer steps", UNKNOWN, "training of the initial weights where they are made here", default=0
     )
@@ -178,11 +180,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """An ordering that the paper states: `lower` is worse than `higher`, both written row.column."""
+    """What the paper states of two cells, written row.column: `lower` is worse than `higher`, or equal to it."""
 
     text: str
     lower: str
     higher: str
+    equal: bool = False  # the paper says that there is no difference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,7 +252,18 @@ def _check_ranges(preset: Preset, where: str) -> None:
         (training.batch >= 2 and training.batch % 2 == 0, "training.batch", "an even number, 2 or more"),
         (training.crop >= 16, "training.crop", "16 or more"),
         (0 < training.scale_min <= training.scale_max, "training.scale_min", "above 0 and at most training.scale_max"),
-        (0 < training.strong_share < 1, "training.strong_share", "between 0 and 1"),
+        (
+            1 <= round(training.batch * training.strong_share) < training.batch,
+            "training.strong_share",
+            "a share that leaves both branches an image of each batch",
+        ),
+        (training.lr_backbone > 0, "training.lr_backbone", "above 0"),
+        (training.lr_new > 0, "training.lr_new", "above 0"),
+        (training.warmup >= 0, "training.warmup", "0 or more"),
+        (preset.proxy.steps > 0, "proxy.steps", "1 or more"),
+        (preset.proxy.lr > 0, "proxy.lr", "above 0"),
+        (preset.network.head_dilation > 0, "network.head_dilation", "1 or more"),
+        (preset.network.weights != "pretext" or data.dataset == "synthetic", "network.weights", "another than pretext"),
         (0 <= training.decay_at <= 1, "training.decay_at", "0 to 1"),
         (preset.seeds > 0, "seeds", "1 or more"),
         (all(scale > 0 for scale in preset.evaluation.scales), "evaluation.scales", "factors above 0"),
@@ -290,6 +304,8 @@ def load_tables(folder: Path | None = None) -> dict[int, Table]:
                     raise BadInput(f"{where}: unknown run {name!r}; {nearest(name, recipes)}")
                 if name in seen:
                     raise BadInput(f"{where}: run {name!r} starts from itself")
+                if (recipes[name].shared_layers, recipes[name].dual) != (row.run.shared_layers, row.run.dual):
+                    raise BadInput(f"{where}: run {name!r} has another network; expected the same n and branches")
                 seen.append(name)
                 name = recipes[name].start_from
     return tables
@@ -371,6 +387,12 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         (run.oversample >= 1, "oversample", "1 or more"),
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
+        (
+            run.oversample == 1 or "strong+weak" in (run.strong_branch, run.weak_branch),
+            "oversample",
+            "1, as no set is mixed",
+        ),
+        (run.proxy_set == 1 or run.needs_proxies, "proxy_set", "none, as no set holds proxies"),
         (not run.kl or run.dual, "kl", "false, for there is no weak_branch"),
         (
             run.dual or all(column.branch != "weak" for column in table.columns),

@@ -42,7 +42,7 @@ class Store:
         if device.type != "cuda":
             return self
         free, _ = torch.cuda.mem_get_info(device)
-        if self.images.nbytes + 2 * self.masks.nbytes > GPU_SHARE * free:
+        if self.images.nbytes + self.masks.nbytes > GPU_SHARE * free:
             return self
         move = lambda array: torch.from_numpy(np.array(array)).to(device)  # noqa: E731
         return Store(self.ids, move(self.images), move(self.masks), self.sizes)
@@ -100,11 +100,18 @@ def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progre
     """
     path = folder / "masks.npy"
     remake = f"swdb make-proxy {data.where} --again"
-    if not path.is_file():
+    if not _is_whole(path, (len(store.ids), data.data.image_size, data.data.image_size)):
         if masks_digest(folder) != expected:
             raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
         _decode_proxies(path, data, store, remake, progress)
     return np.load(path, mmap_mode="r")
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        return np.load(path, mmap_mode="r").shape == shape
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:

@@ -47,17 +47,10 @@ def train_run(
         for labels in (run.strong_branch, run.weak_branch)
         if labels
     ]
-    proxies, inputs = (
-        None,
-        {
-            "data": data.manifest["tree_root"],
-            "weights": work.initial_weights.read_record("swdb make-proxy")["weights_sha256"],
-        },
-    )
+    proxies = None
     if run.needs_proxies:
         made = work.proxies(run.proxy_set)
-        inputs["proxies"] = made.read_record("swdb make-proxy")["masks_sha256"]
-        proxies = proxy_masks(made.folder, inputs["proxies"], data, store, lambda *_: None)
+        proxies = proxy_masks(made.folder, made.content_digest(), data, store, lambda *_: None)
     on_device = store.to(machine.device)
 
     def losses_at(step: int) -> dict[str, Tensor]:
@@ -77,7 +70,7 @@ def train_run(
     record = optimise(
         artefact.folder, artefact.id, network, network.groups(training), schedule, losses_at, artefact.seed, progress
     )
-    write_json(artefact.record, {"id": artefact.id, "training": record, "inputs": inputs, "machine": describe(machine)})
+    artefact.finish({"training": record, "machine": describe(machine)})
 
 
 def build(work: Work, run: Recipe, seed: int) -> tuple[StrongWeakNetwork, Preprocessing]:

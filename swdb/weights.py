@@ -14,7 +14,7 @@ from torch import Tensor
 from swdb import synthetic
 from swdb.classifier import train_classifier
 from swdb.errors import BadInput, MissingArtefact
-from swdb.files import file_digest, write_json
+from swdb.files import file_digest
 from swdb.loop import Machine, load_tensors, save_tensors, seed_initial
 from swdb.networks import BACKBONES, Backbone, Preprocessing
 from swdb.plan import Artefact, Work
@@ -42,6 +42,7 @@ def make_initial_weights(
 ) -> None:
     """Make the initial weights once, with a report of what became of every tensor."""
     network = work.preset.network
+    seed_initial(0)
     backbone = BACKBONES[network.backbone]()
     look = Preprocessing()
     report: list[dict[str, str]] = []
@@ -49,22 +50,14 @@ def make_initial_weights(
         tensors, look = read_weights_file(work.weights_file)
         report = load_into(backbone, tensors)
     elif network.weights == "pretext":
-        backbone = _pretext(work, artefact, machine, progress)
-    elif network.weights == "random":
-        seed_initial(0)
-        backbone = BACKBONES[network.backbone]()
-    else:
+        backbone = _pretext(work, artefact, backbone, machine, progress)
+    elif network.weights != "random":
         tensors, look = _download(network.backbone, network.weights)
         report = load_into(backbone, tensors)
     state = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     save_tensors(artefact.folder / "weights.pt", state)
-    record = {
-        "recipe": artefact.recipe,
-        "preprocessing": asdict(look),
-        "weights_sha256": file_digest(artefact.folder / "weights.pt"),
-        "tensors": report,
-    }
-    write_json(artefact.record, record)
+    digest = file_digest(artefact.folder / "weights.pt")
+    artefact.finish({"preprocessing": asdict(look), "weights_sha256": digest, "tensors": report})
 
 
 def load_initial(artefact: Artefact, backbone: Backbone) -> Preprocessing:
@@ -139,7 +132,9 @@ def load_into(backbone: Backbone, tensors: dict[str, Tensor]) -> list[dict[str, 
     return report
 
 
-def _pretext(work: Work, artefact: Artefact, machine: Machine, progress: Callable[[int, int], None]) -> Backbone:
+def _pretext(
+    work: Work, artefact: Artefact, backbone: Backbone, machine: Machine, progress: Callable[[int, int], None]
+) -> Backbone:
     """Train the backbone on the image-level labels of another drawn world, as ImageNet is another world than VOC.
 
     Its badges have the same colours but mean other classes; its pictures are never used again.
@@ -151,8 +146,6 @@ def _pretext(work: Work, artefact: Artefact, machine: Machine, progress: Callabl
     images = np.stack([image for image, _ in drawn])
     sizes = torch.full((len(images), 2), data.image_size)
     store = Store([], images, np.empty((0, 0, 0), np.uint8), sizes)
-    seed_initial(0)
-    backbone = BACKBONES[work.preset.network.backbone]()
     classifier, _ = train_classifier(
         artefact.folder / "pretext",
         artefact.id,
