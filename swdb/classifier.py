@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from swdb.loop import Machine, Schedule, optimise, seed_initial
 from swdb.networks import Backbone, Preprocessing, enlarge
+from swdb.preset import Preset
 from swdb.sampling import cut, place, positions
-from swdb.spec import Preset
 from swdb.store import Store, gather
 
 

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from swdb import synthetic, voc
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import digest, disk_error, file_digest, read_json, tree_root, write_atomic, write_json, write_text
-from swdb.spec import Data
+from swdb.preset import Data
 
 LISTS = (voc.STRONG_SPLIT, voc.ALL_SPLIT, voc.VAL_SPLIT)
 Progress = Callable[[int, int], None]  # (done, of)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.networks import BACKBONES, enlarge, head, neck
-from swdb.spec import Network, Recipe, Training
+from swdb.preset import Network, Training
+from swdb.spec import Recipe
 from swdb.voc import IGNORE
 
 

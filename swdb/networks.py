@@ -117,7 +117,7 @@ def enlarge(cells: Tensor, backbone: Backbone) -> Tensor:
 
     Two matrix products, whose backward pass is deterministic on a GPU too; each cell's value lands on its centre.
     """
-    with torch.autocast(cells.device.type, enabled=False):  # bf16 would make ties of near values
+    with torch.autocast("cuda" if cells.is_cuda else "cpu", enabled=False):  # bf16 would make ties of near values
         cells = cells.float()
         rows, columns = (_bilinear(size, backbone, cells.device) for size in cells.shape[-2:])
         return rows @ cells @ columns.T

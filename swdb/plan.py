@@ -16,7 +16,8 @@ from typing import Any
 from swdb import dataset, voc
 from swdb.errors import BadInput, MissingArtefact, nearest
 from swdb.files import digest, file_digest, read_json, write_json
-from swdb.spec import Preset, Recipe, Row, Table, all_recipes, load_preset, load_tables
+from swdb.preset import Preset, load_preset
+from swdb.spec import Recipe, Row, Table, all_recipes, load_tables
 
 TRAINING_VERSION = 1  # raised by hand when the golden loss changes, in fp32 or bf16
 EVALUATION_VERSION = 1  # raised by hand when the same weights would get another score
@@ -171,6 +172,7 @@ class Work:
             steps = proxy.pretext_steps
             recipe |= {
                 "data": dataset.recipe(data),
+                "steps": steps,
                 "classifier": self._classifier_settings,
                 "precision": self.precision,
             }
@@ -180,9 +182,10 @@ class Work:
 
     @property
     def _classifier_settings(self) -> dict[str, Any]:
-        """What the classifier's training reads: its own settings, and how crops are cut and gradients clipped."""
-        shared = ("crop", "scale_min", "scale_max", "clip_norm")
-        return {**asdict(self.preset.proxy), **{name: getattr(self.preset.training, name) for name in shared}}
+        """What any training of a classifier reads: the optimizer's settings, and how crops are cut and gradients clipped."""
+        proxy, training = self.preset.proxy, self.preset.training
+        own = {name: getattr(proxy, name) for name in ("batch", "lr", "decay_at", "decay_factor")}
+        return own | {name: getattr(training, name) for name in ("crop", "scale_min", "scale_max", "clip_norm")}
 
     def proxies(self, proxy_set: int) -> Artefact:
         """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
@@ -193,7 +196,8 @@ class Work:
             "precision": self.precision,
         }
         if proxy_set == 1:
-            recipe |= {"classifier": self._classifier_settings, "weights": self.initial_weights.id}
+            own = {name: getattr(self.preset.proxy, name) for name in ("method", "steps", "threshold")}
+            recipe |= {**own, "classifier": self._classifier_settings, "weights": self.initial_weights.id}
             return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
         recipe["run"] = self.run(self.retrained_from, 0).id
         return self._artefact("proxies", f"{self.preset.proxy.method}-2", recipe, 0)

@@ -12,8 +12,8 @@ import pandas as pd
 
 from swdb.files import write_text
 from swdb.plan import Work
+from swdb.preset import Preset
 from swdb.results import MeasuredTable, as_json
-from swdb.spec import Preset
 
 FORMATS = ("md", "csv", "json")
 

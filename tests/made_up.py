@@ -7,8 +7,9 @@ from pathlib import Path
 from conftest import TINY
 
 from swdb.plan import Work
+from swdb.preset import load_preset
 from swdb.results import MeasuredTable, measure
-from swdb.spec import Claim, Column, Recipe, Row, Table, load_preset
+from swdb.spec import Claim, Column, Recipe, Row, Table
 
 MACHINE = {"device": "cpu", "name": "Made-up 9000", "threads": 2, "precision": "fp32", "torch": "2.11.0"}
 

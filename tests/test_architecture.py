@@ -21,6 +21,7 @@ ORDER = (
     "files",
     "synthetic",
     "strict",
+    "preset",
     "spec",
     # data on disk, and the plan of what is made from it
     "dataset",
@@ -49,7 +50,7 @@ ORDER = (
     "__main__",
 )
 LIGHT = (
-    "errors", "voc", "files", "strict", "spec", "synthetic", "dataset", "plan",
+    "errors", "voc", "files", "strict", "preset", "spec", "synthetic", "dataset", "plan",
     "claims", "results", "report", "console", "cli",
 )  # fmt: skip
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time

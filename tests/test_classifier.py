@@ -13,7 +13,7 @@ from conftest import TINY
 from swdb.classifier import Classifier, activation_maps, train_classifier
 from swdb.loop import Machine, machine
 from swdb.networks import Preprocessing, small
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 from swdb.store import Store
 
 CPU = machine("cpu", "fp32")

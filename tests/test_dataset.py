@@ -20,7 +20,7 @@ from voc_tree import DATA, TRAIN, TRAIN_AUG, VAL, image_file, kit, list_file, ma
 from swdb import dataset, synthetic
 from swdb.dataset import load, masks_digest, palette_png, prepare, read_image, read_mask, write_mask
 from swdb.errors import BadInput, MissingArtefact, SwdbError
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 
 TINY_DATA = load_preset(TINY).data  # 12 strong, 32 training and 6 val images of 32 x 32 pixels
 NAMES = ["background", "alpha", "beta", "gamma", "delta", "epsilon"]
@@ -295,7 +295,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from swdb.dataset import prepare
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 def progress(done, of):
     if done == 20:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -318,7 +318,7 @@ import resource, sys
 from pathlib import Path
 from swdb.dataset import prepare
 from swdb.errors import BadInput
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))  # no file may grow beyond: the system refuses as a full disk does
 try:
     prepare(load_preset(sys.argv[1]).data, Path(sys.argv[2]), None, lambda done, of: None)

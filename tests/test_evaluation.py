@@ -19,7 +19,7 @@ from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork
 from swdb.networks import Preprocessing
 from swdb.plan import Artefact, Scoring, Work
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 
 CLASSES = ["background", "alpha", "beta", "gamma", "delta", "epsilon"]
 SIZES = {"a": (32, 32), "b": (32, 32), "c": (20, 28), "d": (16, 24), "e": (32, 32)}  # height, width

@@ -5,7 +5,7 @@ from PIL import Image
 from swdb import figures, voc
 from swdb.dataset import DataSet, palette_png
 from swdb.figures import GAP, TILE, TITLE
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 
 # The VOC palette by hand: background, aeroplane, bicycle, void.
 BLACK, MAROON, GREEN, CREAM = (0, 0, 0), (128, 0, 0), (0, 128, 0), (224, 224, 192)

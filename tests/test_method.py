@@ -11,7 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from swdb.loop import seed_initial
 from swdb.method import StrongWeakNetwork, cross_entropy, enlarge, kl_constraint, losses, probabilities
-from swdb.spec import Recipe, load_preset
+from swdb.preset import load_preset
+from swdb.spec import Recipe
 
 VOID = 255
 SINGLE = Recipe(name="single", strong_branch="strong")

@@ -16,7 +16,7 @@ from swdb.figures import GAP, TILE, TITLE
 from swdb.loop import Machine
 from swdb.pipeline import Pipeline
 from swdb.plan import Scoring, Work
-from swdb.spec import load_preset
+from swdb.preset import load_preset
 
 CPU = Machine(torch.device("cpu"), "fp32")
 

@@ -17,7 +17,7 @@ from swdb import spec
 from swdb.errors import BadInput, MissingArtefact, SwdbError
 from swdb.files import write_json
 from swdb.plan import Scoring, Work, open_work
-from swdb.spec import Preset, load_preset
+from swdb.preset import Evaluation, Preset, load_preset
 
 PRESET = load_preset(TINY)
 NAMES = [
@@ -53,7 +53,7 @@ def test_every_training_of_the_tables_has_an_id_of_its_own():
 
 def test_ids_are_the_same_in_another_process():
     code = (
-        "import sys; from pathlib import Path; from swdb.plan import Work; from swdb.spec import load_preset\n"
+        "import sys; from pathlib import Path; from swdb.plan import Work; from swdb.preset import load_preset\n"
         "at = Work(Path('work'), load_preset(sys.argv[1]), 'fp32')\n"
         "print(*(at.run(at.recipe(name), 0).id for name in sys.argv[2:]))"
     )
@@ -330,7 +330,7 @@ def test_a_score_is_read_where_it_is_finished(tmp_path):
 
 
 def test_a_preset_s_own_scales_and_flip_are_those_of_its_tables():
-    preset = replace(PRESET, evaluation=spec.Evaluation(scales=(0.5, 1.0), flip=True))
+    preset = replace(PRESET, evaluation=Evaluation(scales=(0.5, 1.0), flip=True))
     assert work(preset).scoring("weak") == Scoring("weak", (0.5, 1.0), True)
 
 
@@ -368,7 +368,7 @@ def test_nothing_left_is_said_so(tmp_path):
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys; from pathlib import Path; from swdb.plan import Work; from swdb.spec import load_preset\n"
+        "import sys; from pathlib import Path; from swdb.plan import Work; from swdb.preset import load_preset\n"
         "at = Work(Path('work'), load_preset(sys.argv[1]), 'fp32')\n"
         "plan = at.plan(at.recipes.values(), range(3)); at.estimate(plan)\n"
         "print(len(plan), 'torch' in sys.modules)"

@@ -8,8 +8,9 @@ from made_up import TABLE, measured_in, shown_in, work_in
 
 from swdb import report
 from swdb.plan import Work
+from swdb.preset import load_preset
 from swdb.results import measure
-from swdb.spec import load_preset, load_tables
+from swdb.spec import load_tables
 
 
 @pytest.fixture

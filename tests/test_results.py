@@ -7,8 +7,9 @@ from made_up import MACHINE, SCORES, TABLE, measured_in, work_in, write_score
 
 from swdb.errors import MissingArtefact
 from swdb.plan import Work
+from swdb.preset import load_preset
 from swdb.results import as_json, measure
-from swdb.spec import load_preset, load_tables
+from swdb.spec import load_tables
 
 
 @pytest.fixture

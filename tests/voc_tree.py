@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from swdb.spec import Data
+from swdb.preset import Data
 
 TRAIN = ["2007_000001", "2007_000002"]
 TRAIN_AUG = [*TRAIN, "2008_000003", "2008_000004"]
