@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY
+from slow import enlarged
 from torch.utils.flop_counter import FlopCounterMode
 
 from swdb.loop import seed_initial
-from swdb.method import StrongWeakNetwork, cross_entropy, enlarge, kl_constraint, losses, probabilities
+from swdb.method import StrongWeakNetwork, cross_entropy, kl_constraint, losses, probabilities
 from swdb.preset import load_preset
 from swdb.spec import Recipe
 
@@ -102,7 +103,7 @@ def test_a_training_step_on_void_alone_is_finite(run):
 def test_a_single_branch_sends_all_images_through_the_strong_head():
     net, (pictures, labels) = network(dual=False), batch()
     terms = losses(net, pictures, labels, 4, SINGLE, TRAINING)
-    logits = F.interpolate(net.heads["strong"](net.neck(net.backbone(pictures))), scale_factor=4, mode="bilinear")
+    logits = enlarged(net.heads["strong"](net.neck(net.backbone(pictures))), net.backbone)
     assert list(terms) == ["strong"]
     assert terms["strong"].item() == pytest.approx(cross_entropy_by_hand(logits, labels), rel=1e-5)
     assert list(net.heads) == ["strong"]
@@ -113,7 +114,7 @@ def test_a_dual_batch_is_split_between_the_heads(num_strong):
     net, (pictures, labels) = network(), batch()
     terms = losses(net, pictures, labels, num_strong, DUAL, TRAINING)
     features = net.neck(net.backbone(pictures))
-    strong, weak = (F.interpolate(net.heads[b](features), scale_factor=4, mode="bilinear") for b in ("strong", "weak"))
+    strong, weak = (enlarged(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert list(terms) == ["strong", "weak"]
     assert terms["strong"].item() == pytest.approx(
         cross_entropy_by_hand(strong[:num_strong], labels[:num_strong]), rel=1e-5
@@ -193,7 +194,7 @@ def test_the_kl_term_sees_all_images_and_reaches_both_heads():
     net, (pictures, labels) = network(), batch()
     term = losses(net, pictures, labels, 2, KL, TRAINING)["kl"]
     features = net.neck(net.backbone(pictures))
-    strong, weak = (F.interpolate(net.heads[b](features), scale_factor=4, mode="bilinear") for b in ("strong", "weak"))
+    strong, weak = (enlarged(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert term.item() == pytest.approx(kl_by_hand(strong, weak, labels), rel=1e-3, abs=1e-7)
     term.backward()
     assert gradient(net.heads["strong"]) > 0
@@ -212,14 +213,6 @@ def test_equation_2_adds_the_constraint_by_its_weight_and_leaves_the_data_terms(
 
 
 # ---------------------------------------------------------------- the network
-
-
-@pytest.mark.parametrize("factor", [4, 8])
-@pytest.mark.parametrize("size", [(41, 41), (12, 16), (1, 5)])
-def test_enlarging_is_bilinear_interpolation(factor, size):
-    logits = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
-    expected = F.interpolate(logits, scale_factor=factor, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(enlarge(logits, factor), expected, atol=1e-5, rtol=0)
 
 
 def test_one_seed_gives_single_and_dual_the_same_backbone_neck_and_strong_head():
@@ -271,7 +264,7 @@ def slow_probabilities(net, pictures, branch, scales, flip):
         for mirrored in [False, True] if flip else [False]:
             seen = torch.flip(scaled, [3]) if mirrored else scaled
             logits = net.heads[branch](net.neck(net.backbone(seen)))
-            logits = F.interpolate(logits, scale_factor=net.backbone.stride, mode="bilinear")
+            logits = enlarged(logits, net.backbone)
             logits = logits[:, :, : seen.shape[2], : seen.shape[3]]
             logits = torch.flip(logits, [3]) if mirrored else logits
             if scale != 1:

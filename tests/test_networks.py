@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torchvision
+from slow import enlarged
 from torch import nn
 
-from swdb.networks import BACKBONES, Preprocessing, head, neck, small, squeezenet1_1, vgg16
+from swdb.networks import BACKBONES, Preprocessing, enlarge, head, neck, small, squeezenet1_1, vgg16
 
 META = torch.device("meta")
 
@@ -171,3 +172,36 @@ def test_preprocessing_that_nobody_changed_maps_0_to_255_around_0():
     assert [(value - look.mean[0]) / look.std[0] for value in (0, 127.5, 255)] == pytest.approx(
         [-1.99, 0, 1.99], abs=1e-2
     )
+
+
+# ---------------------------------------------------------------- from cells to pixels
+
+
+@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize("size", [(41, 41), (12, 16), (1, 5)])
+def test_enlarging_interpolates_between_the_centres_of_cells(name, size):
+    backbone = BACKBONES[name]()
+    cells = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(enlarge(cells, backbone), enlarged(cells, backbone), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
+def test_a_cell_looks_at_the_pixels_around_its_centre(name):
+    # The gradient of one cell with all weights positive and equal is symmetric about the pixel it looks at.
+    # A maximum of equal values would favour the first: means over the same windows stand for it.
+    backbone = BACKBONES[name]().double()
+    for index, layer in enumerate(backbone.features):
+        if isinstance(layer, nn.MaxPool2d):
+            backbone.features[index] = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
+    for parameter in backbone.parameters():
+        torch.nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
+    picture = torch.ones(1, 3, 30 * backbone.stride, 30 * backbone.stride, dtype=torch.double, requires_grad=True)
+    backbone(picture)[0, 0, 15, 15].backward()
+    weight = picture.grad.sum((0, 1, 3))
+    seen = (weight * torch.arange(len(weight))).sum() / weight.sum()
+    assert abs(seen - (15 * backbone.stride + backbone.first_centre)) < 0.01
+
+
+def test_enlarged_values_are_fp32_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert enlarge(torch.randn(1, 2, 3, 3).bfloat16(), small()).dtype == torch.float32

@@ -15,6 +15,7 @@ from PIL import Image
 from swdb.errors import MissingArtefact
 from swdb.files import file_digest
 from swdb.loop import machine
+from swdb.networks import Preprocessing
 from swdb.pipeline import Pipeline
 from swdb.plan import open_work
 from swdb.store import proxy_masks
@@ -250,9 +251,8 @@ def batches(finished, tmp_path, quiet, name, steps, **training):
     proxies = None
     if run.needs_proxies:
         made = open_work(finished, TINY, "fp32").proxies(run.proxy_set)  # the crop is no part of set 1, but of set 2
-        proxies = proxy_masks(made.folder, made.read_record("")["masks_sha256"], data, store, quiet)
-    network, look = build(work, run, 0)
-    assert network.training
+        proxies = proxy_masks(made.folder, made.content_digest(), data, store, quiet)
+    look = Preprocessing()  # that of weights made here
     seen = {}
     for image_id in listed(work, "train_aug"):
         image = np.asarray(Image.open(devkit(work) / "JPEGImages" / f"{image_id}.jpg").convert("RGB"))
