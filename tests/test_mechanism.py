@@ -4,9 +4,11 @@ Slow (about 10 minutes on two cores): `make mechanism`. A claim that does not sh
 to make it pass. The rule must also be able to say no: three planted faults, each of which must turn it red.
 """
 
+import os
 import shutil
 
 import pytest
+import torch
 
 from swdb import claims, method, training
 from swdb.loop import machine
@@ -27,6 +29,7 @@ class Loud:
 
 def measure(folder, name, seeds=SEEDS):
     """Train and score a run by its strong branch; returns mIoU by seed."""
+    torch.set_num_threads(os.cpu_count() or 1)  # the quick tests keep to one
     work = open_work(folder, "synthetic")
     pipeline = Pipeline(work, machine("auto", work.precision), Loud())
     run, scoring = work.recipe(name), work.scoring("strong")

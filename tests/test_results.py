@@ -147,6 +147,7 @@ def test_json_has_the_claims_with_their_verdicts(work, measured):
         "text": "the weak branch is worse",
         "lower": "plain.weak",
         "higher": "plain.strong",
+        "equal": False,
         "word": "CONFIRMED",
         "difference": 4.0,
         "standard_error": 0.0,

@@ -45,6 +45,7 @@ def preset(folder, **network):
 def made(folder, preset_file, weights_file, quiet):
     """Make the initial weights of a preset from a file; returns the artefact and its record."""
     work = open_work(folder / "work", preset_file, "fp32", weights_file)
+    work.initial_weights.begin({})
     make_initial_weights(work, work.initial_weights, machine("cpu", "fp32"), quiet)
     return work.initial_weights, work.initial_weights.read_record("")
 
