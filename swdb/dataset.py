@@ -216,7 +216,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _check_lists(data: Data, lists: dict[str, list[str]], mend: str) -> dict[str, int]:
+def _check_lists(data: Data, lists: dict[str, list[str]], mend: str) -> None:
     """Compare the lists with what the preset expects; train and val must not share an image."""
     expected = {voc.STRONG_SPLIT: data.num_strong, voc.ALL_SPLIT: data.num_train, voc.VAL_SPLIT: data.num_val}
     for split, ids in lists.items():
@@ -234,7 +234,6 @@ def _check_lists(data: Data, lists: dict[str, list[str]], mend: str) -> dict[str
         raise BadInput(
             f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)}); {mend}"
         )
-    return {split: len(ids) for split, ids in lists.items()}
 
 
 def _write_lists(root: Path, lists: dict[str, list[str]]) -> None:

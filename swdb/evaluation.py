@@ -5,7 +5,6 @@ Every image is predicted at its own size. Counts are kept image by image, so any
 in: a finished run, a branch -> out: `runs/<id>/evals/<eval id>/{predictions/*.png, confusion.npz, result.json}`
 """
 
-from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 
 from swdb import voc
 from swdb.confusion import confusion, iou, miou
-from swdb.dataset import DataSet, check_sizes, read_mask, write_mask
+from swdb.dataset import DataSet, Progress, check_sizes, read_mask, write_mask
 from swdb.files import write_atomic, write_json
 from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork, probabilities
@@ -23,7 +22,6 @@ from swdb.networks import Preprocessing
 from swdb.plan import Artefact, Scoring
 from swdb.sampling import to_pictures
 
-Progress = Callable[[int, int], None]
 BATCH_PIXELS = 600_000  # of pictures of one size that are predicted together
 
 

@@ -3,7 +3,7 @@
 in: a plan -> out: finished artefacts and scores on disk; progress through an `Observer`
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,12 @@ from typing import Protocol
 import numpy as np
 
 from swdb import dataset
-from swdb.dataset import DataSet, read_mask
+from swdb.dataset import DataSet, Progress, read_mask
 from swdb.loop import Machine
 from swdb.plan import Artefact, Scoring, Work
 from swdb.spec import BRANCHES, Recipe
 from swdb.store import Store, training_store
 from swdb.voc import ALL_SPLIT, VAL_SPLIT
-
-Progress = Callable[[int, int], None]
 
 
 class Observer(Protocol):

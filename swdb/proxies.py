@@ -16,7 +16,7 @@ from torch import Tensor
 from swdb import voc
 from swdb.classifier import Classifier, activation_maps, train_classifier
 from swdb.confusion import confusion, iou
-from swdb.dataset import DataSet, masks_digest, read_mask, write_mask
+from swdb.dataset import DataSet, Progress, masks_digest, read_mask, write_mask
 from swdb.errors import BadInput
 from swdb.files import write_json
 from swdb.loop import Machine, load_finished, seed_initial
@@ -27,7 +27,6 @@ from swdb.sampling import to_pictures
 from swdb.store import Store
 from swdb.weights import load_initial
 
-Progress = Callable[[int, int], None]
 Stage = Callable[..., Progress]  # begins a stage of the progress bar: Observer.stage
 Scores = Callable[[np.ndarray], Tensor]  # an image (H, W, 3) uint8 RGB -> scores (C, H, W)
 

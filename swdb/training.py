@@ -6,7 +6,6 @@ in: a run's artefact, the store, proxies, initial weights -> out: `runs/<id>/{we
 """
 
 import platform
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet
+from swdb.dataset import DataSet, Progress
 from swdb.files import write_json
 from swdb.loop import Machine, Schedule, load_finished, optimise, seed_initial
 from swdb.method import StrongWeakNetwork, losses
@@ -26,8 +25,6 @@ from swdb.sampling import LabelSet, cut, place, positions, strong_subset
 from swdb.spec import Recipe
 from swdb.store import Store, gather, proxy_masks
 from swdb.weights import load_initial
-
-Progress = Callable[[int, int], None]
 
 
 def train_run(

@@ -246,7 +246,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.)}\]$~*-])/(?:" + "|".join(("work", "opt", "
         ('"/' + 'tmp/x"', True),
         ("a/tmp/x", False),
         ("{base}/tmp/x", False),
-        ("/work/", False),
+        ("/" + "work/", False),
     ],
 )
 def test_the_search_for_machine_paths_finds_them(text, found):
