@@ -53,6 +53,28 @@ Precision = Annotated[
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
 ]
+Cues = Annotated[
+    Path | None, typer.Option("--cues", help="Published seed cues (localization_cues.pickle.gz) to make proxies from.")
+]
+Voc = Annotated[
+    Path | None, typer.Option("--voc", help="VOC 2012: the archive, or a folder that holds VOCdevkit/VOC2012.")
+]
+Sbd = Annotated[
+    Path | None,
+    typer.Option("--sbd", help="SBD: benchmark.tgz, its folder, or a SegmentationClassAug folder or zip."),
+]
+ImageLabels = Annotated[
+    str, typer.Option("--image-labels", help="Image-level labels from: boxes, masks, or a CSV of image,classes.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the official archives (3.4 GB), resuming.")]
+AvailableOnly = Annotated[bool, typer.Option("--available-only", help="Take the images that are there: a named part.")]
+Classes = Annotated[str | None, typer.Option("--classes", help="Keep these classes only, as in cat,cow; others: void.")]
+Require = Annotated[str | None, typer.Option("--require", help="Keep only images that show one of these classes.")]
+SubsetName = Annotated[str | None, typer.Option("--name", help="The part's name; else made from what is kept.")]
+Check = Annotated[bool, typer.Option("--check", help="Audit what is prepared, and print the report.")]
+AuditSplits = Annotated[
+    Path | None, typer.Option("--audit-splits", help="Report on other projects' list files below this folder.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
@@ -82,44 +104,48 @@ def main(
 def prepare_voc(
     dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; short for --preset.")] = None,
     preset: PresetName = "synthetic",
-    voc: Annotated[
-        Path | None,
-        typer.Option("--voc", help="An unpacked tree that holds VOCdevkit/VOC2012, SegmentationClassAug included."),
-    ] = None,
+    voc: Voc = None,
+    sbd: Sbd = None,
+    image_labels: ImageLabels = "boxes",
+    download: Download = False,
+    available_only: AvailableOnly = False,
+    classes: Classes = None,
+    require: Require = None,
+    name: SubsetName = None,
+    check: Check = False,
+    audit_splits: AuditSplits = None,
     again: Annotated[bool, typer.Option("--again", help="Prepare anew what is there already.")] = False,
     workdir: Workdir = Path("work"),
     json: Json = False,
 ) -> None:
-    """Prepare a data set in VOC's layout: draw the embedded one, or take an unpacked VOC 2012.
+    """Prepare a data set in VOC's layout and audit it: draw the embedded one, or take VOC 2012 and SBD.
 
     \b
-    swdb prepare-voc --dataset synthetic
-    swdb prepare-voc --preset voc --voc /data/voc
+    swdb prepare-voc --preset voc --download
+    swdb prepare-voc --preset voc --voc VOCtrainval_11-May-2012.tar --sbd benchmark.tgz
+    swdb prepare-voc --preset voc --voc DIR --available-only --classes cat,dog --name cats
+    swdb prepare-voc --preset voc --check
     """
-    from swdb import console
-    from swdb import dataset as datasets
+    from swdb import intake
     from swdb.files import only_writer
+    from swdb.photographs import Sources
 
     work = _open(workdir, dataset or preset)
-    data, root = work.preset.data, work.data_root
-    if voc is not None and data.dataset != "voc":
-        raise BadInput(f"--voc goes with photographs, but preset {work.preset.name!r} is drawn; expected --preset voc")
+    sources = Sources(voc, sbd, image_labels)
+    if audit_splits is not None:
+        _show(intake.audit_splits(work, audit_splits, sources), json)
+        return
+    if available_only or classes or require or name:
+        work = intake.part_of(work, name, classes, require, available_only)
     with only_writer(workdir):
-        if (root / "manifest.json").is_file() and not again:
-            found = datasets.load(data, workdir, work.where)
-            console.say(f"{root} is prepared already (--again prepares it anew)")
-        else:
-            with console.bar() as bar:
-                progress = bar.stage("prepare the data set", data.num_train + data.num_val)
-                found = datasets.prepare(data, root, voc, progress, work.where)
-    counts = found.manifest["counts"]
-    if json:
-        _print_json({"root": str(root), **found.manifest})
-    else:
-        typer.echo(
-            f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}"
-        )
-    console.say(f"next: swdb make-proxy {work.options}")
+        if check:
+            _show(intake.check(work), json)
+            return
+        shown, following = intake.prepare_set(work, sources, download, again)
+    _show(shown, json)
+    from swdb import console
+
+    console.say(f"next: {following}")
 
 
 @app.command("make-proxy")
@@ -133,6 +159,7 @@ def make_proxy(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    cues: Cues = None,
     json: Json = False,
 ) -> None:
     """Make proxy masks from image-level labels, as palette PNGs with a quality report.
@@ -148,7 +175,7 @@ def make_proxy(
 
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}: expected 1, 2 or all")
-    work = _open(workdir, preset, precision, weights)
+    work = _open(workdir, preset, precision, weights, cues)
     sets = [work.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     with only_writer(workdir):
         for artefact in sets if again else []:
@@ -180,6 +207,7 @@ def train(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    cues: Cues = None,
 ) -> None:
     """Train one run, with all that it needs; an interrupted one continues.
 
@@ -187,11 +215,11 @@ def train(
     swdb train dual --seed 0
     swdb train mixed-x6 --seed 2 --device cuda
     """
-    from swdb import console
+    from swdb import arguments, console
     from swdb.files import only_writer
 
-    work = _open(workdir, preset, precision, weights)
-    run, seed = _run_and_seed(work, run, seed)
+    work = _open(workdir, preset, precision, weights, cues)
+    run, seed = arguments.run_and_seed(work, run, seed)
     artefact = work.run(work.recipe(run), seed)
     todo = work.needed(artefact)
     with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
@@ -219,6 +247,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    cues: Cues = None,
     json: Json = False,
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
@@ -228,19 +257,19 @@ def evaluate(
     swdb eval dual --flip --scales 0.75,1,1.25
     swdb eval dual --figure
     """
-    from swdb import console
+    from swdb import arguments, console
     from swdb.files import only_writer
     from swdb.plan import Scoring
 
-    work = _open(workdir, preset, precision, weights)
-    run, seed = _run_and_seed(work, run, seed)
+    work = _open(workdir, preset, precision, weights, cues)
+    run, seed = arguments.run_and_seed(work, run, seed)
     recipe = work.recipe(run)
     if branch not in ("strong", "weak"):
         raise BadInput(f"--branch {branch}: {nearest(branch, ('strong', 'weak'))}")
     if branch == "weak" and not recipe.dual:
         raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
     tables = work.scoring(branch)
-    scoring = Scoring(branch, _scales(scales) if scales else tables.scales, flip or tables.flip)
+    scoring = Scoring(branch, arguments.scales(scales) if scales else tables.scales, flip or tables.flip)
     artefact = work.run(recipe, seed)
     artefact.read_record(f"swdb train {run} --seed {seed} {work.options}")
     with only_writer(workdir), _pipeline(work, device, []) as pipeline:
@@ -276,6 +305,7 @@ def reproduce_table(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    cues: Cues = None,
 ) -> None:
     """Train and score every run of a table, then print it next to the paper's values.
 
@@ -284,16 +314,16 @@ def reproduce_table(
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
     """
-    from swdb import console, report
+    from swdb import arguments, console, report
     from swdb.files import only_writer
     from swdb.results import measure
 
     if form not in ("rich", *report.FORMATS):
         raise BadInput(f"--format {form}: {nearest(form, ('rich', *report.FORMATS))}")
-    work = _open(workdir, preset, precision, weights, remember=not dry_run)
-    tables = _tables(work, number)
+    work = _open(workdir, preset, precision, weights, cues, remember=not dry_run)
+    tables = arguments.chosen_tables(work, number)
     chosen = list(range(seeds or work.preset.seeds))
-    wanted = _wanted_rows(tables, rows)
+    wanted = arguments.chosen_rows(tables, rows)
     plan = work.plan(dict.fromkeys(row.run for _, row in wanted), chosen)
     scores = work.scores(wanted, chosen)
     if dry_run:
@@ -316,51 +346,28 @@ def reproduce_table(
     console.say(f"next: swdb eval dual --figure {work.options}")
 
 
-def _open(workdir: Path, preset: str, precision: str | None = None, weights: Path | None = None, remember: bool = True):
+def _open(
+    workdir: Path,
+    preset: str,
+    precision: str | None = None,
+    weights: Path | None = None,
+    cues: Path | None = None,
+    remember: bool = True,
+):
     from swdb.plan import PRECISIONS, open_work
 
     if precision is not None and precision not in PRECISIONS:
         raise BadInput(f"--precision {precision}: {nearest(precision, PRECISIONS)}")
-    return open_work(workdir, preset, precision, weights, remember)
+    return open_work(workdir, preset, precision, weights, cues, remember)
 
 
-def _run_and_seed(work, run: str, seed: int | None) -> tuple[str, int]:
-    """Read `dual` or, as plans show it, `dual-s0`."""
-    name, dash, number = run.rpartition("-s")
-    if dash and number.isdecimal() and run not in work.recipes:
-        if seed is not None and seed != int(number):
-            raise BadInput(f"{run} names seed {number}, --seed says {seed}; expected one of them")
-        return name, int(number)
-    return run, seed or 0
-
-
-def _tables(work, number: str) -> list:
-    known = [*map(str, work.tables), "all"]
-    if number not in known:
-        raise BadInput(f"unknown table {number!r}; expected {', '.join(known)}")
-    return [table for table in work.tables.values() if number in ("all", str(table.number))]
-
-
-def _wanted_rows(tables: list, rows: str | None) -> list:
-    known = [(table, row) for table in tables for row in table.rows]
-    if rows is None:
-        return known
-    names = [name.strip() for name in rows.split(",")]
-    keys = {row.key for _, row in known}
-    for name in names:
-        if name not in keys:
-            raise BadInput(f"--rows: unknown row {name!r}; {nearest(name, keys)}")
-    return [(table, row) for table, row in known if row.key in names]
-
-
-def _scales(text: str) -> tuple[float, ...]:
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise BadInput(f"--scales {text}: expected numbers, as in 0.75,1,1.25") from None
-    if not all(0.1 <= scale <= 4 for scale in scales):
-        raise BadInput(f"--scales {text}: expected factors of 0.1 to 4")
-    return scales
+def _show(shown, json: bool) -> None:
+    """Print what a command found out: its JSON, or its lines."""
+    if json:
+        _print_json(shown.values)
+    else:
+        for line in shown.lines:
+            typer.echo(line)
 
 
 def _print_json(value) -> None:

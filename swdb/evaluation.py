@@ -14,11 +14,12 @@ import torch
 
 from swdb import voc
 from swdb.confusion import confusion, iou, miou
-from swdb.dataset import DataSet, Progress, check_sizes, read_mask, write_mask
-from swdb.files import write_atomic, write_json
+from swdb.dataset import DataSet
+from swdb.files import Progress, write_atomic, write_json
 from swdb.loop import Machine
-from swdb.method import StrongWeakNetwork, probabilities
+from swdb.method import StrongWeakNetwork, probabilities, to_size
 from swdb.networks import Preprocessing
+from swdb.pictures import check_sizes, read_mask, shrink, write_mask
 from swdb.plan import Artefact, Scoring
 from swdb.sampling import to_pictures
 
@@ -33,8 +34,12 @@ def evaluate(
     look: Preprocessing,
     machine: Machine,
     progress: Progress,
+    longest_side: int = 0,
 ) -> dict[str, Any]:
-    """Predict and score the validation split with one branch; predictions that are there already are kept."""
+    """Predict and score the validation split with one branch; predictions that are there already are kept.
+
+    The network sees pictures shrunk to `longest_side` (0: as they are); predictions are enlarged and scored at full size.
+    """
     folder = scoring.folder(artefact)
     ids = data.ids(voc.VAL_SPLIT)
     num_classes = data.data.num_classes
@@ -43,11 +48,11 @@ def evaluate(
     missing = [image_id for image_id in ids if not (predictions / f"{image_id}.png").is_file()]
     done = len(ids) - len(missing)
     for batch_ids, images in _batches(data, missing):
-        pictures = to_pictures(torch.from_numpy(images).to(machine.device), look)
+        shown = np.stack([shrink(image, longest_side) for image in images])
+        pictures = to_pictures(torch.from_numpy(shown).to(machine.device), look)
         with machine.autocast():
-            labels = probabilities(
-                network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip
-            ).argmax(1)
+            scores = probabilities(network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip)
+        labels = to_size(scores, images.shape[1:3]).argmax(1)
         for image_id, label in zip(batch_ids, labels.to(torch.uint8).cpu().numpy(), strict=True):
             write_mask(predictions / f"{image_id}.png", label)
         done += len(batch_ids)
@@ -97,5 +102,7 @@ def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) ->
     mend = "delete it and run the same command again"
     prediction = read_mask(predictions / f"{image_id}.png", num_classes, mend)
     picture, truth_path = voc.image_path(data.root, image_id), voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
-    check_sizes(data.data, picture, prediction, truth_path, truth, data.mend)  # a prediction is as large as its image
+    check_sizes(
+        data.data.image_size, picture, prediction, truth_path, truth, data.mend
+    )  # a prediction is as large as its image
     return confusion(truth, prediction, num_classes)

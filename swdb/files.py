@@ -5,12 +5,15 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from swdb.errors import BadInput, MissingArtefact
+
+Progress = Callable[[int, int], None]  # is told (done, of)
+Stage = Callable[..., Progress]  # begins a stage of long work: (name, total, counts=False)
 
 try:
     import fcntl
@@ -60,9 +63,9 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda stream: stream.write(text.encode()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write JSON atomically, indented for people or, with None, as short as it gets."""
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, mend: str) -> Any:
@@ -86,11 +89,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def tree_root(root: Path, paths: Iterable[Path]) -> str:
-    """Return one sha256 over names and contents of files below `root`, whatever order they come in."""
+def tree_root(contents: Mapping[Path, str]) -> str:
+    """Return one sha256 over relative paths and the digests of their contents, whatever order they come in."""
     total = hashlib.sha256()
-    for path in sorted(paths):
-        total.update(f"{path.relative_to(root).as_posix()}\0{file_digest(path)}\n".encode())
+    for path, content in sorted(contents.items(), key=lambda item: item[0].parts):
+        total.update(f"{path.as_posix()}\0{content}\n".encode())
     return total.hexdigest()
 
 

@@ -60,16 +60,17 @@ def losses(
     L_data is the pixel cross-entropy of each branch on its own images; equation 2 adds L_kl.
     """
     features = network.features(pictures)
+    height, width = labels.shape[-2:]
+
+    def logits(features: Tensor, branch: str) -> Tensor:
+        return network.logits(features, branch)[..., :height, :width]  # the stride rounds up
+
     if not run.dual:
-        return {"strong": cross_entropy(network.logits(features, "strong"), labels)}
+        return {"strong": cross_entropy(logits(features, "strong"), labels)}
     if not run.kl:
-        strong = network.logits(features[:num_strong], "strong")
-        weak = network.logits(features[num_strong:], "weak")
+        strong, weak = logits(features[:num_strong], "strong"), logits(features[num_strong:], "weak")
         return {"strong": cross_entropy(strong, labels[:num_strong]), "weak": cross_entropy(weak, labels[num_strong:])}
-    strong, weak = (
-        network.logits(features, "strong"),
-        network.logits(features, "weak"),
-    )  # the constraint sees all images
+    strong, weak = logits(features, "strong"), logits(features, "weak")  # the constraint sees all images
     return {
         "strong": cross_entropy(strong[:num_strong], labels[:num_strong]),
         "weak": cross_entropy(weak[num_strong:], labels[num_strong:]),
@@ -110,7 +111,12 @@ def probabilities(
             logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
             logits = logits[..., :height, :width]  # the stride rounds up: what lies beyond the picture goes
             logits = logits.flip(-1) if mirrored else logits
-            if scale != 1:
-                logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-            total = total + logits.softmax(1)
+            total = total + to_size(logits, size).softmax(1)
     return total / (len(scales) * (2 if flip else 1))
+
+
+def to_size(scores: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Bring maps (B, C, H, W) to another height and width bilinearly; those that have it stay as they are."""
+    if scores.shape[-2:] == size:
+        return scores
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)

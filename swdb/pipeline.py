@@ -11,10 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from swdb import dataset
-from swdb.dataset import DataSet, Progress, read_mask
+from swdb import audit, dataset
+from swdb.dataset import DataSet
+from swdb.files import Progress
 from swdb.loop import Machine
+from swdb.pictures import read_mask
 from swdb.plan import Artefact, Scoring, Work
+from swdb.prepare import NO_SOURCES, prepare
 from swdb.spec import BRANCHES, Recipe
 from swdb.store import Store, training_store
 from swdb.voc import ALL_SPLIT, VAL_SPLIT
@@ -37,20 +40,20 @@ class Pipeline:
 
     @cached_property
     def data(self) -> DataSet:
-        """The prepared data set; the synthetic one is drawn where it is not there yet."""
+        """The prepared data set, audited; the synthetic one is drawn where it is not there yet."""
         data = self.work.preset.data
         if data.dataset == "synthetic" and not (self.work.data_root / "manifest.json").is_file():
-            total = data.num_train + data.num_val
-            dataset.prepare(
-                data, self.work.data_root, None, self.observer.stage("draw the data set", total), self.work.where
-            )
-        return dataset.load(data, self.work.folder, self.work.where)
+            prepare(data, self.work.data_root, NO_SOURCES, self.observer.stage, self.work.where)
+        found = dataset.load(data, self.work.folder, self.work.where)
+        audit.verify(found, self.observer.stage)
+        return found
 
     @cached_property
     def store(self) -> Store:
         """The decoded training images."""
         total = len(self.data.ids(ALL_SPLIT))
-        return training_store(self.data, self.observer.stage("decode the training images", total))
+        longest_side = self.work.preset.training.longest_side
+        return training_store(self.data, longest_side, self.observer.stage("decode the training images", total))
 
     def make(self, artefacts: Iterable[Artefact]) -> None:
         """Make every artefact that is not finished, in the order given."""
@@ -94,11 +97,21 @@ class Pipeline:
 
         work, machine = self.work, self.machine
         if artefact.kind == "proxies" and artefact.recipe["set"] == 1:
-            proxies.make_cam_proxies(work, artefact, self.data, self.store, machine, self.observer.stage)
+            make = {"cam": proxies.make_cam_proxies, "cues": proxies.make_cue_proxies}[work.preset.proxy.method]
+            make(work, artefact, self.data, self.store, machine, self.observer.stage)
         elif artefact.kind == "proxies":
             network, look = training.load_trained(work, work.retrained_from, 0)
-            network = machine.layout(network)
-            proxies.make_retrained_proxies(artefact, self.data, self.store, network, look, machine, self.observer.stage)
+            longest_side = work.preset.training.longest_side
+            proxies.make_retrained_proxies(
+                artefact,
+                self.data,
+                self.store,
+                machine.layout(network),
+                look,
+                longest_side,
+                machine,
+                self.observer.stage,
+            )
         elif artefact.kind == "weights":
             progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
             weights.make_initial_weights(work, artefact, machine, progress)
@@ -117,7 +130,8 @@ class Pipeline:
         run = _recipe(self.work, artefact)
         network, look = training.load_trained(self.work, run, artefact.seed)
         progress = self.observer.stage(f"{artefact.name} {scoring.name}", self.data.data.num_val)
-        return evaluation.evaluate(artefact, scoring, self.data, network, look, self.machine, progress)
+        longest_side = self.work.preset.training.longest_side
+        return evaluation.evaluate(artefact, scoring, self.data, network, look, self.machine, progress, longest_side)
 
     def proxies_of(self, ids: list[str]) -> dict[str, np.ndarray]:
         """Make proxy masks of the first kind for validation images, for looking at only."""

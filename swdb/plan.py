@@ -15,13 +15,14 @@ from typing import Any
 
 from swdb import dataset, voc
 from swdb.errors import BadInput, MissingArtefact, nearest
-from swdb.files import digest, file_digest, read_json, write_json
-from swdb.preset import Preset, load_preset
+from swdb.files import digest, file_digest, read_json, write_atomic, write_json
+from swdb.preset import Preset, identity, load_preset
 from swdb.spec import Recipe, Row, Table, all_recipes, load_tables
 
 TRAINING_VERSION = 1  # raised by hand when the golden loss changes, in fp32 or bf16
 EVALUATION_VERSION = 1  # raised by hand when the same weights would get another score
 PRECISIONS = ("fp32", "bf16")
+CUE_LIST = "input_list.txt"  # stands beside published cues and says which image each belongs to
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
 
 
@@ -117,13 +118,16 @@ class Work:
     preset: Preset
     precision: str
     weights_file: Path | None = None
+    cues_file: Path | None = None
     asked: tuple[tuple[str, str], ...] = ()  # options as the user typed them, for commands that we propose
+    part: str = ""  # the options of `prepare-voc` that name a part of the data set
 
     @property
     def where(self) -> str:
         """The options that a proposed `prepare-voc` needs to find this work again."""
         workdir = {} if self.folder == Path("work") else {"workdir": str(self.folder)}
-        return _options({"preset": dict(self.asked).get("preset", self.preset.name), **workdir})
+        options = _options({"preset": dict(self.asked).get("preset", self.preset.name), **workdir})
+        return f"{options} {self.part}".rstrip()
 
     @property
     def options(self) -> str:
@@ -168,6 +172,10 @@ class Work:
                     f"--weights {self.weights_file}: no such file; expected a .pth or .npz of plain tensors"
                 )
             recipe["file"] = file_digest(self.weights_file)
+        elif network.weights == "file":
+            raise MissingArtefact(
+                f"preset {self.preset.name!r} takes its initial weights from a file; name it once: swdb make-proxy {self.options} --weights FILE"
+            )
         elif network.weights == "pretext":
             steps = proxy.pretext_steps
             recipe |= {
@@ -185,7 +193,24 @@ class Work:
         """What any training of a classifier reads: the optimizer's settings, and how crops are cut and gradients clipped."""
         proxy, training = self.preset.proxy, self.preset.training
         own = {name: getattr(proxy, name) for name in ("batch", "lr", "decay_at", "decay_factor")}
-        return own | {name: getattr(training, name) for name in ("crop", "scale_min", "scale_max", "clip_norm")}
+        cut = ("crop", "scale_min", "scale_max", "clip_norm", "longest_side")
+        return own | {name: value for name, value in identity(training).items() if name in cut}
+
+    @property
+    def _cue_settings(self) -> dict[str, Any]:
+        """What a network's training on seed cues reads, the cues included."""
+        if self.cues_file is None:
+            raise MissingArtefact(
+                f"preset {self.preset.name!r} makes its proxies from seed cues; name them once: swdb make-proxy {self.options} --cues localization_cues.pickle.gz"
+            )
+        if not self.cues_file.is_file():
+            raise MissingArtefact(
+                f"--cues {self.cues_file}: no such file; expected a localization_cues.pickle or .pickle.gz"
+            )
+        steps = ("lr_backbone", "warmup", "weight_decay")
+        training = {name: value for name, value in identity(self.preset.training).items() if name in steps}
+        network = identity(self.preset.network)
+        return {"cues": file_digest(self.cues_file), "network": network, "training": training}
 
     def proxies(self, proxy_set: int) -> Artefact:
         """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
@@ -198,6 +223,8 @@ class Work:
         if proxy_set == 1:
             own = {name: getattr(self.preset.proxy, name) for name in ("method", "steps", "threshold")}
             recipe |= {**own, "classifier": self._classifier_settings, "weights": self.initial_weights.id}
+            if self.preset.proxy.method == "cues":
+                recipe |= self._cue_settings
             return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
         recipe["run"] = self.run(self.retrained_from, 0).id
         return self._artefact("proxies", f"{self.preset.proxy.method}-2", recipe, 0)
@@ -221,8 +248,8 @@ class Work:
             "run": values,
             "seed": seed,
             "data": dataset.recipe(self.preset.data),
-            "network": asdict(self.preset.network),
-            "training": asdict(self.preset.training),
+            "network": identity(self.preset.network),
+            "training": identity(self.preset.training),
             "weights": self.initial_weights.id,
             "precision": self.precision,
             "proxies": self.proxies(run.proxy_set).id if run.needs_proxies else None,
@@ -321,13 +348,41 @@ def open_work(
     preset_name: str,
     precision: str | None = None,
     weights_file: Path | None = None,
+    cues_file: Path | None = None,
     remember: bool = True,
 ) -> Work:
-    """Open a work directory at a preset; the precision is chosen once and stays the directory's."""
+    """Open a work directory at a preset; the precision is chosen once and stays the directory's.
+
+    A file that the preset cannot do without is named once, and kept in `inputs/`; any other one is named each time.
+    """
     preset = load_preset(preset_name)
-    typed = {"preset": preset_name, "precision": precision, "weights": weights_file}
+    typed = {"preset": preset_name, "precision": precision}
+    inputs = folder / "inputs" / preset.name
+    if preset.network.weights == "file":
+        weights_file = _kept_input(inputs / "weights", weights_file, remember)
+    else:
+        typed["weights"] = weights_file
+    if preset.proxy.method == "cues":
+        cues_file = _kept_input(inputs / "cues", cues_file, remember)
+    elif cues_file is not None:
+        preset = replace(preset, proxy=replace(preset.proxy, method="cues"))
+        typed["cues"] = cues_file
     asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
-    return Work(folder, preset, precision or _stored_precision(folder, remember), weights_file, asked)
+    precision = precision or _stored_precision(folder, remember)
+    return Work(folder, preset, precision, weights_file, cues_file, asked)
+
+
+def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
+    """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
+    if named is None:
+        return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
+    if named.is_file() and remember:
+        companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
+        for old in place.glob("*"):
+            old.unlink()
+        for path in (named, *companions):
+            write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
+    return named
 
 
 def _options(values: Mapping[str, str]) -> str:

@@ -6,12 +6,14 @@ Every hyper-parameter has its one home here, with its unit, where it comes from 
 STATED (the paper, or those who quote it, say so), INFERRED (follows from something stated), UNKNOWN (our choice).
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from swdb import synthetic
+from swdb import synthetic, voc
 from swdb.errors import BadInput, nearest
+from swdb.files import write_text
 from swdb.strict import read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parent
@@ -19,9 +21,22 @@ PACKAGE = Path(__file__).parent
 STATED, INFERRED, UNKNOWN = "STATED", "INFERRED", "UNKNOWN"
 
 
-def knob(unit: str, status: str, why: str, **options: Any) -> Any:
-    """Declare a hyper-parameter of a preset: its unit, status and reason (or source)."""
-    return field(metadata={"unit": unit, "status": status, "why": why}, **options)
+def knob(unit: str, status: str, why: str, late: bool = False, **options: Any) -> Any:
+    """Declare a hyper-parameter of a preset: its unit, status and reason (or source); `late`: see `identity`."""
+    return field(metadata={"unit": unit, "status": status, "why": why, "late": late}, **options)
+
+
+def identity(values: Any) -> dict[str, Any]:
+    """Return the values of a group of a preset as they enter ids.
+
+    A late knob at its default stays out: a knob that is added leaves the ids of what was made before it as they are.
+    """
+    found = {knob.name: getattr(values, knob.name) for knob in fields(values)}
+    late = {knob.name for knob in fields(values) if knob.metadata["late"] and found[knob.name] == knob.default}
+    # as JSON would give them back, so that what is noted can be compared
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if name not in late
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +53,18 @@ class Data:
     num_val: int = knob("images", INFERRED, "VOC's val list of 1,449")
     seed: int = knob("any whole number", UNKNOWN, "draws the synthetic data set; unused for photographs", default=0)
     image_size: int = knob("pixels, longest side", INFERRED, "VOC images are at most 500 pixels", default=500)
+    classes: tuple[str, ...] = knob(
+        "names; none: all", STATED, "VOC's 20; the others become void", late=True, default=()
+    )
+    require: tuple[str, ...] = knob(
+        "names; none: any kept class", UNKNOWN, "an image must have one of these tags", late=True, default=()
+    )
+    available_only: bool = knob(
+        "yes or no", UNKNOWN, "lists keep the images that are there: a partial VOC", late=True, default=False
+    )
+    holdout: int = knob(
+        "strong images that stand for val", UNKNOWN, "settings are chosen on them, never on val", late=True, default=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +73,7 @@ class Network:
 
     backbone: str = knob("small, squeezenet1_1 or vgg16", STATED, "Table 2: VGG16")
     weights: str = knob(
-        "pretext, imagenet, imagenet-caffe or random", INFERRED, "pre-trained VGG16; which copy is not said"
+        "pretext, imagenet, imagenet-caffe, random or file", INFERRED, "pre-trained VGG16; which copy is not said"
     )
     neck_channels: int = knob("channels of the n shared layers", UNKNOWN, "VGG16's own width")
     head_channels: int = knob("channels of a branch's own layers", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7")
@@ -79,14 +106,23 @@ class Training:
     weight_decay: float = knob("per step, L2 in the gradient", STATED, "1e-4, quoted as above", default=1e-4)
     kl_weight: float = knob("factor", STATED, "equation 2: L_data + L_kl", default=1.0)
     strong_share: float = knob("share of a dual batch", UNKNOWN, "half from each branch's set", default=0.5)
+    longest_side: int = knob(
+        "pixels, 0: as they are",
+        UNKNOWN,
+        "pictures are shrunk to this for training and predicting; predictions are scored at full size",
+        late=True,
+        default=0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proxy:
     """How image-level labels become proxy masks."""
 
-    method: str = knob("cam", INFERRED, "the paper uses DSRG; class activation maps are its first step")
-    steps: int = knob("optimizer steps of the classifier", UNKNOWN, "enough to fit the tags")
+    method: str = knob(
+        "cam or cues", INFERRED, "the paper uses DSRG; class activation maps and seed cues are its first step"
+    )
+    steps: int = knob("optimizer steps of the classifier, or of the network on cues", UNKNOWN, "enough to fit the tags")
     batch: int = knob("images", UNKNOWN, "")
     lr: float = knob("Adam's step", UNKNOWN, "")
     threshold: float = knob(
@@ -122,6 +158,22 @@ class Preset:
     evaluation: Evaluation
 
 
+def write_preset(path: Path, preset: Preset) -> None:
+    """Write a preset as TOML that `load_preset` reads."""
+    groups = [group.name for group in fields(preset) if is_dataclass(getattr(preset, group.name))]
+    lines = [f"{f.name} = {_toml(getattr(preset, f.name))}" for f in fields(preset) if f.name not in groups]
+    for group in groups:
+        values = getattr(preset, group)
+        lines += ["", f"[{group}]", *(f"{f.name} = {_toml(getattr(values, f.name))}" for f in fields(values))]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)  # texts, numbers and yes or no are written alike
+
+
 def preset_names() -> list[str]:
     """List the presets that can be named."""
     return sorted(path.stem for path in (PACKAGE / "presets").glob("*.toml"))
@@ -143,8 +195,10 @@ def _check_ranges(preset: Preset, where: str) -> None:
     words = (
         ("data.dataset", data.dataset, ("synthetic", "voc")),
         ("network.backbone", preset.network.backbone, ("small", "squeezenet1_1", "vgg16")),
-        ("network.weights", preset.network.weights, ("pretext", "imagenet", "imagenet-caffe", "random")),
-        ("proxy.method", preset.proxy.method, ("cam",)),
+        ("network.weights", preset.network.weights, ("pretext", "imagenet", "imagenet-caffe", "random", "file")),
+        ("proxy.method", preset.proxy.method, ("cam", "cues")),
+        *(("data.classes", name, voc.CLASSES[1:]) for name in data.classes),
+        *(("data.require", name, data.classes or voc.CLASSES[1:]) for name in data.require),
     )
     for key, word, known in words:
         if word not in known:
@@ -157,6 +211,19 @@ def _check_ranges(preset: Preset, where: str) -> None:
         (preset.proxy.batch > 0, "proxy.batch", "1 or more"),
         (0 < data.num_strong <= data.num_train, "data.num_strong", "1 to data.num_train"),
         (2 <= data.num_classes <= 21, "data.num_classes", "2 to 21"),
+        (
+            not data.classes or data.num_classes == len(data.classes) + 1,
+            "data.num_classes",
+            f"{len(data.classes) + 1}: background and data.classes",
+        ),
+        (len(set(data.classes)) == len(data.classes), "data.classes", "every name once"),
+        (data.holdout >= 0, "data.holdout", "0 or more"),
+        (
+            data.dataset == "voc" or not (data.classes or data.require or data.available_only or data.holdout),
+            "data.classes",
+            "none, nor require, available_only or holdout, for a drawn data set",
+        ),
+        (training.longest_side >= 0, "training.longest_side", "0 or more"),
         (data.num_val > 0, "data.num_val", "1 or more"),
         (
             data.dataset != "synthetic" or data.num_classes == len(synthetic.CLASSES),

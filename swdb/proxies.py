@@ -1,6 +1,7 @@
 """Proxy masks: what image-level labels can say about pixels, one palette PNG for every training image.
 
-Set 1 comes from the class activation maps of a classifier; set 2 from a network that was trained on set 1.
+Set 1 comes from the class activation maps of a classifier, or from a network trained on published seed cues; set 2
+from a network that was trained on set 1.
 DSRG, the paper's own way, has its place here as another `proxy.method`.
 
 in: images, tags, initial weights -> out: `proxies/<id>/*.png`, `report.json` (quality against the true masks,
@@ -8,6 +9,7 @@ a diagnosis that training never reads), `done.json`
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,18 +18,20 @@ from torch import Tensor
 from swdb import voc
 from swdb.classifier import Classifier, activation_maps, train_classifier
 from swdb.confusion import confusion, iou
-from swdb.dataset import DataSet, Progress, masks_digest, read_mask, write_mask
+from swdb.cues import Cues, cue_map, cue_quality, read_cues, restrict
+from swdb.dataset import DataSet
 from swdb.errors import BadInput
-from swdb.files import write_json
+from swdb.files import Stage, write_json
 from swdb.loop import Machine, load_finished, seed_initial
-from swdb.method import StrongWeakNetwork, probabilities
+from swdb.method import StrongWeakNetwork, probabilities, to_size
 from swdb.networks import BACKBONES, Backbone, Preprocessing
+from swdb.pictures import masks_digest, read_mask, shrink, write_mask
 from swdb.plan import Artefact, Work
 from swdb.sampling import to_pictures
+from swdb.seeding import train_on_cues
 from swdb.store import Store
 from swdb.weights import load_initial
 
-Stage = Callable[..., Progress]  # begins a stage of the progress bar: Observer.stage
 Scores = Callable[[np.ndarray], Tensor]  # an image (H, W, 3) uint8 RGB -> scores (C, H, W)
 
 
@@ -43,8 +47,27 @@ def make_cam_proxies(
     classifier, training = train_classifier(
         artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress
     )
-    _write_all(artefact, store, tags, _cam_scores(classifier, preset.proxy.threshold, machine, look), stage)
-    _finish(artefact, data, store.ids, tags, {"training": training})
+    scores = _cam_scores(classifier, preset.proxy.threshold, machine, look)
+    _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
+    _finish(artefact, data, store.ids, tags, {}, {"training": training}, stage)
+
+
+def make_cue_proxies(
+    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage
+) -> None:
+    """Make proxy set 1 from published seed cues: train a network on them, keep of its predictions what the tags allow."""
+    preset, tags = work.preset, data.tags(store.ids)
+    cues, maps, counted = _cues_of(work, data, store.ids, tags)
+    network, look = _cue_network(work)
+    progress = stage(artefact.name, artefact.steps, counts=True)
+    network, training = train_on_cues(
+        artefact.folder, artefact.id, network, store, maps, preset, look, machine, progress
+    )
+    scores = _network_scores(network, machine, look)
+    _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
+    truth = ((maps[k], data.mask(image_id, voc.ALL_SPLIT)) for k, image_id in enumerate(store.ids))
+    report = {"cues": {"file": cues.name, **counted, **cue_quality(truth, data.data.num_classes)}}
+    _finish(artefact, data, store.ids, tags, report, {"training": training}, stage)
 
 
 def make_retrained_proxies(
@@ -53,29 +76,72 @@ def make_retrained_proxies(
     store: Store,
     network: StrongWeakNetwork,
     look: Preprocessing,
+    longest_side: int,
     machine: Machine,
     stage: Stage,
 ) -> None:
     """Make proxy set 2: what a network that was trained on set 1 predicts, restricted to the tags."""
     tags = data.tags(store.ids)
+    _write_all(artefact, data, store.ids, tags, _network_scores(network, machine, look), longest_side, stage)
+    _finish(artefact, data, store.ids, tags, {}, {}, stage)
+
+
+def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> dict[str, np.ndarray]:
+    """Return set 1's masks (H, W) uint8 for other images than the training ones, by id: for pictures, never for training."""
+    tags, folder, longest = data.tags(ids), work.proxies(1).folder, work.preset.training.longest_side
+    if work.preset.proxy.method == "cues":
+        network, look = _cue_network(work)
+        load_finished(folder, network)
+        scores = _network_scores(machine.layout(network).eval(), machine, look)
+    else:
+        backbone, look = _initial_backbone(work)
+        classifier = Classifier(backbone, data.data.num_classes - 1)
+        load_finished(folder, classifier)
+        scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold, machine, look)
+    return {image_id: _label(data.image(image_id), tags[k], scores, longest) for k, image_id in enumerate(ids)}
+
+
+def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[Path, np.ndarray, dict[str, int]]:
+    """Read the cues of the training images as maps (N, 41, 41) uint8 within their tags, and count what is lacking."""
+    path = work.cues_file
+    assert path is not None
+    cues: Cues = read_cues(path, f"swdb make-proxy {work.options} --cues FILE")
+    table = voc.kept_labels(data.data.classes)
+    empty = np.zeros((3, 0), np.int64)
+    maps = np.stack(
+        [restrict(cue_map(cues.cells.get(image_id, empty), table), tags[k]) for k, image_id in enumerate(ids)]
+    )
+    cued = np.array([[(one == label).any() for label in range(1, tags.shape[1] + 1)] for one in maps])
+    if not cued.any():
+        raise BadInput(
+            f"{path} has no cues for any of the {len(ids)} training images; expected the cues of VOC's train_aug ids"
+        )
+    return (
+        path,
+        maps,
+        {
+            "images_unknown_to_the_cues": sum(image_id not in cues.cells for image_id in ids),
+            "images_with_a_tag_without_a_cue": int((tags & ~cued).any(1).sum()),
+        },
+    )
+
+
+def _cue_network(work: Work) -> tuple[StrongWeakNetwork, Preprocessing]:
+    """Build the network that learns from cues: a single branch without shared layers, as LargeFOV is."""
+    seed_initial(0, branch=1)
+    network = StrongWeakNetwork(work.preset.network, work.preset.data.num_classes, 0, False)
+    return network, load_initial(work.initial_weights, network.backbone)
+
+
+def _network_scores(network: StrongWeakNetwork, machine: Machine, look: Preprocessing) -> Scores:
+    """Scores of all classes from a trained network."""
 
     def scores(image: np.ndarray) -> Tensor:
         with machine.autocast():
             pictures = machine.pictures(_pictures(image, machine, look))
             return probabilities(network, pictures, "strong", (1.0,), False)[0]
 
-    _write_all(artefact, store, tags, scores, stage)
-    _finish(artefact, data, store.ids, tags, {})
-
-
-def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> dict[str, np.ndarray]:
-    """Return set 1's masks (H, W) uint8 for other images than the training ones, by id: for pictures, never for training."""
-    backbone, look = _initial_backbone(work)
-    classifier = Classifier(backbone, data.data.num_classes - 1)
-    load_finished(work.proxies(1).folder, classifier)
-    scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold, machine, look)
-    tags = data.tags(ids)
-    return {image_id: _label(data.image(image_id), tags[k], scores) for k, image_id in enumerate(ids)}
+    return scores
 
 
 def _initial_backbone(work: Work) -> tuple[Backbone, Preprocessing]:
@@ -106,27 +172,37 @@ def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
             )
 
 
-def _write_all(artefact: Artefact, store: Store, tags: np.ndarray, scores: Scores, stage: Stage) -> None:
-    """Write a mask for every image of the store; those that are there are kept."""
-    progress = stage(f"{artefact.name} masks", len(store.ids))
-    for k, image_id in enumerate(store.ids):
+def _write_all(
+    artefact: Artefact,
+    data: DataSet,
+    ids: list[str],
+    tags: np.ndarray,
+    scores: Scores,
+    longest_side: int,
+    stage: Stage,
+) -> None:
+    """Write a mask for every image; those that are there are kept."""
+    progress = stage(f"{artefact.name} masks", len(ids))
+    for k, image_id in enumerate(ids):
         path = artefact.folder / f"{image_id}.png"
         if not path.is_file():
-            height, width = store.sizes[k].tolist()
-            write_mask(path, _label(store.images[k, :height, :width], tags[k], scores))
-        progress(k + 1, len(store.ids))
+            write_mask(path, _label(data.image(image_id), tags[k], scores, longest_side))
+        progress(k + 1, len(ids))
 
 
 @torch.no_grad()
-def _label(image: np.ndarray, tags: np.ndarray, scores: Scores) -> np.ndarray:
+def _label(image: np.ndarray, tags: np.ndarray, scores: Scores, longest_side: int) -> np.ndarray:
     """Return the best-scored class of every pixel among background and the image's tags, (H, W) uint8."""
-    values = scores(image)
+    values = to_size(scores(shrink(image, longest_side))[None], image.shape[:2])[0]
     allowed = torch.from_numpy(np.concatenate([[True], tags])).to(values.device)
     return values.masked_fill(~allowed[:, None, None], -torch.inf).argmax(0).to(torch.uint8).cpu().numpy()
 
 
-def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray, more: dict) -> None:
-    """Score the masks against the true ones for the report, and close the set."""
+def _finish(
+    artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray, more: dict, record: dict, stage: Stage
+) -> None:
+    """Score the masks against the true ones for the report, add `more` to it, and close the set with `record`."""
+    progress = stage(f"{artefact.name} report", len(ids))
     counts = np.zeros((data.data.num_classes, data.data.num_classes), np.int64)
     silent = 0  # images of which a tag has no pixel
     for k, image_id in enumerate(ids):
@@ -134,6 +210,7 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
         proxy = read_mask(path, data.data.num_classes, f"swdb make-proxy {data.where} --again")
         counts += confusion(data.mask(image_id, voc.ALL_SPLIT), proxy, data.data.num_classes)
         silent += not set(np.flatnonzero(tags[k]) + 1) <= set(np.unique(proxy).tolist())
+        progress(k + 1, len(ids))
     per_class = iou(counts)
     report = {
         "images": len(ids),
@@ -146,6 +223,7 @@ def _finish(artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray,
         "true_foreground_share": round(float(counts[1:].sum() / counts.sum()), 4),
         "images_with_a_tag_without_pixels": int(silent),
         "scored_on": "the training images' true masks; a diagnosis, never read by training",
+        **more,
     }
     write_json(artefact.folder / "report.json", report)
-    artefact.finish({"masks_sha256": masks_digest(artefact.folder), **more})
+    artefact.finish({"masks_sha256": masks_digest(artefact.folder), **record})

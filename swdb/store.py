@@ -9,8 +9,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +20,18 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet, Progress, check_sizes, masks_digest, read_mask
+from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
-from swdb.files import digest, disk_error, write_atomic, write_json
+from swdb.files import Progress, digest, disk_error, write_atomic, write_json
+from swdb.parallel import in_order
+from swdb.pictures import check_sizes, masks_digest, read_mask, shrink
 
 GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
 
 
 @dataclass
 class Store:
-    """Decoded pictures with one mask each; `sizes` (N, 2) int64 is the true height and width inside the canvas."""
+    """Decoded pictures with one mask each; `sizes` (N, 2) int64 is the height and width inside the canvas."""
 
     ids: list[str]
     images: np.ndarray | Tensor  # (N, S, S, 3) uint8 RGB
@@ -55,16 +56,17 @@ def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) 
     return torch.from_numpy(array[index]).to(device, non_blocking=True)
 
 
-def training_store(data: DataSet, progress: Progress) -> Store:
-    """Open the store of the training images with their true masks, decoding them first where needed."""
+def training_store(data: DataSet, longest_side: int, progress: Progress) -> Store:
+    """Open the store of the training images with their true masks, decoding and shrinking them first where needed."""
     ids = data.ids(voc.ALL_SPLIT)
-    folder, size = data.root / "store", data.data.image_size
+    size = longest_side or data.data.image_size
+    folder = data.root / (f"store-{size}" if longest_side else "store")
 
     def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
         image, mask = data.image(image_id), data.mask(image_id, voc.ALL_SPLIT)
         mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
-        check_sizes(data.data, voc.image_path(data.root, image_id), image, mask_path, mask, data.mend)
-        return image, mask
+        check_sizes(data.data.image_size, voc.image_path(data.root, image_id), image, mask_path, mask, data.mend)
+        return shrink(image, longest_side), shrink(mask, longest_side)
 
     store = _open_store(folder, ids, size)
     if store is None:
@@ -100,7 +102,7 @@ def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progre
     """
     path = folder / "masks.npy"
     remake = f"swdb make-proxy {data.where} --again"
-    if not _is_whole(path, (len(store.ids), data.data.image_size, data.data.image_size)):
+    if not _is_whole(path, store.masks.shape):
         if masks_digest(folder) != expected:
             raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
         _decode_proxies(path, data, store, remake, progress)
@@ -115,19 +117,20 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:
-    size, sizes = data.data.image_size, store.sizes.tolist()
+    size, sizes = store.masks.shape[1], store.sizes.tolist()
 
     def decode(k: int) -> np.ndarray:
         png = path.parent / f"{store.ids[k]}.png"
-        mask = read_mask(png, data.data.num_classes, remake)
+        mask = shrink(read_mask(png, data.data.num_classes, remake), size)
         if list(mask.shape) != sizes[k]:
             height, width = sizes[k]
             raise BadInput(f"{png} is {_size(mask)}, its image is {width}x{height}; mend it with: {remake}")
         return mask
 
     with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
-        for k, mask in enumerate(_parallel(decode, range(len(store.ids)), progress)):
+        for k, mask in enumerate(in_order(decode, range(len(store.ids)))):
             masks[k, : mask.shape[0], : mask.shape[1]] = mask
+            progress(k + 1, len(store.ids))
 
 
 def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
@@ -136,19 +139,12 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progr
         _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
         _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks,
     ):
-        for k, (image, mask) in enumerate(_parallel(decode, ids, progress)):
+        for k, (image, mask) in enumerate(in_order(decode, ids)):
             height, width = mask.shape
             images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
+            progress(k + 1, len(ids))
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
     write_json(folder / "store.json", _contents(ids, size))
-
-
-def _parallel(function: Callable, items: Sequence, progress: Progress):
-    """Map over all cores in order (decoding leaves Python's lock), with progress."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, result in enumerate(pool.map(function, items), start=1):
-            yield result
-            progress(done, len(items))
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from swdb import voc
-from swdb.dataset import DataSet, Progress
-from swdb.files import write_json
+from swdb.dataset import DataSet
+from swdb.files import Progress, write_json
 from swdb.loop import Machine, Schedule, load_finished, optimise, seed_initial
 from swdb.method import StrongWeakNetwork, losses
 from swdb.networks import Preprocessing

@@ -1,0 +1,398 @@
+"""Archives of the official data: read safely and alike, packed or unpacked, and fetched from where they are published.
+
+Archives are never unpacked as such: members are handed out one by one, and whoever asks for them decides where they
+go. What is no plain file of sane name and size is refused, so that a hostile archive can do no harm.
+
+in: a folder, .tar, .tar.gz or .zip -> out: its members' names and bytes
+in: an official URL -> out: `<folder>/<archive>` with the right sum, or half of it as `.<archive>.part`
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from swdb.errors import BadInput, MissingArtefact
+from swdb.files import Progress, disk_error
+
+MIB = 1 << 20
+# Far above what VOC and SBD hold.
+MAX_MEMBER = 64 * MIB  # bytes of one member
+MAX_MEMBERS = 500_000
+MAX_TOTAL = 16 << 30  # bytes of all members
+MAX_HEADER = MIB  # bytes of what a tar says about one member: names, times, attributes
+MAX_TAIL = MIB  # bytes behind a tar's end, where writers fill up their last record
+MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
+
+CHUNK = MIB  # bytes moved at once
+TIMEOUT = 30.0  # seconds without a byte, then a connection is given up
+FILE, FOLDER = "a file", "a folder"
+TAR_KINDS = {
+    tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
+    tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe",
+    tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device",
+}  # fmt: skip
+MODE_KINDS = {
+    0: FILE,  # zips that were not written on Unix know no modes
+    stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+# All that tarfile, gzip, zipfile and the file system raise over bytes they cannot make sense of.
+BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError,
+    ValueError, LookupError, OverflowError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source."""
+
+    name: str  # path inside the source, with "/", relative
+    size: int  # bytes
+    path: Path | None  # where it lies already, so that it can be linked instead of copied; None in archives
+    read: Callable[[], bytes]  # valid until the next member is asked for
+
+
+Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kind, unchecked
+
+
+def members(source: Path, wanted: Callable[[str], bool], mend: str, option: str = "--voc") -> Iterator[Member]:
+    """Go once through a folder (sorted), .tar, .tar.gz or .zip (in their order) and hand out the wanted files.
+
+    Every member of an archive is checked, wanted or not; of a folder, which may hold anything, only the wanted ones.
+    Raises MissingArtefact if the source is not there, BadInput if it is something else, damaged, unsafe or too large.
+    """
+    where = f"{option} {source}"
+    walk = _walk_of(source, where, mend)
+    loose = walk is _folder
+    packed = "is truncated or damaged", "a whole archive; fetch it again"
+    damage, expected = ("cannot be read", "files that can be; mend that") if loose else packed
+
+    def whole(call: Callable[..., Any], *arguments: Any, at: str = "") -> Any:
+        try:
+            return call(*arguments)
+        except BROKEN as error:
+            raise BadInput(f"{where}{at} {damage} ({_reason(error)}); expected {expected} and run: {mend}") from None
+
+    entries = walk(source)
+    number = total = 0
+    while entry := whole(next, entries, None):
+        member, kind = entry
+        name = PurePosixPath(member.name).as_posix()  # without "./" and "//"
+        asked = wanted(name)
+        number += 1
+        fault = f"is number {number:,}; expected at most {MAX_MEMBERS:,}" if number > MAX_MEMBERS else ""
+        if asked or not loose:
+            total += member.size
+            fault = fault or _fault(member, kind, total)
+        if fault:
+            raise BadInput(f"{where}: the member {member.name[:200]!r} {fault}; take the official data and run: {mend}")
+        if asked and kind == FILE:
+            yield replace(member, name=name, read=partial(whole, member.read, at=f": the member {name[:200]!r}"))
+
+
+def _fault(member: Member, kind: str, total: int) -> str:
+    """Say what is wrong with a member on any system, the `total` bytes up to it included; empty if nothing."""
+    name = member.name
+    if not name or any(ord(character) < 32 for character in name):
+        return "has no name or control characters in it; expected a plain path"
+    if "\\" in name or PureWindowsPath(name).anchor:
+        return "is an absolute path or has a backslash; expected a relative path with '/'"
+    if ".." in name.split("/"):
+        return "leads out of the archive with '..'; expected a path below its root"
+    if kind not in (FILE, FOLDER):
+        return f"is {kind}; expected plain files and folders"
+    if not 0 <= member.size <= MAX_MEMBER:
+        return f"has {member.size:,} bytes; expected at most {MAX_MEMBER:,}"
+    if total > MAX_TOTAL:
+        return f"makes it {total:,} unpacked bytes; expected at most {MAX_TOTAL:,} in all"
+    return ""
+
+
+def _walk_of(source: Path, where: str, mend: str) -> Callable[[Path], Entries]:
+    """Choose how a source is walked, by what it holds: names lie."""
+    if not os.path.exists(source):
+        raise MissingArtefact(f"{where} is missing; expected the official archive or a folder of it; run: {mend}")
+    if source.is_dir():
+        return _folder
+    found = "is no plain file"  # a pipe would keep us waiting
+    try:
+        if source.is_file():
+            with source.open("rb") as stream:
+                head = stream.read(tarfile.BLOCKSIZE)
+            found = f"begins with {head[:8]!r}" if head else "is empty"
+            if head.startswith(b"\x1f\x8b"):
+                return partial(_tar, unpack=gzip.GzipFile)
+            if head.startswith((b"PK\3\4", b"PK\5\6")):
+                return _zip
+            if head.startswith((b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")):
+                found = "is packed with xz, bzip2 or zstd"
+            elif head[257:262] == b"ustar" or tarfile.is_tarfile(source):  # the oldest tars have no such word
+                return _tar
+    except BROKEN as error:
+        found = f"cannot be read ({_reason(error)})"
+    raise BadInput(f"{where} {found}; expected a folder, .tar, .tar.gz or .zip; replace it and run: {mend}")
+
+
+def _folder(source: Path) -> Entries:
+    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in."""
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(source, ".", frozenset())]
+    while waiting:
+        path, name, above = waiting.pop()
+        try:
+            found = path.stat()
+        except OSError:
+            yield Member(name, 0, path, path.read_bytes), "a link that leads nowhere"
+            continue
+        here = (found.st_dev, found.st_ino)
+        if here in above:
+            continue
+        kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
+        yield Member(name, found.st_size, path, path.read_bytes), kind
+        if kind == FOLDER:
+            for inner in sorted(os.listdir(path), reverse=True):
+                waiting.append((path / inner, f"{name}/{inner}", above | {here}))
+
+
+class _Metered(io.BufferedReader):
+    """A stream that gives out no more than was allowed: headers that claim to be huge would fill the memory."""
+
+    left = 0  # bytes
+    last = b""  # what was read last
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes, or all there are."""
+        asked = self.left + 1 if size is None or size < 0 else min(size, self.left + 1)
+        self.last = super().read(asked)
+        if len(self.last) > self.left:
+            raise tarfile.ReadError("a header is too long")
+        self.left -= len(self.last)
+        return self.last
+
+
+def _tar(source: Path, unpack: Callable[[Path], Any] = io.FileIO) -> Entries:
+    """Walk a tar from front to back, seeking over what nobody reads; a compressed one is unpacked on the way."""
+    with unpack(source) as raw, _Metered(raw) as stream:
+        stream.left = MAX_HEADER
+        with tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape") as tar:
+            while (found := tar.next()) is not None:
+                kind = TAR_KINDS.get(found.type, f"of the unknown type {found.type!r}")
+                kind = "a sparse file" if found.issparse() else kind
+                read = partial(_read_tar, stream, found.offset_data, found.size)
+                yield Member(found.name, found.size, None, read), kind
+                tar.members = []  # else it remembers all of them
+                stream.left = MAX_HEADER
+            # tarfile takes a damaged header or a cut for the end, but only a block of zeros is one. Behind it comes
+            # some filling; more means a hole in the file. Reading on brings gzip to its sum, which it then checks.
+            if stream.last != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no header and no end where one should be, at byte {tar.offset}")
+            stream.left = MAX_TAIL + 1
+            if len(stream.read(MAX_TAIL + 1)) > MAX_TAIL:
+                raise tarfile.ReadError(f"it ends at byte {tar.offset}, but the file goes on")
+
+
+def _read_tar(stream: _Metered, offset: int, size: int) -> bytes:
+    stream.seek(offset)
+    stream.left = size
+    if len(content := stream.read(size)) < size:
+        raise EOFError(f"it ends at byte {offset + len(content)}, inside a member")
+    return content
+
+
+def _zip(source: Path) -> Entries:
+    """Walk a zip in the order of its directory."""
+    with io.FileIO(source) as raw, _Metered(raw) as stream:
+        stream.left = MAX_DIRECTORY
+        with zipfile.ZipFile(stream) as archive:
+            stream.left = 1 << 62  # from here on zipfile asks for no more than a member's size
+            stream.seek(-22 - len(archive.comment), io.SEEK_END)  # to the record at the end, which zipfile believes
+            count = int.from_bytes(stream.read(12)[10:], "little")
+            if count not in (len(archive.infolist()) % (1 << 16), (1 << 16) - 1):  # more of them are counted elsewhere
+                raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
+            for found in archive.infolist():
+                kind = MODE_KINDS.get(stat.S_IFMT(found.external_attr >> 16), "of an unknown kind")
+                if kind == FILE and found.is_dir():
+                    kind = FOLDER
+                if found.flag_bits & 1:
+                    kind = "encrypted"
+                elif found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    kind = f"packed in a rare way (method {found.compress_type})"
+                # orig_filename: zipfile cuts the other one at a zero byte
+                yield Member(found.orig_filename, found.file_size, None, partial(_read_zip, archive, found)), kind
+
+
+def _read_zip(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:
+    with archive.open(found) as stream:
+        content = stream.read(found.file_size + 1)
+    if len(content) != found.file_size:
+        raise zipfile.BadZipFile(f"{found.filename!r} has {len(content)} bytes, not {found.file_size} as announced")
+    return content
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an error says, in one short line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+# ---------------------------------------------------------------- fetching
+
+
+@dataclass(frozen=True)
+class Download:
+    """A published archive."""
+
+    name: str  # file name it is kept under
+    url: str
+    md5: str
+
+
+# URLs as on the pages of VOC 2012 and SBD; sums as torchvision.datasets has them.
+VOC2012 = Download(
+    "VOCtrainval_11-May-2012.tar",
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    "6cd6e144f989b92b3379bac3b3de84fd",
+)
+SBD = Download(
+    "benchmark.tgz",
+    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
+    "82b4d87ceb2ed10f6038a1cba92111cb",
+)
+
+
+class _Failed(Exception):
+    """A try that came to nothing; the next one may go better."""
+
+
+def fetch(
+    download: Download, folder: Path, progress: Progress, mend: str, retries: int = 5, pause: float = 1.0
+) -> Path:
+    """Fetch an archive into a folder, going on where an earlier try was cut off; returns its path once its sum is right.
+
+    Waits `pause` seconds before the first of the retries, twice as long before each next. Raises BadInput for a wrong
+    sum or a full disk, and MissingArtefact, saying how to go on by hand, if the archive does not come.
+    """
+    path, part = folder / download.name, folder / f".{download.name}.part"
+    if path.exists():
+        check_md5(path, download, progress, mend)
+        return path
+    by_hand = f"fetch {download.name} elsewhere (expected is the md5 {download.md5}) and run: {mend}"
+    for attempt in range(retries + 1):
+        try:
+            _try_once(download.url, part, progress)
+            break
+        except (_Failed, HTTPError) as error:
+            if attempt == retries or isinstance(error, HTTPError):
+                found = f"{download.url} could not be downloaded ({_reason(error)})"
+                raise MissingArtefact(f"{found}; try again later, it goes on where it was, or {by_hand}") from None
+        time.sleep(pause * 2**attempt)
+    found = _md5(part, lambda done, of: None)
+    if found != download.md5:
+        part.unlink()
+        raise BadInput(f"{download.url} gave a file with md5 {found}; it was deleted; try again later, or {by_hand}")
+    os.replace(part, path)
+    return path
+
+
+def check_md5(path: Path, download: Download, progress: Progress, mend: str) -> None:
+    """Compare a file's md5 with the published one; raises BadInput if it is another, MissingArtefact if there is no file."""
+    try:
+        found = _md5(path, progress)
+    except OSError as error:
+        raise MissingArtefact(f"{path} cannot be read ({_reason(error)}); mend that and run: {mend}") from None
+    if found != download.md5:
+        raise BadInput(f"{path} has the md5 {found}, expected {download.md5}; delete it and run: {mend}")
+
+
+def _md5(path: Path, progress: Progress) -> str:
+    """Return a file's md5 as hex."""
+    digest = hashlib.md5(usedforsecurity=False)
+    size, done = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            progress(done, size)
+    return digest.hexdigest()
+
+
+def _try_once(url: str, part: Path, progress: Progress) -> None:
+    """Fetch what is still missing of a file; raises _Failed if it does not come whole, HTTPError if it never will.
+
+    Should the file have changed since the part came, the sum will tell: no If-Range is needed.
+    """
+    done = part.stat().st_size if part.exists() else 0
+    asked = {"Range": f"bytes={done}-"} if done else {}
+    try:
+        response = urlopen(Request(url, headers=asked), timeout=TIMEOUT)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and done:
+            return  # there is nothing behind the part: it is whole, or the sum will say that it is wrong
+        if error.code in (408, 429) or error.code >= 500:  # may pass
+            raise _Failed(str(error)) from None
+        raise
+    except (OSError, HTTPException) as error:
+        raise _Failed(str(getattr(error, "reason", error))) from None
+    with response:
+        _append(response, part, *_extent(response, done), progress)
+
+
+def _extent(response: HTTPResponse, done: int) -> tuple[int, int | None]:
+    """Return where the body begins in the file and how many bytes the file has, None if the server does not say."""
+    if response.status == 200:  # a server that knows no ranges begins anew
+        return 0, response.length
+    answer = response.headers["Content-Range"] or ""
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", answer)
+    start, last, size = map(int, match.groups()) if match else (-1, -1, -1)
+    if response.status != 206 or start != done or last >= size or response.length not in (None, last + 1 - start):
+        found = f"HTTP {response.status}, range {answer!r}, {response.length} bytes"
+        raise _Failed(f"asked for the bytes from {done} on, the server answered {found}")
+    return start, size
+
+
+def _append(response: HTTPResponse, part: Path, start: int, size: int | None, progress: Progress) -> None:
+    """Write the body to the part from byte `start` on, up to the announced size; what came is kept whatever happens."""
+    done = start
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("ab" if start else "wb") as stream:
+            free = shutil.disk_usage(part.parent).free
+            if size is not None and free < size - start:
+                room = f"{free / MIB:,.0f} MiB are free, {(size - start) / MIB:,.0f} are needed"
+                raise BadInput(f"the disk is too full for {part}: {room}; free some and run the same command again")
+            while done != size and (chunk := _receive(response)):
+                if size is not None and done + len(chunk) > size:
+                    raise _Failed(f"the server sends more than the {size:,} bytes it announced")
+                stream.write(chunk)
+                done += len(chunk)
+                progress(done, done if size is None else size)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise disk_error(error, part) from error
+    if size is not None and done < size:
+        raise _Failed(f"the connection ended after {done:,} of {size:,} bytes")
+
+
+def _receive(response: HTTPResponse) -> bytes:
+    """Return the next bytes of a body, as they come; empty at its end."""
+    try:
+        return response.read1(CHUNK)
+    except (OSError, HTTPException) as error:
+        raise _Failed(str(error) or type(error).__name__) from None

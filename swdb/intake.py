@@ -1,0 +1,115 @@
+"""What `swdb prepare-voc` does: take in a data set, check one, audit other projects' lists; with progress, for people.
+
+in: a work directory and what was typed -> out: what is shown, as lines and as JSON
+"""
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from swdb import archives, arguments, audit, console, dataset, splits, voc
+from swdb.errors import BadInput, MissingArtefact
+from swdb.photographs import Sources, reference_lists
+from swdb.plan import Work
+from swdb.prepare import prepare
+from swdb.preset import write_preset
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command found out."""
+
+    lines: list[str]
+    values: Any  # JSON-ready
+
+
+def part_of(work: Work, name: str | None, classes: str | None, require: str | None, available_only: bool) -> Work:
+    """Return the work with a preset for a part of its data set; proposed commands name the part again."""
+    preset = arguments.subset(work.preset, name, classes, require, available_only)
+    named = {"classes": classes, "require": require, "name": name}
+    options = [f"--{key} {shlex.quote(value)}" for key, value in named.items() if value]
+    return replace(work, preset=preset, part=" ".join(["--available-only"] * available_only + options))
+
+
+def prepare_set(work: Work, sources: Sources, download: bool, again: bool) -> tuple[Shown, str]:
+    """Prepare the data set where it is not there yet; returns what to show and the command that follows."""
+    data, root = work.preset.data, work.data_root
+    if data.dataset != "voc" and (sources != Sources() or download):
+        raise BadInput(
+            f"--voc, --sbd, --image-labels and --download go with photographs, but preset {work.preset.name!r} is drawn; expected --preset voc"
+        )
+    with console.bar() as bar:
+        if (root / "manifest.json").is_file() and not again:
+            console.say(f"{root} is prepared already (--again prepares it anew)")
+            found = _open_prepared(work)
+            report = audit.verify(found, bar.stage)
+        else:
+            if download:
+                sources = _fetch(work, sources, bar.stage)
+            found = prepare(data, root, sources, bar.stage, work.where)
+            report = audit.audit(found, bar.stage, found.mend)
+    following = f"swdb make-proxy {work.options}"
+    if work.part:
+        path = _write_part(work, found)
+        console.say(f"the part has a preset of its own: {path}")
+        following = f"swdb make-proxy {replace(work, asked=(('preset', str(path)),), part='').options}"
+    counts = found.manifest["counts"]
+    first = f"{root}: {counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images, sha256 {found.manifest['tree_root'][:16]}"
+    return Shown([first, *audit.lines(report)], {"root": str(root), **found.manifest, "audit": report}), following
+
+
+def check(work: Work) -> Shown:
+    """Audit a prepared data set against its manifest."""
+    with console.bar() as bar:
+        report = audit.verify(_open_prepared(work), bar.stage)
+    return Shown(audit.lines(report), report)
+
+
+def audit_splits(work: Work, folder: Path, sources: Sources) -> Shown:
+    """Report on list files of other projects, compared with the lists of VOC where those are known."""
+    mend = f"swdb prepare-voc --audit-splits {shlex.quote(str(folder))} --voc DIR"
+    reference = None
+    if sources.voc is not None:
+        reference = reference_lists(sources.voc, mend)
+    elif (work.folder / "data" / "voc" / "manifest.json").is_file():
+        root = work.folder / "data" / "voc"
+        reference = {split: voc.split_path(root, split).read_text().split() for split in dataset.LISTS}
+    known = reference and splits.Reference(*(frozenset(reference[split]) for split in dataset.LISTS))
+    report = splits.audit_splits(folder, known, mend)
+    return Shown(splits.lines(report), splits.as_json(report))
+
+
+def _open_prepared(work: Work) -> dataset.DataSet:
+    """Open what is prepared; a part is opened with the numbers of images that it was found to have."""
+    data = work.preset.data
+    path = work.folder / "presets" / f"{work.preset.name}.toml"
+    if not data.num_train and path.is_file():
+        from swdb.preset import load_preset
+
+        data = load_preset(str(path)).data
+    return dataset.load(data, work.folder, work.where)
+
+
+def _fetch(work: Work, sources: Sources, stage) -> Sources:
+    """Download the official archives that no option names."""
+    folder, found = work.folder / "downloads", {}
+    for option, wanted in (("voc", archives.VOC2012), ("sbd", archives.SBD)):
+        if getattr(sources, option) is None:
+            mend = f"swdb prepare-voc {work.where} --{option} {wanted.name}"
+            found[option] = archives.fetch(wanted, folder, stage(f"download {wanted.name}", 0), mend)
+    return replace(sources, **found)
+
+
+def _write_part(work: Work, found: dataset.DataSet) -> Path:
+    """Write the preset of a part, with the numbers of images that were found."""
+    data = found.data
+    if not data.num_strong or not data.num_val:
+        raise MissingArtefact(
+            f"the part {data.name!r} has {data.num_strong} strong and {data.num_val} val images, expected some of both; choose other --classes"
+        )
+    kept = f"classes {', '.join(data.classes)}; " if data.classes else ""
+    title = f"{work.preset.name}, a part of PASCAL VOC 2012: {kept}{data.num_strong} strong, {data.num_train - data.num_strong} weak, {data.num_val} val images"
+    path = work.folder / "presets" / f"{work.preset.name}.toml"
+    write_preset(path, replace(work.preset, title=title, data=data))
+    return path

@@ -1,0 +1,300 @@
+"""SBD's masks, one MATLAB file each, become palette PNGs on all cores; masks that are PNGs already are written anew.
+
+Source: SBD's `benchmark_RELEASE`, `dataset/cls/ID.mat`: GTcls, a 1x1 struct of Boundaries (20 sparse matrices),
+Segmentation (H x W uint8, 0 to 20) and CategoriesPresent.
+
+in: the bytes of `.mat` or `.png` masks, one by one -> out: a palette PNG each, and which values it holds
+"""
+
+import io
+import multiprocessing
+import os
+import signal
+import struct
+import threading
+import warnings
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from swdb import voc
+from swdb.errors import BadInput, MissingArtefact, SwdbError
+from swdb.files import disk_error
+
+FEW = 64  # fewer masks are written before a pool would have started
+CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
+CHUNKS_AHEAD = 2  # for each worker: the one in hand and the next
+LARGEST = 2**26  # bytes a .mat file may unpack to; real ones have a quarter of a million
+PALETTE = voc.palette().tobytes()
+
+# MATLAB's numbers for what an element holds, and for the class of a matrix.
+INT8, UINT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 2, 5, 6, 14, 15
+STRUCT_CLASS, UINT8_CLASS = 2, 9
+
+
+@dataclass(frozen=True)
+class Job:
+    """One mask to write: the bytes of its file, and how to call that file in an error."""
+
+    image_id: str
+    kind: Literal["mat", "png"]
+    data: bytes
+    where: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """One written mask: its size, and the values in it in rising order."""
+
+    image_id: str
+    height: int
+    width: int
+    present: tuple[int, ...]
+
+
+# ---------------------------------------------------------------- many masks
+
+
+def write_masks(
+    jobs: Iterable[Job],
+    target: Callable[[str], Path],
+    mapping: np.ndarray | None,
+    mend: str,
+    workers: int | None = None,
+) -> Iterator[Written]:
+    """Write each job's mask to `target(image_id)`, on all cores or on `workers`; yields what was written, in order.
+
+    `mapping` (256,) uint8 says what becomes of each label. Jobs are taken as they are needed, a few dozen ahead, so
+    memory stays flat. A file is there whole or not at all: to resume, leave out the jobs whose file is there.
+    Raises BadInput for a mask that cannot be used and where the disk is full, when all masks before it are written.
+    """
+    jobs, workers = iter(jobs), workers or os.cpu_count() or 1
+    first = list(islice(jobs, FEW)) if workers > 1 else []
+    placed = ((job, target(job.image_id)) for job in chain(first, jobs))
+    if len(first) < FEW:
+        for job, path in placed:
+            yield _write(job, path, mapping, mend)
+    else:
+        yield from _write_in_pool(placed, mapping, mend, workers)
+
+
+def _write_in_pool(
+    placed: Iterator[tuple[Job, Path]], mapping: np.ndarray | None, mend: str, workers: int
+) -> Iterator[Written]:
+    # Processes, as threads would wait for Python's lock; spawned, as the fork of a process with threads may hang.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    under_way: deque[Future] = deque()
+    try:
+        while True:
+            while len(under_way) < CHUNKS_AHEAD * workers and (chunk := list(islice(placed, CHUNK))):
+                with _interrupts_held():
+                    under_way.append(pool.submit(_write_chunk, chunk, mapping, mend))
+            if not under_way:
+                return
+            written, error = under_way.popleft().result()
+            yield from written
+            if error is not None:
+                raise error
+    except BrokenProcessPool:
+        raise MissingArtefact(
+            "a worker process was killed, perhaps for lack of memory; run the same command again, it continues"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_chunk(
+    chunk: list[tuple[Job, Path]], mapping: np.ndarray | None, mend: str
+) -> tuple[list[Written], SwdbError | None]:
+    """Write a chunk up to the first error, which travels as a value: raised, it would lose what was written before it."""
+    written = []
+    try:
+        for job, path in chunk:
+            written.append(_write(job, path, mapping, mend))
+    except SwdbError as error:
+        return written, error
+    return written, None
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent does: a killed one cannot say goodbye."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # glibc returns memory to the system block by block until it has seen one as large as this; from then on it keeps
+    # what a mask needs for the next one. A tenth of the time, more on a busy machine.
+    bytearray(2**24)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: a process that starts now never sees one, not even before `_begin_worker`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# ---------------------------------------------------------------- one mask
+
+
+def _write(job: Job, path: Path, mapping: np.ndarray | None, mend: str) -> Written:
+    """Read the mask of a job, apply the mapping, and write it as a palette PNG that is there whole or not at all."""
+    read = read_mat if job.kind == "mat" else read_png
+    labels = read(job.data, job.where, mend)
+    if mapping is not None:
+        labels = mapping.take(labels)
+    encoded = palette_png(labels)
+    # Always the same temporary name, so that what a kill left is replaced by the next run. Not flushed to the disk one
+    # by one, which would take longer than all the rest: a kill loses nothing, and a mask that a power cut emptied is
+    # refused by name when it is read.
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(encoded)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+    # Pillow counts bytes as they are; numpy's bincount would widen them first, in four times the time.
+    present = np.flatnonzero(Image.fromarray(labels).histogram())
+    return Written(job.image_id, *labels.shape, tuple(present.tolist()))
+
+
+def palette_png(labels: np.ndarray) -> bytes:
+    """Encode labels (H, W) uint8 as a PNG with VOC's palette, as the official masks are."""
+    picture = Image.fromarray(labels)
+    picture.putpalette(PALETTE)
+    buffer = io.BytesIO()
+    # Masks are runs of one value: to look for nothing else takes a third of the time, and no more bytes.
+    picture.save(buffer, format="PNG", compress_type=zlib.Z_RLE)
+    return buffer.getvalue()
+
+
+def read_png(data: bytes, where: str, mend: str) -> np.ndarray:
+    """Read the bytes of a palette or grey PNG as labels (H, W) uint8, 0 to 20 and 255; raises BadInput that names `where`."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            mode, labels = picture.mode, np.asarray(picture)
+    except Exception as error:  # Pillow has a kind for every way to be broken
+        raise _unreadable(where, "a PNG", error, mend) from None
+    if mode == "L" and data[24] != 8:  # the depth: Pillow spreads 4 bits over all 8, so that class 1 became 17
+        mode = f"grey {data[24]}-bit"
+    if mode not in ("P", "L"):
+        raise BadInput(
+            f"{where} is a {mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used; mend it with: {mend}"
+        )
+    wrong = labels[(labels > voc.MAX_CLASS) & (labels != voc.IGNORE)]
+    if wrong.size:
+        raise _out_of_range(where, wrong, f"0 to {voc.MAX_CLASS} and {voc.IGNORE}", mend)
+    return labels
+
+
+def read_mat(data: bytes, where: str, mend: str) -> np.ndarray:
+    """Read the bytes of a `.mat` file of SBD's as labels (H, W) uint8, 0 to 20; raises BadInput that names `where`."""
+    try:
+        labels = _official_layout(data, where, mend)
+    except (ValueError, struct.error, zlib.error):
+        labels = _any_layout(data, where, mend)
+    if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise BadInput(f"{where}: Segmentation is {found}, expected H x W uint8; mend it with: {mend}")
+    wrong = labels[labels > voc.MAX_CLASS]
+    if wrong.size:
+        raise _out_of_range(where, wrong, f"0 to {voc.MAX_CLASS}", mend)
+    return np.ascontiguousarray(labels)
+
+
+def _any_layout(data: bytes, where: str, mend: str) -> np.ndarray:
+    """Read Segmentation with scipy, which takes twice as long as `_official_layout` but knows every layout."""
+    import scipy.io  # takes half a second, and the official files do without
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            truth = scipy.io.loadmat(io.BytesIO(data), variable_names=["GTcls"]).get("GTcls")
+    except Exception as error:  # scipy has no kind of its own: this is whatever it tripped over
+        raise _unreadable(where, "a MATLAB file", error, mend) from None
+    if truth is None:
+        raise BadInput(f"{where} has no variable GTcls, expected a mask of SBD's folder cls; mend it with: {mend}")
+    if truth.shape != (1, 1) or "Segmentation" not in (truth.dtype.names or ()):
+        raise BadInput(f"{where}: GTcls is no 1x1 struct with a field Segmentation; mend it with: {mend}")
+    return truth["Segmentation"].item()
+
+
+def _official_layout(data: bytes, where: str, mend: str) -> np.ndarray:
+    """Take Segmentation from where the official files have it; raises ValueError for whatever is laid out otherwise.
+
+    scipy builds 20 sparse matrices on the way, which takes as long as all that is wanted.
+    Source: MathWorks, "MAT-File Format", version 5: elements of type, length and content, one within the other.
+    """
+    packed = memoryview(data)[136:]
+    _expect(data[124:136], b"\x00\x01IM" + struct.pack("<II", COMPRESSED, len(packed)))
+    unpack = zlib.decompressobj()
+    content = unpack.decompress(packed, LARGEST)
+    if unpack.unconsumed_tail:
+        raise BadInput(f"{where} unpacks to more than {LARGEST >> 20} MB, expected one mask; mend it with: {mend}")
+    _expect(unpack.eof, True)  # all there, and its checksum right
+    ((kind, variable),) = _elements(memoryview(content))
+    _expect(kind, MATRIX)
+    shape, name, _, names, *fields = _matrix(variable, STRUCT_CLASS, [UINT32, INT32, INT8, INT32, INT8, MATRIX])
+    _expect((struct.unpack("<2I", shape), bytes(name)), ((1, 1), b"GTcls"))
+    known = [name for name in bytes(names).split(b"\x00") if name]  # each is filled up with zeros
+    _expect(len(known), len(fields))
+    values = fields[known.index(b"Segmentation")]
+    shape, _, values = _matrix(values, UINT8_CLASS, [UINT32, INT32, INT8, UINT8])
+    return np.frombuffer(values, np.uint8).reshape(struct.unpack("<2I", shape), order="F")
+
+
+def _matrix(content: memoryview, of_class: int, kinds: list[int]) -> list[memoryview]:
+    """Return the parts of a matrix after its flags: shape, name, values; they are of these kinds, the last any number of times."""
+    found, parts = zip(*_elements(content), strict=True)
+    _expect(list(found), kinds + kinds[-1:] * (len(found) - len(kinds)))
+    _expect(struct.unpack("<II", parts[0])[0], of_class)
+    return parts[1:]
+
+
+def _elements(content: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield kind and content of the elements that fill a stretch of bytes, each up to the next multiple of 8."""
+    at = 0
+    while at < len(content):
+        kind, length = struct.unpack_from("<II", content, at)
+        begin, end = at + 8, at + 8 + length
+        if kind >> 16:  # a short one: its length stands above the kind, its content where the length would be
+            kind, begin, end = kind & 0xFFFF, at + 4, at + 4 + (kind >> 16)
+        _expect(end <= len(content), True)
+        yield kind, content[begin:end]
+        at = end + -end % 8
+
+
+def _expect(found: object, expected: object) -> None:
+    if found != expected:
+        raise ValueError(f"found {found!r}, expected {expected!r}")
+
+
+def _unreadable(where: str, what: str, error: Exception, mend: str) -> BadInput:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}")
+
+
+def _out_of_range(where: str, wrong: np.ndarray, expected: str, mend: str) -> BadInput:
+    return BadInput(f"{where} has the value {wrong.min()}, expected {expected}; mend it with: {mend}")
