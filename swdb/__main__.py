@@ -2,4 +2,5 @@
 
 from swdb.cli import app
 
-app(prog_name="swdb")
+if __name__ == "__main__":  # worker processes import this module, too
+    app(prog_name="swdb")

@@ -66,7 +66,7 @@ class Member:
     name: str  # path inside the source, with "/", relative
     size: int  # bytes
     path: Path | None  # where it lies already, so that it can be linked instead of copied; None in archives
-    read: Callable[[], bytes]  # valid until the next member is asked for
+    read: Callable[[], bytes]  # valid until the next member is asked for, or no more are
 
 
 Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kind, unchecked
@@ -164,7 +164,7 @@ def _folder(source: Path) -> Entries:
         if here in above:
             continue
         kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
-        yield Member(name, found.st_size, path, path.read_bytes), kind
+        yield Member(name, 0 if kind == FOLDER else found.st_size, path, path.read_bytes), kind
         if kind == FOLDER:
             for inner in sorted(os.listdir(path), reverse=True):
                 waiting.append((path / inner, f"{name}/{inner}", above | {here}))
@@ -176,10 +176,9 @@ class _Metered(io.BufferedReader):
     left = 0  # bytes
     last = b""  # what was read last
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Read up to `size` bytes, or all there are."""
-        asked = self.left + 1 if size is None or size < 0 else min(size, self.left + 1)
-        self.last = super().read(asked)
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        """Read up to `size` bytes; zipfile asks for all there are near the end of a file only, for less than a MiB."""
+        self.last = super().read(min(MIB if size == -1 else size, self.left + 1))
         if len(self.last) > self.left:
             raise tarfile.ReadError("a header is too long")
         self.left -= len(self.last)
@@ -227,8 +226,8 @@ def _zip(source: Path) -> Entries:
                 raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
             for found in archive.infolist():
                 kind = MODE_KINDS.get(stat.S_IFMT(found.external_attr >> 16), "of an unknown kind")
-                if kind == FILE and found.is_dir():
-                    kind = FOLDER
+                if kind in (FILE, FOLDER):  # told apart by their names, as zipfile does
+                    kind = FOLDER if found.is_dir() else FILE
                 if found.flag_bits & 1:
                     kind = "encrypted"
                 elif found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -247,7 +246,8 @@ def _read_zip(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:
 
 def _reason(error: BaseException) -> str:
     """Return what an error says, in one short line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error)[:200])
+    return " ".join(text.split()) or type(error).__name__
 
 
 # ---------------------------------------------------------------- fetching
@@ -265,7 +265,7 @@ class Download:
 # URLs as on the pages of VOC 2012 and SBD; sums as torchvision.datasets has them.
 VOC2012 = Download(
     "VOCtrainval_11-May-2012.tar",
-    "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
     "6cd6e144f989b92b3379bac3b3de84fd",
 )
 SBD = Download(

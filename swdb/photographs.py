@@ -133,9 +133,25 @@ def _look_through(data: Data, sources: Sources, progress: Progress, mend: str) -
             raise BadInput(
                 f"--voc {sources.voc}: the list ImageSets/Segmentation/{split}.txt is missing, expected VOC 2012 with JPEGImages, SegmentationClass and ImageSets; {mend}"
             )
+    _compare_lists(found.lists, mend)
     if sources.image_labels not in ("boxes", "masks"):
         found.tags = read_tags(Path(sources.image_labels), mend)
     return found
+
+
+def _compare_lists(lists: dict[str, list[str]], mend: str) -> None:
+    """Refuse lists that share what they must not, or lack what they must have."""
+    strong, val = set(lists[voc.STRONG_SPLIT]), set(lists[voc.VAL_SPLIT])
+    everything = set(lists.get(voc.ALL_SPLIT, strong))
+    for split, ids in ((voc.STRONG_SPLIT, strong), (voc.ALL_SPLIT, everything)):
+        if ids & val:
+            raise BadInput(
+                f"{len(ids & val)} images are in both {split}.txt and {voc.VAL_SPLIT}.txt (first: {min(ids & val)}); {mend}"
+            )
+    if strong - everything:
+        raise BadInput(
+            f"the list {voc.ALL_SPLIT}.txt lacks {len(strong - everything)} images of {voc.STRONG_SPLIT}.txt (first: {min(strong - everything)}); {mend}"
+        )
 
 
 def _read_list(member: Member, mend: str) -> list[str]:
@@ -143,6 +159,8 @@ def _read_list(member: Member, mend: str) -> list[str]:
         ids = member.read().decode().split()
     except UnicodeDecodeError:
         raise BadInput(f"{member.name} is no list of image ids; {mend}") from None
+    if not ids:
+        raise BadInput(f"the list {Path(member.name).name} is empty, expected image ids; {mend}")
     twice = {image_id for image_id in ids if ids.count(image_id) > 1} if len(ids) != len(set(ids)) else set()
     if twice:
         raise BadInput(f"the list {Path(member.name).name} names {min(twice)} twice; {mend}")
@@ -169,7 +187,7 @@ def _wanted(data: Data, sources: Sources, found: Found, split: str, mend: str) -
     if data.available_only:
         ids = [image_id for image_id in ids if image_id in found.images & found.masks]
     for place, have in (("JPEGImages/{}.jpg", found.images), ("SegmentationClass/{}.png", found.masks)):
-        _refuse_missing(sorted(set(ids) - have), place, split, mend)
+        _refuse_missing(sorted(set(ids) - have), place, f"the list {split}.txt names it", mend)
     return [image_id for image_id in ids if _by_tags(data, sources, found, image_id, mend)]
 
 
@@ -185,11 +203,11 @@ def _by_tags(data: Data, sources: Sources, found: Found, image_id: str, mend: st
     return _is_kept(data, found.tags[image_id])
 
 
-def _refuse_missing(ids: list[str], place: str, split: str, mend: str) -> None:
+def _refuse_missing(ids: list[str], place: str, named_by: str, mend: str) -> None:
     if ids:
         more = f" (and {len(ids) - 1} more)" if len(ids) > 1 else ""
         raise BadInput(
-            f"{place.format(ids[0])}{more} is missing, though the list {split}.txt names it; {mend}, or take what is there with --available-only"
+            f"{place.format(ids[0])}{more} is missing, though {named_by}; {mend}, or take what is there with --available-only"
         )
 
 
@@ -243,8 +261,10 @@ def _take_sbd(
         progress(len(taken), max(total, len(taken)))
     if not data.available_only:
         lost = [i for i in sorted(listed - taken) if _by_tags(data, sources, found, i, mend)]
-        _refuse_missing(lost, "SBD's mask of {}", "train_aug (or SBD's own)", mend)
-        _refuse_missing(sorted(taken - found.images), "JPEGImages/{}.jpg", "of SBD's masks", mend)
+        place = "cls/{}.mat" if sources.sbd else "SegmentationClassAug/{}.png"
+        lists = f"the list {voc.ALL_SPLIT}.txt of VOC" if voc.ALL_SPLIT in found.lists else "SBD's own lists"
+        _refuse_missing(lost, place, f"{lists} names it", mend)
+        _refuse_missing(sorted(taken - found.images), "JPEGImages/{}.jpg", "SBD has a mask for it", mend)
     return sorted(taken)
 
 

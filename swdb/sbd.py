@@ -34,12 +34,26 @@ from swdb.files import disk_error
 FEW = 64  # fewer masks are written before a pool would have started
 CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
 CHUNKS_AHEAD = 2  # for each worker: the one in hand and the next
-LARGEST = 2**26  # bytes a .mat file may unpack to; real ones have a quarter of a million
+LARGEST = 2**24  # bytes a variable may unpack to; real ones have a quarter of a million
 PALETTE = voc.palette().tobytes()
 
-# MATLAB's numbers for what an element holds, and for the class of a matrix.
+# MATLAB's numbers for kinds of elements, its names for classes of matrices, by number.
 INT8, UINT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 2, 5, 6, 14, 15
-STRUCT_CLASS, UINT8_CLASS = 2, 9
+CLASSES = (
+    "class 0",
+    "cell",
+    "struct",
+    "object",
+    "char",
+    "sparse",
+    "double",
+    "single",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+)
+Element = tuple[int, memoryview]  # kind, content
 
 
 @dataclass(frozen=True)
@@ -186,7 +200,7 @@ def palette_png(labels: np.ndarray) -> bytes:
     picture = Image.fromarray(labels)
     picture.putpalette(PALETTE)
     buffer = io.BytesIO()
-    # Masks are runs of one value: to look for nothing else takes a third of the time, and no more bytes.
+    # Masks are runs of one value: to look for nothing else takes a third of the time and, for SBD's, no more bytes.
     picture.save(buffer, format="PNG", compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
@@ -213,88 +227,90 @@ def read_png(data: bytes, where: str, mend: str) -> np.ndarray:
 def read_mat(data: bytes, where: str, mend: str) -> np.ndarray:
     """Read the bytes of a `.mat` file of SBD's as labels (H, W) uint8, 0 to 20; raises BadInput that names `where`."""
     try:
-        labels = _official_layout(data, where, mend)
-    except (ValueError, struct.error, zlib.error):
-        labels = _any_layout(data, where, mend)
-    if labels.dtype != np.uint8 or labels.ndim != 2 or labels.size == 0:
-        found = f"{labels.dtype} of shape {labels.shape}"
-        raise BadInput(f"{where}: Segmentation is {found}, expected H x W uint8; mend it with: {mend}")
+        labels = _segmentation(data)
+    except (ValueError, struct.error, zlib.error) as error:
+        raise _unreadable(where, "a mask of SBD's folder cls", error, mend) from None
     wrong = labels[labels > voc.MAX_CLASS]
     if wrong.size:
         raise _out_of_range(where, wrong, f"0 to {voc.MAX_CLASS}", mend)
-    return np.ascontiguousarray(labels)
-
-
-def _any_layout(data: bytes, where: str, mend: str) -> np.ndarray:
-    """Read Segmentation with scipy, which takes twice as long as `_official_layout` but knows every layout."""
-    import scipy.io  # takes half a second, and the official files do without
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            truth = scipy.io.loadmat(io.BytesIO(data), variable_names=["GTcls"]).get("GTcls")
-    except Exception as error:  # scipy has no kind of its own: this is whatever it tripped over
-        raise _unreadable(where, "a MATLAB file", error, mend) from None
-    if truth is None:
-        raise BadInput(f"{where} has no variable GTcls, expected a mask of SBD's folder cls; mend it with: {mend}")
-    if truth.shape != (1, 1) or "Segmentation" not in (truth.dtype.names or ()):
-        raise BadInput(f"{where}: GTcls is no 1x1 struct with a field Segmentation; mend it with: {mend}")
-    return truth["Segmentation"].item()
-
-
-def _official_layout(data: bytes, where: str, mend: str) -> np.ndarray:
-    """Take Segmentation from where the official files have it; raises ValueError for whatever is laid out otherwise.
-
-    scipy builds 20 sparse matrices on the way, which takes as long as all that is wanted.
-    Source: MathWorks, "MAT-File Format", version 5: elements of type, length and content, one within the other.
-    """
-    packed = memoryview(data)[136:]
-    _expect(data[124:136], b"\x00\x01IM" + struct.pack("<II", COMPRESSED, len(packed)))
-    unpack = zlib.decompressobj()
-    content = unpack.decompress(packed, LARGEST)
-    if unpack.unconsumed_tail:
-        raise BadInput(f"{where} unpacks to more than {LARGEST >> 20} MB, expected one mask; mend it with: {mend}")
-    _expect(unpack.eof, True)  # all there, and its checksum right
-    ((kind, variable),) = _elements(memoryview(content))
-    _expect(kind, MATRIX)
-    shape, name, _, names, *fields = _matrix(variable, STRUCT_CLASS, [UINT32, INT32, INT8, INT32, INT8, MATRIX])
-    _expect((struct.unpack("<2I", shape), bytes(name)), ((1, 1), b"GTcls"))
-    known = [name for name in bytes(names).split(b"\x00") if name]  # each is filled up with zeros
-    _expect(len(known), len(fields))
-    values = fields[known.index(b"Segmentation")]
-    shape, _, values = _matrix(values, UINT8_CLASS, [UINT32, INT32, INT8, UINT8])
-    return np.frombuffer(values, np.uint8).reshape(struct.unpack("<2I", shape), order="F")
-
-
-def _matrix(content: memoryview, of_class: int, kinds: list[int]) -> list[memoryview]:
-    """Return the parts of a matrix after its flags: shape, name, values; they are of these kinds, the last any number of times."""
-    found, parts = zip(*_elements(content), strict=True)
-    _expect(list(found), kinds + kinds[-1:] * (len(found) - len(kinds)))
-    _expect(struct.unpack("<II", parts[0])[0], of_class)
-    return parts[1:]
-
-
-def _elements(content: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield kind and content of the elements that fill a stretch of bytes, each up to the next multiple of 8."""
-    at = 0
-    while at < len(content):
-        kind, length = struct.unpack_from("<II", content, at)
-        begin, end = at + 8, at + 8 + length
-        if kind >> 16:  # a short one: its length stands above the kind, its content where the length would be
-            kind, begin, end = kind & 0xFFFF, at + 4, at + 4 + (kind >> 16)
-        _expect(end <= len(content), True)
-        yield kind, content[begin:end]
-        at = end + -end % 8
-
-
-def _expect(found: object, expected: object) -> None:
-    if found != expected:
-        raise ValueError(f"found {found!r}, expected {expected!r}")
+    return labels
 
 
 def _unreadable(where: str, what: str, error: Exception, mend: str) -> BadInput:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = " ".join(str(error).split()) or type(error).__name__
     return BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}")
 
 
 def _out_of_range(where: str, wrong: np.ndarray, expected: str, mend: str) -> BadInput:
     return BadInput(f"{where} has the value {wrong.min()}, expected {expected}; mend it with: {mend}")
+
+
+# ---------------------------------------------------------------- MATLAB's format
+#
+# scipy.io.loadmat reads it, too, but in twice the time, as it builds 20 sparse boundaries that nobody asked for, and
+# one wrong byte can make it crash the process. Here anything unexpected is a ValueError that says what it is.
+# Source: MathWorks, "MAT-File Format", version 5: elements of a kind, a length and a content, one within the other.
+
+
+def _segmentation(data: bytes) -> np.ndarray:
+    """Return the field Segmentation of the variable GTcls, (H, W) uint8."""
+    variables = {name: matrix for name, *matrix in map(_matrix, _variables(data))}
+    if b"GTcls" not in variables:
+        raise ValueError("there is no variable GTcls")
+    of_class, shape, content = variables[b"GTcls"]
+    if (of_class, shape) != ("struct", (1, 1)):
+        raise ValueError(f"GTcls is {of_class} of shape {shape}, expected a 1x1 struct")
+    (_, width), (_, names), *fields = content
+    (width,) = struct.unpack("<I", width)
+    names = [bytes(names[at : at + width]).rstrip(b"\x00") for at in range(0, len(names), width)]
+    if b"Segmentation" not in names:
+        raise ValueError("GTcls has no field Segmentation")
+    _, of_class, shape, content = _matrix(fields[names.index(b"Segmentation")])
+    if of_class != "uint8" or len(shape) != 2 or 0 in shape:
+        raise ValueError(f"Segmentation is {of_class} of shape {shape}, expected H x W uint8")
+    ((kind, labels),) = content
+    if kind != UINT8:
+        raise ValueError(f"Segmentation holds elements of kind {kind}, expected {UINT8}")
+    return np.ascontiguousarray(np.frombuffer(labels, np.uint8).reshape(shape, order="F"))
+
+
+def _variables(data: bytes) -> Iterator[Element]:
+    """Yield each variable of a file, unpacked."""
+    if data[124:128] != b"\x00\x01IM":
+        raise ValueError("it does not begin as files of MATLAB 5 to 7 do")
+    for kind, content in _elements(memoryview(data)[128:]):
+        if kind == COMPRESSED:
+            unpack = zlib.decompressobj()
+            unpacked = unpack.decompress(content, LARGEST)
+            if not unpack.eof:  # the end has the checksum
+                raise ValueError(f"a variable is cut short, or has more than {LARGEST >> 20} MB")
+            yield from _elements(memoryview(unpacked))
+        else:
+            yield kind, content
+
+
+def _matrix(element: Element) -> tuple[bytes, str, tuple[int, ...], list[Element]]:
+    """Return name, class and shape of a matrix, and the elements that follow: its values, or its fields."""
+    kind, content = element
+    parts = list(_elements(content))
+    if kind != MATRIX or [kind for kind, _ in parts[:3]] != [UINT32, INT32, INT8]:
+        raise ValueError("a part that should be a matrix is none")
+    flags, shape, name = (part for _, part in parts[:3])
+    number = struct.unpack("<II", flags)[0]  # the class, and above it what is special: logical, complex
+    of_class = CLASSES[number] if number < len(CLASSES) else f"class {number:#x}"
+    return bytes(name), of_class, struct.unpack(f"<{len(shape) // 4}I", shape), parts[3:]
+
+
+def _elements(content: memoryview) -> Iterator[Element]:
+    """Yield kind and content of the elements that fill a stretch of bytes."""
+    at = 0
+    while at < len(content):
+        kind, length = struct.unpack_from("<II", content, at)
+        begin = at + 8
+        if kind >> 16:  # a short one: its length stands above the kind, its content where the length would be
+            kind, length, begin = kind & 0xFFFF, kind >> 16, at + 4
+        end = begin + length
+        if end > len(content):
+            raise ValueError("an element is cut short")
+        yield kind, content[begin:end]
+        at = end if kind == COMPRESSED else end + -end % 8  # filled up to a multiple of 8

@@ -19,12 +19,22 @@ ORDER = (
     "errors",
     "voc",
     "files",
+    "parallel",
+    "pictures",
     "synthetic",
     "strict",
     "preset",
     "spec",
+    # what comes from outside, read without trusting it
+    "archives",
+    "sbd",
+    "cues",
+    "splits",
     # data on disk, and the plan of what is made from it
     "dataset",
+    "audit",
+    "photographs",
+    "prepare",
     "plan",
     # from the store to a trained network
     "store",
@@ -33,6 +43,7 @@ ORDER = (
     "method",
     "loop",
     "classifier",
+    "seeding",
     "weights",
     # stages: each reads what the ones before it left on disk
     "confusion",
@@ -46,12 +57,15 @@ ORDER = (
     "results",
     "report",
     "console",
+    "arguments",
+    "intake",
     "cli",
     "__main__",
 )
 LIGHT = (
-    "errors", "voc", "files", "strict", "preset", "spec", "synthetic", "dataset", "plan",
-    "claims", "results", "report", "console", "cli",
+    "errors", "voc", "files", "parallel", "pictures", "strict", "preset", "spec", "synthetic",
+    "archives", "sbd", "cues", "splits", "dataset", "audit", "photographs", "prepare", "plan",
+    "claims", "results", "report", "console", "arguments", "intake", "cli",
 )  # fmt: skip
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time
 MAX_FILE, MAX_FUNCTION = 400, 60  # lines: what is read in one sitting, and on one screen

@@ -21,8 +21,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from swdb.cli import app
-from swdb.dataset import palette_png
 from swdb.files import only_writer
+from swdb.pictures import palette_png
 
 COMMANDS = ("prepare-voc", "make-proxy", "train", "eval", "reproduce-table")
 FP32 = ("--preset", TINY, "--precision", "fp32", "--device", "cpu")

@@ -12,12 +12,13 @@ from conftest import TINY
 from PIL import Image
 
 from swdb import voc
-from swdb.dataset import DataSet, palette_png
+from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
 from swdb.evaluation import evaluate
 from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork
 from swdb.networks import Preprocessing
+from swdb.pictures import palette_png
 from swdb.plan import Artefact, Scoring, Work
 from swdb.preset import load_preset
 

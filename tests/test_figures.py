@@ -3,8 +3,9 @@ from conftest import TINY
 from PIL import Image
 
 from swdb import figures, voc
-from swdb.dataset import DataSet, palette_png
+from swdb.dataset import DataSet
 from swdb.figures import GAP, TILE, TITLE
+from swdb.pictures import palette_png
 from swdb.preset import load_preset
 
 # The VOC palette by hand: background, aeroplane, bicycle, void.

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 import voc_tree
-from voc_tree import DATA, SIZES, TRAIN, TRAIN_AUG, VAL, image_file, mask_file
+from voc_tree import DATA, SIZES, TRAIN, TRAIN_AUG, VAL, image_file
+from voc_tree import prepared_mask as mask_file
 
-from swdb.dataset import DataSet, load, masks_digest, prepare, read_image, read_mask
+from swdb.dataset import DataSet, load
 from swdb.errors import BadInput, MissingArtefact, SwdbError
+from swdb.photographs import Sources
+from swdb.pictures import masks_digest, read_image, read_mask
+from swdb.prepare import prepare
 from swdb.store import Store, gather, proxy_masks, training_store
 
 CANVAS = 24  # the preset's image_size
@@ -28,7 +32,8 @@ def silent(done: int, of: int) -> None:
 @pytest.fixture
 def data(tmp_path) -> DataSet:
     """A prepared data set of photographs of different sizes, that a test may spoil."""
-    prepare(DATA, tmp_path / "work" / "data" / "mini", voc_tree.build(tmp_path / "unpacked"), silent)
+    sources = Sources(voc_tree.build(tmp_path / "unpacked"))
+    prepare(DATA, tmp_path / "work" / "data" / "mini", sources, lambda name, total: silent)
     return load(DATA, tmp_path / "work", WHERE)
 
 
@@ -50,7 +55,7 @@ def names(path: Path) -> list[str]:
 
 
 def test_the_store_holds_the_pixels_of_the_files(data):
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     assert store.images.shape == (4, CANVAS, CANVAS, 3) and store.masks.shape == (4, CANVAS, CANVAS)
     assert store.images.dtype == store.masks.dtype == np.uint8
     for k, (image_id, (height, width)) in enumerate(zip(TRAIN_AUG, SIZES[:4], strict=True)):
@@ -62,7 +67,7 @@ def test_the_store_holds_the_pixels_of_the_files(data):
 
 def test_the_canvas_around_a_mask_is_void(data):
     # Whatever a crop takes from there must not be learnt from.
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     outside = 0
     for k, (height, width) in enumerate(SIZES[:4]):
         inside = np.zeros((CANVAS, CANVAS), bool)
@@ -73,13 +78,13 @@ def test_the_canvas_around_a_mask_is_void(data):
 
 
 def test_true_sizes_are_height_and_width(data):
-    sizes = training_store(data, silent).sizes
+    sizes = training_store(data, 0, silent).sizes
     assert sizes.dtype == torch.int64
     assert sizes.tolist() == [list(size) for size in SIZES[:4]]
 
 
 def test_the_store_holds_the_training_images_and_no_others(data):
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     assert store.ids == TRAIN_AUG and not set(store.ids) & set(VAL)
 
 
@@ -87,13 +92,13 @@ def test_decoding_never_opens_the_validation_images(data):
     for image_id in VAL:
         image_file(data.root, image_id).unlink()
         mask_file(data.root, image_id).unlink()
-    assert len(training_store(data, silent).images) == 4
+    assert len(training_store(data, 0, silent).images) == 4
 
 
 def test_what_is_decoded_is_not_decoded_again(data):
-    first = training_store(data, silent)
+    first = training_store(data, 0, silent)
     told = []
-    again = training_store(data, lambda done, of: told.append(done))
+    again = training_store(data, 0, lambda done, of: told.append(done))
     assert told == []
     assert np.array_equal(again.images, first.images) and np.array_equal(again.masks, first.masks)
     assert torch.equal(again.sizes, first.sizes)
@@ -101,13 +106,13 @@ def test_what_is_decoded_is_not_decoded_again(data):
 
 def test_decoding_tells_how_far_it_is(data):
     told = []
-    training_store(data, lambda done, of: told.append((done, of)))
+    training_store(data, 0, lambda done, of: told.append((done, of)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_the_store_cannot_be_written_to_by_mistake(data):
     with pytest.raises(ValueError, match="read-only"):
-        training_store(data, silent).images[0] = 0
+        training_store(data, 0, silent).images[0] = 0
 
 
 # ---------------------------------------------------------------- files that do not fit
@@ -116,7 +121,7 @@ def test_the_store_cannot_be_written_to_by_mistake(data):
 def refusal(data: DataSet, kind: type[SwdbError] = BadInput) -> str:
     """The one line with which a data set is not decoded; nothing half decoded may be left."""
     with pytest.raises(kind) as caught:
-        training_store(data, silent)
+        training_store(data, 0, silent)
     assert "\n" not in str(caught.value)
     assert names(data.root / "store") == []
     return str(caught.value)
@@ -176,9 +181,9 @@ def stop_at(number: int):
 @pytest.mark.parametrize("number", [1, 3, 4])
 def test_an_interrupted_decoding_leaves_nothing_and_the_next_start_works(data, number):
     with pytest.raises(KeyboardInterrupt):
-        training_store(data, stop_at(number))
+        training_store(data, 0, stop_at(number))
     assert names(data.root / "store") == []
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     assert np.array_equal(store.masks[0, :20, :16], read_mask(mask_file(data.root, TRAIN[0]), 21))
 
 
@@ -192,7 +197,7 @@ from voc_tree import DATA
 def progress(done, of):
     if done == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-training_store(load(DATA, Path(sys.argv[2]), ""), progress)
+training_store(load(DATA, Path(sys.argv[2]), ""), 0, progress)
 """
 
 
@@ -203,7 +208,7 @@ def test_a_killed_decoding_is_begun_anew(data):
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not {"images.npy", "masks.npy", "store.json"} & set(names(data.root / "store"))
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     assert np.array_equal(store.images[3, :9, :7], read_image(image_file(data.root, TRAIN_AUG[3])))
     assert names(data.root / "store") == ["images.npy", "masks.npy", "sizes.npy", "store.json"]
 
@@ -230,13 +235,13 @@ def test_a_store_that_the_disk_cannot_hold_is_refused_before_it_is_begun(data, f
 @pytest.mark.parametrize("keep", [0.0, 0.5, None])
 def test_a_damaged_store_is_one_line_or_decoded_anew(data, name, keep):
     path = data.root / "store" / name
-    expected = np.array(training_store(data, silent).images)
+    expected = np.array(training_store(data, 0, silent).images)
     content = path.read_bytes()
     path.unlink()
     if keep is not None:
         path.write_bytes(content[: int(keep * len(content))])
     try:
-        store = training_store(data, silent)
+        store = training_store(data, 0, silent)
     except SwdbError as error:
         assert str(data.root / "store") in str(error) and "\n" not in str(error)
     else:
@@ -245,10 +250,10 @@ def test_a_damaged_store_is_one_line_or_decoded_anew(data, name, keep):
 
 def test_a_store_of_another_list_is_not_taken(data):
     # Whoever edits a list by hand must not train on masks of other images.
-    training_store(data, silent)
+    training_store(data, 0, silent)
     voc_tree.list_file(data.root, "train_aug").write_text("\n".join(TRAIN_AUG[::-1]))
     try:
-        store = training_store(data, silent)
+        store = training_store(data, 0, silent)
     except SwdbError as error:
         assert "store" in str(error) or "train_aug" in str(error)
     else:
@@ -260,7 +265,7 @@ def test_a_store_of_another_list_is_not_taken(data):
 
 def open_proxies(folder: Path, data: DataSet, progress=silent) -> np.ndarray:
     """Open the proxy masks as they are now: with the digest that they have."""
-    return proxy_masks(folder, masks_digest(folder), data, training_store(data, silent), progress)
+    return proxy_masks(folder, masks_digest(folder), data, training_store(data, 0, silent), progress)
 
 
 def test_proxy_masks_hold_the_pixels_of_the_files_with_void_around(data, folder):
@@ -283,7 +288,7 @@ def test_masks_that_are_not_those_that_were_made_are_refused(data, folder):
     made = masks_digest(folder)
     voc_tree.save_mask(folder / f"{TRAIN_AUG[0]}.png", np.zeros(SIZES[0]))
     with pytest.raises(MissingArtefact) as caught:
-        proxy_masks(folder, made, data, training_store(data, silent), silent)
+        proxy_masks(folder, made, data, training_store(data, 0, silent), silent)
     assert str(folder) in str(caught.value) and f"swdb make-proxy {WHERE} --again" in str(caught.value)
     assert "masks.npy" not in names(folder)
 
@@ -292,7 +297,7 @@ def test_a_missing_proxy_mask_is_refused(data, folder):
     made = masks_digest(folder)
     (folder / f"{TRAIN_AUG[2]}.png").unlink()
     with pytest.raises(MissingArtefact, match=f"swdb make-proxy {WHERE} --again"):
-        proxy_masks(folder, made, data, training_store(data, silent), silent)
+        proxy_masks(folder, made, data, training_store(data, 0, silent), silent)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +329,7 @@ def test_an_interrupted_decoding_of_proxies_leaves_no_masks_and_the_next_start_w
 
 
 def test_proxies_that_the_disk_cannot_hold_are_refused_before_they_are_begun(data, folder, full_disk):
-    store, before = training_store(data, silent), names(folder)
+    store, before = training_store(data, 0, silent), names(folder)
     full_disk()
     with pytest.raises(BadInput, match=r"the disk is full: .*masks\.npy"):
         proxy_masks(folder, masks_digest(folder), data, store, silent)
@@ -336,14 +341,14 @@ def test_decoded_proxies_survive_their_pngs(data, folder):
     made = masks_digest(folder)
     first = np.array(open_proxies(folder, data))
     shutil.copy(folder / f"{TRAIN_AUG[0]}.png", folder / f"{TRAIN_AUG[1]}.png")
-    assert np.array_equal(proxy_masks(folder, made, data, training_store(data, silent), silent), first)
+    assert np.array_equal(proxy_masks(folder, made, data, training_store(data, 0, silent), silent), first)
 
 
 # ---------------------------------------------------------------- batches
 
 
 def test_rows_are_gathered_alike_from_a_file_and_from_memory(data):
-    mapped = training_store(data, silent).images
+    mapped = training_store(data, 0, silent).images
     index, device = np.array([3, 0, 0, 2]), torch.device("cpu")
     taken = gather(mapped, index, device)
     assert taken.dtype == torch.uint8 and taken.shape == (4, CANVAS, CANVAS, 3)
@@ -352,20 +357,20 @@ def test_rows_are_gathered_alike_from_a_file_and_from_memory(data):
 
 
 def test_a_batch_is_a_copy_of_the_store(data):
-    images = training_store(data, silent).images
+    images = training_store(data, 0, silent).images
     before = np.array(images)
     gather(images, np.array([0, 1]), torch.device("cpu")).zero_()
     assert np.array_equal(images, before)
 
 
 def test_on_the_cpu_the_store_stays_where_it_is(data):
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     assert store.to(torch.device("cpu")) is store
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_the_gpu_the_store_holds_the_same_pixels(data):
-    store = training_store(data, silent)
+    store = training_store(data, 0, silent)
     moved: Store = store.to(torch.device("cuda"))
     assert moved.images.device.type == moved.masks.device.type == "cuda"
     assert np.array_equal(moved.images.cpu().numpy(), store.images)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from swdb.preset import Data
+from swdb.voc import CLASSES
 
 TRAIN = ["2007_000001", "2007_000002"]
 TRAIN_AUG = [*TRAIN, "2008_000003", "2008_000004"]
@@ -23,8 +24,24 @@ def image_file(root: Path, image_id: str) -> Path:
 
 
 def mask_file(root: Path, image_id: str) -> Path:
-    """Where an image's mask lies: the augmented folder for training, VOC's own for val."""
+    """Where an image's mask lies in the tree: VOC's own for train and val, SBD's for the others."""
+    own = image_id in TRAIN + VAL
+    return kit(root) / ("SegmentationClass" if own else "SegmentationClassAug") / f"{image_id}.png"
+
+
+def prepared_mask(root: Path, image_id: str) -> Path:
+    """Where an image's mask lies in a prepared data set: one folder for training, one for val."""
     return kit(root) / ("SegmentationClass" if image_id in VAL else "SegmentationClassAug") / f"{image_id}.png"
+
+
+def boxes_file(root: Path, image_id: str) -> Path:
+    return kit(root) / "Annotations" / f"{image_id}.xml"
+
+
+def save_boxes(path: Path, names: list[str]) -> None:
+    """Save what the audit of labels reads of a VOC annotation, with a part of a body that is no class."""
+    objects = "".join(f"<object><name>{name}</name><part><name>head</name></part></object>" for name in names)
+    path.write_text(f"<annotation><folder>VOC2012</folder>{objects}</annotation>")
 
 
 def list_file(root: Path, split: str) -> Path:
@@ -48,7 +65,7 @@ def save_image(path: Path, height: int, width: int, seed: int = 0) -> None:
 
 def build(root: Path) -> Path:
     """Build the tree: four training and two val images of different sizes; masks hold 0 to 5 and 255."""
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
+    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation", "Annotations"):
         (kit(root) / folder).mkdir(parents=True)
     for seed, (image_id, (height, width)) in enumerate(zip(TRAIN_AUG + VAL, SIZES, strict=True)):
         save_image(image_file(root, image_id), height, width, seed)
@@ -57,6 +74,7 @@ def build(root: Path) -> Path:
         labels[3:5, 2:5] = 1 + seed % 5
         labels[-1, -1] = 5
         save_mask(mask_file(root, image_id), labels)
+        save_boxes(boxes_file(root, image_id), [CLASSES[label] for label in sorted({1 + seed % 5, 5})])
     for split, ids in (("train", TRAIN), ("train_aug", TRAIN_AUG), ("val", VAL)):
         list_file(root, split).write_text("".join(f"{image_id}\n" for image_id in ids))
     return root
