@@ -66,11 +66,8 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
 
 
 def verify(data: DataSet, stage: Stage) -> dict[str, Any]:
-    """Audit a prepared data set against its manifest; raises MissingArtefact where anything has changed since."""
-    try:
-        report = audit(data, stage, data.mend)
-    except BadInput as error:
-        raise MissingArtefact(str(error)) from None
+    """Audit a prepared data set against its manifest; raises MissingArtefact where its contents have changed since."""
+    report = audit(data, stage, data.mend)
     then, now = data.manifest["tree_root"], report["tree_root"]
     if then != now:
         raise MissingArtefact(

@@ -103,7 +103,9 @@ def sources_hint(data: Data) -> str:
         return ""
     if data.available_only:
         return " --voc DIR (DIR holds VOCdevkit/VOC2012 with SegmentationClassAug, whole or in part)"
-    return " --download (3.4 GB), or with --voc VOCtrainval_11-May-2012.tar --sbd benchmark.tgz, or unpacked folders"
+    return (
+        " --download, or with --voc DIR --sbd DIR (unpacked, or VOCtrainval_11-May-2012.tar and benchmark.tgz; 3.4 GB)"
+    )
 
 
 def write_lists(root: Path, lists: dict[str, list[str]]) -> None:

@@ -32,14 +32,14 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
     leaves at 0 are counted. Raises BadInput or MissingArtefact that name the file, what was found and what mends it.
     """
     partial = root.with_name(f".{root.name}.partial")
+    if data.dataset != "synthetic" and sources.voc is None:
+        raise MissingArtefact(
+            f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{sources_hint(data)}"
+        )
     try:
         _keep_or_clear(partial, {"recipe": recipe(data), "sources": sources.identity()})
         if data.dataset == "synthetic":
             class_names, origin = _draw_all(data, partial, stage("draw the data set", data.num_train + data.num_val))
-        elif sources.voc is None:
-            raise MissingArtefact(
-                f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{sources_hint(data)}"
-            )
         else:
             class_names, origin = take(data, sources, partial, stage, f"swdb prepare-voc {where}{sources.options()}")
         counts = {split: len(voc.split_path(partial, split).read_text().split()) for split in LISTS}

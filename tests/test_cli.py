@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TINY, swdb
+from conftest import TINY, other_data, swdb
 from goldens import assert_golden
 from PIL import Image
 from typer.main import get_command
@@ -102,14 +102,31 @@ def test_help_shows_two_commands_that_parse(command):
 
 def test_the_set_of_options_is_frozen():
     # An option says where, how much, on what device; what changes a result goes through a row or a preset.
-    computing = {"--preset", "--workdir", "--device", "--precision", "--weights", "--help"}
+    computing = {"--preset", "--workdir", "--device", "--precision", "--weights", "--cues", "--help"}
     offered = {
         name: {option for parameter in command.get_params(command.make_context(name, [], resilient_parsing=True))
                for option in parameter.opts if option.startswith("-")}
         for name, command in get_command(app).commands.items()
     }  # fmt: skip
     assert offered == {
-        "prepare-voc": {"--dataset", "--preset", "--voc", "--again", "--workdir", "--json", "--help"},
+        "prepare-voc": {
+            "--dataset",
+            "--preset",
+            "--voc",
+            "--sbd",
+            "--image-labels",
+            "--download",
+            "--available-only",
+            "--classes",
+            "--require",
+            "--name",
+            "--check",
+            "--audit-splits",
+            "--again",
+            "--workdir",
+            "--json",
+            "--help",
+        },
         "make-proxy": computing | {"--set", "--again", "--json"},
         "train": computing | {"--seed"},
         "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--figure", "--json"},
@@ -304,6 +321,7 @@ def test_a_run_is_the_same_with_its_seed_in_its_name(own):
 
 
 def test_data_that_are_there_are_not_drawn_again(own):
+    call("prepare-voc", "--preset", TINY, "--workdir", own, "--check")  # files that were copied are audited once more
     before = {path: path.stat().st_mtime_ns for path in (own / "data").rglob("*")}
     result = call("prepare-voc", "--preset", TINY, "--workdir", own)
     assert result.exit_code == 0
@@ -504,7 +522,7 @@ def test_a_folder_that_holds_no_voc_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     result = call("prepare-voc", "--preset", "voc", "--voc", tmp_path / "empty", "--workdir", tmp_path / "work")
     assert result.exit_code == 2
-    assert "found no VOCdevkit/VOC2012 in it" in the_line(result)
+    assert "ImageSets/Segmentation/train.txt is missing" in the_line(result)
     assert not (tmp_path / "work" / "data" / "voc").exists()
 
 
@@ -589,8 +607,7 @@ def test_data_of_other_settings_are_refused(own, tmp_path):
     "command", [["train", "dual"], ["eval", "dual"], ["reproduce-table", "all", "--seeds", "1"]], ids=lambda c: c[0]
 )
 def test_finished_runs_on_other_data_are_refused(own, command):
-    manifest = own / "data" / "tiny" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"tree_root": "0" * 64}))
+    other_data(own)
     result = call(*command, *FP32, "--workdir", own)
     assert result.exit_code == 3
     assert "other data" in the_line(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
+from conftest import TINY, other_data
 from PIL import Image
 
 from swdb.errors import MissingArtefact
@@ -37,6 +37,7 @@ def pipeline_in(folder: Path, preset=None) -> Pipeline:
 def copied(finished, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("copied") / "work"
     shutil.copytree(finished, folder)
+    assert pipeline_in(folder).data.ids("val")  # files that were copied are audited once more
     return folder
 
 
@@ -53,19 +54,13 @@ def times(folder: Path) -> dict[str, int]:
     }
 
 
-def other_data(folder: Path) -> None:
-    """Let the prepared data set be another one, as `prepare-voc --again` on a changed tree would."""
-    manifest = folder / "data" / "tiny" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"tree_root": "0" * 64}))
-
-
 # ---------------------------------------------------------------- data first
 
 
 def test_the_embedded_data_set_is_drawn_where_it_is_missing(tmp_path):
     pipeline = pipeline_in(tmp_path / "work")
     assert len(pipeline.data.ids("train_aug")) == 32
-    assert pipeline.observer == ["draw the data set"]
+    assert pipeline.observer == ["draw the data set", "audit the data set"]
 
 
 def test_a_data_set_that_is_there_is_not_drawn_again(copied):

@@ -22,7 +22,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_every_preset_file_loads_under_its_own_name():
     names = presets.preset_names()
-    assert names == ["synthetic", "synthetic-dev", "voc"]
+    assert names == ["synthetic", "synthetic-dev", "voc", "voc-animals", "voc-animals-dev"]
     assert [load_preset(name).name for name in names] == names
 
 

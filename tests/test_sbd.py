@@ -534,8 +534,9 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 def test_a_kill_leaves_whole_masks_no_worker_and_a_folder_to_go_on_with(tmp_path, kill):
     process = endless(tmp_path, "writing")
     kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
     assert_group_ends(process.pid)
+    process.communicate()
     masks = sorted((tmp_path / "masks").glob("*.png"))
     assert len(masks) > 100
     for path in masks:
@@ -553,9 +554,9 @@ def test_ctrl_c_reaches_the_parent_alone(tmp_path, until, delay):
     process = endless(tmp_path, until)
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-    said, complained = process.communicate(timeout=30)
-    assert said.endswith("interrupted\n") and complained == ""
     assert_group_ends(process.pid)
+    said, complained = process.communicate()
+    assert said.endswith("interrupted\n") and complained == ""
     assert not list((tmp_path / "masks").glob(".*"))
 
 
