@@ -23,8 +23,9 @@ from swdb import training
 from swdb.loop import Machine, machine
 from swdb.method import losses
 from swdb.pipeline import Pipeline
-from swdb.plan import Work, open_work
+from swdb.plan import Work
 from swdb.store import proxy_masks
+from swdb.workdir import open_work
 
 TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
 ROUNDS, STEPS = 7, 12

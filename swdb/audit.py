@@ -60,7 +60,7 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
         write_json(path, {"version": VERSION, "records": records}, indent=None)
     if faults:
         more = f" (and {len(faults) - 1} more such files)" if len(faults) > 1 else ""
-        raise BadInput(f"{faults[0]}{more}")
+        raise type(faults[0])(f"{faults[0]}{more}")
     _check_borders(data, lists, records, mend)
     return _report(data, lists, records)
 
@@ -107,15 +107,15 @@ def _read_changed(
     stage: Stage,
     mend: str,
     discard: bool,
-) -> list[str]:
-    """Read images on all cores and add their records; returns a line for every file that cannot be used."""
+) -> list[SwdbError]:
+    """Read images on all cores and add their records; returns an error for every image that cannot be used."""
     progress = stage("audit the data set", len(changed))
 
-    def examine(image_id: str) -> Record | str:
+    def examine(image_id: str) -> Record | SwdbError:
         try:
             return _examine(data, image_id, splits[image_id], mend)
         except SwdbError as error:
-            return str(error)
+            return error
 
     faults = []
     for done, (image_id, found) in enumerate(zip(changed, in_order(examine, changed), strict=True), start=1):

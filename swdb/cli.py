@@ -354,7 +354,7 @@ def _open(
     cues: Path | None = None,
     remember: bool = True,
 ):
-    from swdb.plan import PRECISIONS, open_work
+    from swdb.workdir import PRECISIONS, open_work
 
     if precision is not None and precision not in PRECISIONS:
         raise BadInput(f"--precision {precision}: {nearest(precision, PRECISIONS)}")

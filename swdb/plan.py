@@ -15,15 +15,12 @@ from typing import Any
 
 from swdb import dataset, voc
 from swdb.errors import BadInput, MissingArtefact, nearest
-from swdb.files import digest, file_digest, read_json, write_atomic, write_json
-from swdb.preset import Preset, identity, load_preset
+from swdb.files import digest, file_digest, read_json, write_json
+from swdb.preset import Preset, identity
 from swdb.spec import Recipe, Row, Table, all_recipes, load_tables
 
 TRAINING_VERSION = 1  # raised by hand when the golden loss changes, in fp32 or bf16
 EVALUATION_VERSION = 1  # raised by hand when the same weights would get another score
-PRECISIONS = ("fp32", "bf16")
-CUE_LIST = "input_list.txt"  # stands beside published cues and says which image each belongs to
-BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
 
 
 @dataclass(frozen=True)
@@ -343,74 +340,5 @@ class Work:
         return Artefact(kind, name, identity, folder, recipe, steps, seed)
 
 
-def open_work(
-    folder: Path,
-    preset_name: str,
-    precision: str | None = None,
-    weights_file: Path | None = None,
-    cues_file: Path | None = None,
-    remember: bool = True,
-) -> Work:
-    """Open a work directory at a preset; the precision is chosen once and stays the directory's.
-
-    A file that the preset cannot do without is named once, and kept in `inputs/`; any other one is named each time.
-    """
-    preset = load_preset(preset_name)
-    typed = {"preset": preset_name, "precision": precision}
-    inputs = folder / "inputs" / preset.name
-    if preset.network.weights == "file":
-        weights_file = _kept_input(inputs / "weights", weights_file, remember)
-    else:
-        typed["weights"] = weights_file
-    if preset.proxy.method == "cues":
-        cues_file = _kept_input(inputs / "cues", cues_file, remember)
-    elif cues_file is not None:
-        preset = replace(preset, proxy=replace(preset.proxy, method="cues"))
-        typed["cues"] = cues_file
-    asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
-    precision = precision or _stored_precision(folder, remember)
-    return Work(folder, preset, precision, weights_file, cues_file, asked)
-
-
-def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
-    """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
-    if named is None:
-        return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
-    if named.is_file() and remember:
-        companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
-        for old in place.glob("*"):
-            old.unlink()
-        for path in (named, *companions):
-            write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
-    return named
-
-
 def _options(values: Mapping[str, str]) -> str:
     return " ".join(f"--{name} {shlex.quote(value)}" for name, value in values.items())
-
-
-def _stored_precision(folder: Path, remember: bool) -> str:
-    """Return the work directory's precision; the first command that makes anything chooses it from the processor's flags."""
-    path = folder / "precision.json"
-    if path.is_file():
-        stored = read_json(path, "swdb prepare-voc")
-        precision = stored.get("precision") if isinstance(stored, dict) else None
-        if precision not in PRECISIONS:
-            raise BadInput(
-                f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew"
-            )
-        return precision
-    flags = sorted(BF16_FLAGS & _processor_flags())
-    gpu = Path("/dev/nvidiactl").exists()
-    precision = "bf16" if flags or gpu else "fp32"
-    if remember:
-        write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
-    return precision
-
-
-def _processor_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())

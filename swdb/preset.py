@@ -20,6 +20,8 @@ PACKAGE = Path(__file__).parent
 
 STATED, INFERRED, UNKNOWN = "STATED", "INFERRED", "UNKNOWN"
 
+Ranges = tuple[tuple[bool, str, str], ...]  # what must hold, of which key, and what is expected there
+
 
 def knob(unit: str, status: str, why: str, late: bool = False, **options: Any) -> Any:
     """Declare a hyper-parameter of a preset: its unit, status and reason (or source); `late`: see `identity`."""
@@ -191,7 +193,7 @@ def load_preset(name: str) -> Preset:
 
 def _check_ranges(preset: Preset, where: str) -> None:
     """Refuse values that no run could be made with."""
-    data, training = preset.data, preset.training
+    data = preset.data
     words = (
         ("data.dataset", data.dataset, ("synthetic", "voc")),
         ("network.backbone", preset.network.backbone, ("small", "squeezenet1_1", "vgg16")),
@@ -203,53 +205,52 @@ def _check_ranges(preset: Preset, where: str) -> None:
     for key, word, known in words:
         if word not in known:
             raise BadInput(f"{where}: key {key!r}: unknown {word!r}; {nearest(word, known)}")
-    checks = (
+    for holds, key, expected in (*_data_ranges(preset), *_training_ranges(preset)):
+        if not holds:
+            raise BadInput(f"{where}: key {key!r} is out of range; expected {expected}")
+
+
+def _data_ranges(preset: Preset) -> Ranges:
+    """Return what must hold of the data set and the network, the key that says it, and what is expected."""
+    data, network = preset.data, preset.network
+    photographs, num_kept, drawn = data.dataset == "voc", len(data.classes) + 1, len(synthetic.CLASSES)
+    subset = data.classes or data.require or data.available_only or data.holdout
+    return (
         (data.name not in ("", ".", "..") and "/" not in data.name, "data.name", "a folder's name"),
         (data.image_size > 0, "data.image_size", "1 or more"),
-        (0 <= preset.network.dropout < 1, "network.dropout", "0 to below 1"),
-        (preset.network.neck_channels > 0, "network.neck_channels", "1 or more"),
-        (preset.proxy.batch > 0, "proxy.batch", "1 or more"),
-        (0 < data.num_strong <= data.num_train, "data.num_strong", "1 to data.num_train"),
         (2 <= data.num_classes <= 21, "data.num_classes", "2 to 21"),
-        (
-            not data.classes or data.num_classes == len(data.classes) + 1,
-            "data.num_classes",
-            f"{len(data.classes) + 1}: background and data.classes",
-        ),
+        (photographs or data.num_classes == drawn, "data.num_classes", f"{drawn}, as drawn"),
+        (not data.classes or data.num_classes == num_kept, "data.num_classes", f"{num_kept}, as data.classes says"),
         (len(set(data.classes)) == len(data.classes), "data.classes", "every name once"),
-        (data.holdout >= 0, "data.holdout", "0 or more"),
-        (
-            data.dataset == "voc" or not (data.classes or data.require or data.available_only or data.holdout),
-            "data.classes",
-            "none, nor require, available_only or holdout, for a drawn data set",
-        ),
-        (training.longest_side >= 0, "training.longest_side", "0 or more"),
+        (photographs or not subset, "data.classes", "none, nor another part, of a drawn data set"),
+        (0 < data.num_strong <= data.num_train, "data.num_strong", "1 to data.num_train"),
         (data.num_val > 0, "data.num_val", "1 or more"),
-        (
-            data.dataset != "synthetic" or data.num_classes == len(synthetic.CLASSES),
-            "data.num_classes",
-            f"{len(synthetic.CLASSES)}, as drawn",
-        ),
+        (data.holdout in (0, data.num_val), "data.holdout", "0 or data.num_val"),
+        (0 <= network.dropout < 1, "network.dropout", "0 to below 1"),
+        (network.neck_channels > 0, "network.neck_channels", "1 or more"),
+        (network.head_dilation > 0, "network.head_dilation", "1 or more"),
+        (network.weights != "pretext" or not photographs, "network.weights", "another than pretext"),
+    )
+
+
+def _training_ranges(preset: Preset) -> Ranges:
+    """Return what must hold of the schedules, the key that says it, and what is expected."""
+    training, proxy = preset.training, preset.proxy
+    both = "between 0 and 1, so that both branches get images of each batch"
+    return (
         (training.steps > 0, "training.steps", "1 or more"),
         (training.batch >= 2 and training.batch % 2 == 0, "training.batch", "an even number, 2 or more"),
         (training.crop >= 16, "training.crop", "16 or more"),
         (0 < training.scale_min <= training.scale_max, "training.scale_min", "above 0 and at most training.scale_max"),
-        (
-            1 <= round(training.batch * training.strong_share) < training.batch,
-            "training.strong_share",
-            "between 0 and 1, so that both branches get images of each batch",
-        ),
+        (1 <= round(training.batch * training.strong_share) < training.batch, "training.strong_share", both),
         (training.lr_backbone > 0, "training.lr_backbone", "above 0"),
         (training.lr_new > 0, "training.lr_new", "above 0"),
         (training.warmup >= 0, "training.warmup", "0 or more"),
-        (preset.proxy.steps > 0, "proxy.steps", "1 or more"),
-        (preset.proxy.lr > 0, "proxy.lr", "above 0"),
-        (preset.network.head_dilation > 0, "network.head_dilation", "1 or more"),
-        (preset.network.weights != "pretext" or data.dataset == "synthetic", "network.weights", "another than pretext"),
         (0 <= training.decay_at <= 1, "training.decay_at", "0 to 1"),
+        (training.longest_side >= 0, "training.longest_side", "0 or more"),
+        (proxy.steps > 0, "proxy.steps", "1 or more"),
+        (proxy.batch > 0, "proxy.batch", "1 or more"),
+        (proxy.lr > 0, "proxy.lr", "above 0"),
         (preset.seeds > 0, "seeds", "1 or more"),
         (all(scale > 0 for scale in preset.evaluation.scales), "evaluation.scales", "factors above 0"),
     )
-    for holds, key, expected in checks:
-        if not holds:
-            raise BadInput(f"{where}: key {key!r} is out of range; expected {expected}")

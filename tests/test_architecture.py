@@ -36,6 +36,7 @@ ORDER = (
     "photographs",
     "prepare",
     "plan",
+    "workdir",
     # from the store to a trained network
     "store",
     "networks",
@@ -64,7 +65,7 @@ ORDER = (
 )
 LIGHT = (
     "errors", "voc", "files", "parallel", "pictures", "strict", "preset", "spec", "synthetic",
-    "archives", "sbd", "cues", "splits", "dataset", "audit", "photographs", "prepare", "plan",
+    "archives", "sbd", "cues", "splits", "dataset", "audit", "photographs", "prepare", "plan", "workdir",
     "claims", "results", "report", "console", "arguments", "intake", "cli",
 )  # fmt: skip
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time

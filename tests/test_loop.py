@@ -27,7 +27,7 @@ from swdb.errors import BadInput, MissingArtefact
 from swdb.files import file_digest
 from swdb.loop import Machine, Schedule, load_finished, load_tensors, machine, optimise, save_tensors
 from swdb.pipeline import Pipeline
-from swdb.plan import open_work
+from swdb.workdir import open_work
 
 STEPS = 30  # long enough to be killed in the middle; the tiny preset's 6 are over in no time
 

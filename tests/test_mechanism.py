@@ -13,7 +13,7 @@ import torch
 from swdb import claims, method, training
 from swdb.loop import machine
 from swdb.pipeline import Pipeline
-from swdb.plan import open_work
+from swdb.workdir import open_work
 
 pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)

@@ -17,9 +17,9 @@ from swdb.errors import BadInput
 from swdb.loop import machine
 from swdb.networks import small
 from swdb.pipeline import Pipeline
-from swdb.plan import open_work
 from swdb.proxies import proxies_of
 from swdb.training import load_trained
+from swdb.workdir import open_work
 
 NUM_TRAIN, NUM_CLASSES, THRESHOLD = 32, 6, 0.4  # as in tiny.toml
 CPU = machine("cpu", "fp32")

@@ -17,9 +17,9 @@ from swdb.files import file_digest
 from swdb.loop import machine
 from swdb.networks import Preprocessing
 from swdb.pipeline import Pipeline
-from swdb.plan import open_work
 from swdb.store import proxy_masks
 from swdb.training import batch_at, build, label_set, load_trained, strong_rows
+from swdb.workdir import open_work
 
 CPU = machine("cpu", "fp32")
 NUM_STRONG, NUM_TRAIN, NUM_VAL, BATCH = 12, 32, 6, 4  # as in tiny.toml

@@ -19,8 +19,8 @@ from swdb.errors import BadInput, MissingArtefact
 from swdb.files import file_digest
 from swdb.loop import machine
 from swdb.networks import Preprocessing, small, squeezenet1_1
-from swdb.plan import open_work
 from swdb.weights import DOWNLOADS, load_initial, load_into, make_initial_weights, read_weights_file
+from swdb.workdir import open_work
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "weights" / "squeezenet1_1_features.npz"  # where it is at hand
 

@@ -1,0 +1,85 @@
+"""Opening a work directory: the precision it computes in, and the files that were named to it once.
+
+in: a folder, a preset's name, what was typed -> out: a `Work`, with what the directory remembers
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from swdb.errors import BadInput
+from swdb.files import read_json, write_atomic, write_json
+from swdb.plan import Work
+from swdb.preset import load_preset
+
+PRECISIONS = ("fp32", "bf16")
+BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
+CUE_LIST = "input_list.txt"  # stands beside published cues and says which image each belongs to
+
+
+def open_work(
+    folder: Path,
+    preset_name: str,
+    precision: str | None = None,
+    weights_file: Path | None = None,
+    cues_file: Path | None = None,
+    remember: bool = True,
+) -> Work:
+    """Open a work directory at a preset; the precision is chosen once and stays the directory's.
+
+    A file that the preset cannot do without is named once, and kept in `inputs/`; any other one is named each time.
+    """
+    preset = load_preset(preset_name)
+    typed = {"preset": preset_name, "precision": precision}
+    inputs = folder / "inputs" / preset.name
+    if preset.network.weights == "file":
+        weights_file = _kept_input(inputs / "weights", weights_file, remember)
+    else:
+        typed["weights"] = weights_file
+    if preset.proxy.method == "cues":
+        cues_file = _kept_input(inputs / "cues", cues_file, remember)
+    elif cues_file is not None:
+        preset = replace(preset, proxy=replace(preset.proxy, method="cues"))
+        typed["cues"] = cues_file
+    asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
+    precision = precision or _stored_precision(folder, remember)
+    return Work(folder, preset, precision, weights_file, cues_file, asked)
+
+
+def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
+    """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
+    if named is None:
+        return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
+    if named.is_file() and remember:
+        companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
+        for old in place.glob("*"):
+            old.unlink()
+        for path in (named, *companions):
+            write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
+    return named
+
+
+def _stored_precision(folder: Path, remember: bool) -> str:
+    """Return the work directory's precision; the first command that makes anything chooses it from the processor's flags."""
+    path = folder / "precision.json"
+    if path.is_file():
+        stored = read_json(path, "swdb prepare-voc")
+        precision = stored.get("precision") if isinstance(stored, dict) else None
+        if precision not in PRECISIONS:
+            raise BadInput(
+                f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew"
+            )
+        return precision
+    flags = sorted(BF16_FLAGS & _processor_flags())
+    gpu = Path("/dev/nvidiactl").exists()
+    precision = "bf16" if flags or gpu else "fp32"
+    if remember:
+        write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
+    return precision
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
