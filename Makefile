@@ -52,7 +52,7 @@ tables: proxies ## all four tables
 	$(SWDB) eval dual $(COMPUTE) --figure
 
 results: tables ## write the tables and the figure into results/ and the README
-	$(PY) results/publish.py $(WORK)/reports/$(PRESET) $(PRESET)
+	PYTHONPATH=. $(PY) results/publish.py $(WORK) $(PRESET)
 
 all: tables check ## data, proxies, all tables, lint and tests
 

@@ -1,34 +1,67 @@
-"""Copy what `swdb reproduce-table all` and `swdb eval dual --figure` wrote into results/ and into the README.
+"""Copy what `swdb reproduce-table all` wrote, with all that a number hangs on, into results/ and into the README.
 
 `make results` runs it after the tables. Nobody types a number: the README's tables stand between markers and are
-replaced as a whole.
+replaced as a whole. Photographs are not copied, nor any picture made from them.
 """
 
 import json
 import re
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+from swdb import audit
+from swdb.dataset import LISTS, load
+from swdb.files import write_json
+from swdb.preset import PACKAGE, load_preset
+from swdb.spec import tables_folder
+from swdb.voc import split_path
 
 ROOT = Path(__file__).parent.parent
 TABLES = (1, 2, 3, 4)
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "opencv-python-headless", "pillow")
 
 
-def publish(reports: Path, preset: str) -> None:
+def publish(work: Path, preset_name: str) -> None:
     """Copy the reports of a preset and put its tables between the README's markers."""
+    reports = work / "reports" / preset_name
     readme = ROOT / "README.md"
-    text = with_tables(readme.read_text(), reports, preset)  # first of all: a README without a place is refused
-    target = ROOT / "results" / preset
+    text = with_tables(readme.read_text(), reports, preset_name)  # first of all: a README without a place is refused
+    target = ROOT / "results" / preset_name
     target.mkdir(parents=True, exist_ok=True)
     for number in TABLES:
         for form in ("md", "csv", "json"):
             shutil.copyfile(reports / f"table{number}.{form}", target / f"table{number}.{form}")
     for proxies in json.loads((reports / "table2.json").read_text())["proxies"]:
-        source = reports.parent.parent / "proxies" / proxies / "report.json"
+        source = work / "proxies" / proxies / "report.json"
         shutil.copyfile(source, target / f"proxies-{proxies.rpartition('-')[0]}.json")
     shutil.copyfile(reports / "settings.md", target / "settings.md")
-    shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
+    if load_preset(preset_name).data.dataset == "synthetic":
+        shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
+    else:
+        publish_inputs(work, preset_name, target)
     readme.write_text(text)
+
+
+def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
+    """Write what the runs were made from: specs, lists of ids, digests, versions."""
+    preset = load_preset(preset_name)
+    data = load(preset.data, work, "")
+    (target / "specs").mkdir(exist_ok=True)
+    for path in (PACKAGE / "presets" / f"{preset_name}.toml", *sorted(tables_folder().glob("table*.toml"))):
+        shutil.copyfile(path, target / "specs" / path.name)
+    (target / "lists").mkdir(exist_ok=True)
+    for split in LISTS:
+        shutil.copyfile(split_path(data.root, split), target / "lists" / f"{split}.txt")
+    report = audit.verify(data, lambda name, total: lambda done, of: None)
+    write_json(target / "data.json", {**data.manifest, "audit": report})
+    inputs = {path.parent.name: json.loads(path.read_text()) for path in sorted(work.glob("runs/*/inputs.json"))}
+    made = {path.parent.name: json.loads(path.read_text())["inputs"] for path in work.glob("proxies/*/done.json")}
+    write_json(target / "digests.json", {"runs": inputs, "proxies": made})
+    machines = {json.dumps(json.loads(path.read_text())["machine"]) for path in work.glob("runs/*/done.json")}
+    versions = {name: version(name) for name in LIBRARIES}
+    write_json(target / "environment.json", {"machines": list(map(json.loads, sorted(machines))), "versions": versions})
 
 
 def with_tables(text: str, folder: Path, preset: str) -> str:

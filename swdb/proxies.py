@@ -10,6 +10,7 @@ a diagnosis that training never reads), `done.json`
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,8 @@ def make_cue_proxies(
     scores = _network_scores(network, machine, look)
     _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
     truth = ((maps[k], data.mask(image_id, voc.ALL_SPLIT)) for k, image_id in enumerate(store.ids))
-    report = {"cues": {"file": cues.name, **counted, **cue_quality(truth, data.data.num_classes)}}
+    quality = _named(cue_quality(truth, data.data.num_classes), data.class_names)
+    report = {"cues": {"file": cues.name, **counted, **quality}}
     _finish(artefact, data, store.ids, tags, report, {"training": training}, stage)
 
 
@@ -99,6 +101,15 @@ def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> d
         load_finished(folder, classifier)
         scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold, machine, look)
     return {image_id: _label(data.image(image_id), tags[k], scores, longest) for k, image_id in enumerate(ids)}
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    """Round percentages, and turn lists over classes into values by class name."""
+    if isinstance(value, dict):
+        return {key: _named(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return {name: _named(inner, names) for name, inner in zip(names, value, strict=True)}
+    return round(value, 2) if isinstance(value, float) else value
 
 
 def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[Path, np.ndarray, dict[str, int]]:

@@ -60,8 +60,11 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
         )
     if not work.preset.comparable:
         scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
+        what = "not PASCAL VOC"
+        if data.dataset == "voc":
+            what, scale = f"{data.name}, a part of PASCAL VOC", f"{scale}, val = {data.num_val}"
         lines.append(
-            f"not PASCAL VOC: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
+            f"{what}: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
         )
     for column in measured.spec.columns:
         if column.branch is None:

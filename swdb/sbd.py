@@ -40,19 +40,8 @@ PALETTE = voc.palette().tobytes()
 # MATLAB's numbers for kinds of elements, its names for classes of matrices, by number.
 INT8, UINT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 2, 5, 6, 14, 15
 CLASSES = (
-    "class 0",
-    "cell",
-    "struct",
-    "object",
-    "char",
-    "sparse",
-    "double",
-    "single",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-)
+    "class 0", "cell", "struct", "object", "char", "sparse", "double", "single", "int8", "uint8", "int16", "uint16",
+)  # fmt: skip
 Element = tuple[int, memoryview]  # kind, content
 
 
@@ -157,7 +146,7 @@ def _end_with_parent() -> None:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """Hold Ctrl-C back for a moment: a process that starts now never sees one, not even before `_begin_worker`."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where `_begin_worker` must do
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -190,7 +179,7 @@ def _write(job: Job, path: Path, mapping: np.ndarray | None, mend: str) -> Writt
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-    # Pillow counts bytes as they are; numpy's bincount would widen them first, in four times the time.
+    # Pillow counts bytes as they are; numpy's bincount would widen them first, in three times the time.
     present = np.flatnonzero(Image.fromarray(labels).histogram())
     return Written(job.image_id, *labels.shape, tuple(present.tolist()))
 
@@ -263,9 +252,10 @@ def _segmentation(data: bytes) -> np.ndarray:
     (_, width), (_, names), *fields = content
     (width,) = struct.unpack("<I", width)
     names = [bytes(names[at : at + width]).rstrip(b"\x00") for at in range(0, len(names), width)]
-    if b"Segmentation" not in names:
+    fields = dict(zip(names, fields, strict=True))
+    if b"Segmentation" not in fields:
         raise ValueError("GTcls has no field Segmentation")
-    _, of_class, shape, content = _matrix(fields[names.index(b"Segmentation")])
+    _, of_class, shape, content = _matrix(fields[b"Segmentation"])
     if of_class != "uint8" or len(shape) != 2 or 0 in shape:
         raise ValueError(f"Segmentation is {of_class} of shape {shape}, expected H x W uint8")
     ((kind, labels),) = content
@@ -313,4 +303,4 @@ def _elements(content: memoryview) -> Iterator[Element]:
         if end > len(content):
             raise ValueError("an element is cut short")
         yield kind, content[begin:end]
-        at = end if kind == COMPRESSED else end + -end % 8  # filled up to a multiple of 8
+        at = end if kind == COMPRESSED else end + (at - end) % 8  # the others are filled up to a multiple of 8

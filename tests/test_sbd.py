@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,9 @@ def test_a_struct_that_matlab_itself_wrote_has_the_layout_that_is_looked_for():
     assert [sbd._matrix(field)[1:3] for field in fields[:2]] == [("char", (1, 26)), ("double", (1, 3))]
 
 
+HEADER = sbd_mat(drawn())[:128]
+
+
 def nothing_but(segmentation) -> bytes:
     return mat(GTcls={"Segmentation": segmentation})
 
@@ -121,9 +125,9 @@ def nothing_but(segmentation) -> bytes:
 BROKEN = {
     "empty": (b"", ["does not begin as files of MATLAB"]),
     "a web page": (b"<!DOCTYPE html><html>404 Not Found</html>" * 20, ["does not begin as files of MATLAB"]),
-    "MATLAB 7.3": (sbd_mat(drawn())[:124] + b"\x00\x02IM" + bytes(384), ["does not begin as files of MATLAB"]),
-    "a header alone": (sbd_mat(drawn())[:128], ["no variable GTcls"]),
-    "a header and zeros": (sbd_mat(drawn())[:128] + bytes(80), ["should be a matrix"]),
+    "MATLAB 7.3": (HEADER[:124] + b"\x00\x02IM" + bytes(384), ["does not begin as files of MATLAB"]),
+    "a header alone": (HEADER, ["no variable GTcls"]),
+    "a header and zeros": (HEADER + bytes(80), ["should be a matrix"]),
     "no GTcls": (mat(GTinst=official(drawn())), ["no variable GTcls"]),
     "no variable": (mat(), ["no variable GTcls"]),
     "GTcls is a number": (mat(GTcls=3.0), ["GTcls is double of shape (1, 1), expected a 1x1 struct"]),
@@ -189,12 +193,13 @@ def test_wherever_a_compressed_mat_file_is_damaged_it_is_refused_or_still_right(
 def repacked(content: bytes) -> bytes:
     """A compressed file with a right checksum around any content."""
     packed = zlib.compress(content)
-    return sbd_mat(drawn())[:128] + struct.pack("<II", 15, len(packed)) + packed
+    return HEADER + struct.pack("<II", 15, len(packed)) + packed
 
 
 def test_a_file_made_to_mislead_is_refused_or_a_mask():
     # Each byte of the structure is turned into something else, with a checksum that fits: lengths, kinds, shapes.
-    content = bytearray(zlib.decompress(mat(GTcls={"Segmentation": drawn(0, 4, 5)})[136:]))
+    truth = {"Segmentation": drawn(0, 4, 5), "CategoriesPresent": np.ones((1, 1), np.uint8)}
+    content = bytearray(zlib.decompress(mat(GTcls=truth)[136:]))
     for at in range(len(content)):
         for changed in (0x00, 0x01, 0x7F, 0x80, 0xFF):
             kept, content[at] = content[at], changed
@@ -348,6 +353,32 @@ def test_a_file_that_is_there_is_replaced_and_another_name_of_it_left(tmp_path):
     assert kept.read_bytes().startswith(b"a file of the user's")
 
 
+def test_an_interrupt_in_the_middle_of_writing_leaves_nothing(tmp_path, monkeypatch):
+    write_bytes = Path.write_bytes
+
+    def half(path: Path, data: bytes) -> None:
+        write_bytes(path, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, [job("a", drawn())])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_file_never_has_the_mask_s_name(tmp_path, monkeypatch):
+    seen = []
+    write_bytes = Path.write_bytes
+
+    def watched(path: Path, data: bytes) -> None:
+        write_bytes(path, data)
+        seen.extend(entry.name for entry in tmp_path.iterdir())
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    written(tmp_path, [job("a", drawn())])
+    assert seen == [".a.png.tmp"]
+
+
 def test_what_a_kill_left_is_replaced(tmp_path):
     written(tmp_path, [job("a", drawn())])
     (tmp_path / "a.png").rename(tmp_path / ".a.png.tmp")
@@ -490,18 +521,29 @@ if __name__ == "__main__":
 """
 
 
-def endless(tmp_path: Path, until: str, *options: str) -> subprocess.Popen:
-    """Start the program in a process group of its own, and wait for what it says."""
-    program, data = tmp_path / "endless.py", tmp_path / "mask.mat"
-    program.write_text(ENDLESS)
-    data.write_bytes(sbd_mat(drawn(0, 375, 500)))
-    process = subprocess.Popen(
-        [sys.executable, program, data, tmp_path / "masks", *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    while (line := process.stdout.readline()) != f"{until}\n":
-        assert line, process.stderr.read()
-    return process
+@pytest.fixture
+def endless(tmp_path):
+    """Start the program in a process group of its own, and wait until it says something; the test's end is its end."""
+    started = []
+
+    def start(until: str, *options: str) -> subprocess.Popen:
+        program, data = tmp_path / "endless.py", tmp_path / "mask.mat"
+        program.write_text(ENDLESS)
+        data.write_bytes(sbd_mat(drawn(0, 375, 500)))
+        process = subprocess.Popen(
+            [sys.executable, program, data, tmp_path / "masks", *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        while (line := process.stdout.readline()) != f"{until}\n":
+            assert line, process.stderr.read()
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def alive(group: int) -> list[str]:
@@ -521,8 +563,6 @@ def assert_group_ends(group: int) -> None:
     deadline = time.monotonic() + 20
     while (left := alive(group)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    if left:
-        os.killpg(group, signal.SIGKILL)
     assert left == []
 
 
@@ -531,8 +571,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 @needs_proc
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["the parent", "all processes"])
-def test_a_kill_leaves_whole_masks_no_worker_and_a_folder_to_go_on_with(tmp_path, kill):
-    process = endless(tmp_path, "writing")
+def test_a_kill_leaves_whole_masks_no_worker_and_a_folder_to_go_on_with(tmp_path, endless, kill):
+    process = endless("writing")
     kill(process.pid, signal.SIGKILL)
     process.wait()
     assert_group_ends(process.pid)
@@ -550,8 +590,8 @@ def test_a_kill_leaves_whole_masks_no_worker_and_a_folder_to_go_on_with(tmp_path
 @pytest.mark.parametrize(
     ("until", "delay"), [("starting", 0), ("starting", 0.02), ("starting", 0.1), ("starting", 0.2), ("writing", 0)]
 )
-def test_ctrl_c_reaches_the_parent_alone(tmp_path, until, delay):
-    process = endless(tmp_path, until)
+def test_ctrl_c_reaches_the_parent_alone(tmp_path, endless, until, delay):
+    process = endless(until)
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     assert_group_ends(process.pid)
@@ -560,8 +600,8 @@ def test_ctrl_c_reaches_the_parent_alone(tmp_path, until, delay):
     assert not list((tmp_path / "masks").glob(".*"))
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
-    process = endless(tmp_path, "starting", "full")
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, endless):
+    process = endless("starting", "full")
     said, complained = process.communicate(timeout=60)
     assert "the disk is full" in said and "000000.png" in said and said.count("\n") == 1 and complained == ""
     assert list((tmp_path / "masks").iterdir()) == []
