@@ -69,7 +69,9 @@ lint: $(READY) ## ruff
 check: lint test ## what CI runs, and lint
 
 bench: $(READY) ## how fast, as ratios in one run
-	$(PY) bench/bench.py
+	PYTHONPATH=. $(PY) bench/bench.py
+	PYTHONPATH=. $(PY) bench/convert.py
+	PYTHONPATH=. $(PY) bench/photographs.py
 
 clean: ## delete .venv and caches; data and runs in $(WORK) stay
 	rm -rf .venv .pytest_cache .ruff_cache

@@ -61,7 +61,9 @@ def scales(text: str) -> tuple[float, ...]:
 
 def subset(preset: Preset, name: str | None, classes: str | None, require: str | None, available_only: bool) -> Preset:
     """Return a preset for a part of its data set, under a name of its own; how many images that are is counted later."""
-    kept, required = words(classes) or preset.data.classes, words(require) or preset.data.require
+    kept = words(classes) or preset.data.classes
+    required = words(require) or (() if words(classes) else preset.data.require)  # other classes, other requirements
+    available_only = available_only or preset.data.available_only
     for option, given, known in (("--classes", kept, CLASSES[1:]), ("--require", required, kept or CLASSES[1:])):
         for word in given:
             if word not in known:
@@ -72,7 +74,8 @@ def subset(preset: Preset, name: str | None, classes: str | None, require: str |
         raise BadInput(
             f"--available-only, --classes and --require go with photographs, but preset {preset.name!r} is drawn; expected --preset voc"
         )
-    name = name or "-".join([preset.data.name, *(word for word in kept), *(["part"] if available_only else [])])
+    named = (*kept, *(("with", *required) if required else ()), *(("part",) if available_only else ()))
+    name = name or "-".join((preset.data.name, *named))
     if name == preset.data.name or "/" in name or name.startswith("."):
         raise BadInput(
             f"--name {name}: expected a folder's name other than {preset.data.name!r}, which is the whole set's"

@@ -56,6 +56,7 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
         else:
             changed.append(image_id)
     faults = _read_changed(data, changed, splits, records, stage, mend, discard) if changed else []
+    records = {image_id: records[image_id] for image_id in splits if image_id in records}  # whatever was read when
     if changed or known.keys() - records.keys():
         write_json(path, {"version": VERSION, "records": records}, indent=None)
     if faults:

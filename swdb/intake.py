@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from swdb import archives, arguments, audit, console, dataset, splits, voc
-from swdb.errors import BadInput, MissingArtefact
+from swdb.errors import BadInput
+from swdb.files import read_json
 from swdb.photographs import Sources, reference_lists
 from swdb.plan import Work
 from swdb.prepare import prepare
@@ -82,12 +83,14 @@ def audit_splits(work: Work, folder: Path, sources: Sources) -> Shown:
 
 def _open_prepared(work: Work) -> dataset.DataSet:
     """Open what is prepared; a part is opened with the numbers of images that it was found to have."""
-    data = work.preset.data
-    path = work.folder / "presets" / f"{work.preset.name}.toml"
+    data, path = work.preset.data, work.data_root / "manifest.json"
     if not data.num_train and path.is_file():
-        from swdb.preset import load_preset
-
-        data = load_preset(str(path)).data
+        noted = read_json(path, f"swdb prepare-voc {work.where} --again")
+        try:
+            strong, train, val = (noted["counts"][split] for split in dataset.LISTS)
+            data = replace(data, num_strong=strong, num_train=train, num_val=val)
+        except (TypeError, KeyError):
+            pass  # load says what is damaged
     return dataset.load(data, work.folder, work.where)
 
 
@@ -96,7 +99,10 @@ def _fetch(work: Work, sources: Sources, stage) -> Sources:
     folder, found = work.folder / "downloads", {}
     for option, wanted in (("voc", archives.VOC2012), ("sbd", archives.SBD)):
         if getattr(sources, option) is None:
-            mend = f"swdb prepare-voc {work.where} --{option} {wanted.name}"
+            by_hand = {"voc": Path(archives.VOC2012.name), "sbd": Path(archives.SBD.name)}
+            named = {"voc": sources.voc, "sbd": sources.sbd, **found}
+            whole = replace(sources, **{key: named[key] or by_hand[key] for key in named})
+            mend = f"swdb prepare-voc {work.where}{whole.options()}"
             found[option] = archives.fetch(wanted, folder, stage(f"download {wanted.name}", 0), mend)
     return replace(sources, **found)
 
@@ -104,10 +110,6 @@ def _fetch(work: Work, sources: Sources, stage) -> Sources:
 def _write_part(work: Work, found: dataset.DataSet) -> Path:
     """Write the preset of a part, with the numbers of images that were found."""
     data = found.data
-    if not data.num_strong or not data.num_val:
-        raise MissingArtefact(
-            f"the part {data.name!r} has {data.num_strong} strong and {data.num_val} val images, expected some of both; choose other --classes"
-        )
     kept = f"classes {', '.join(data.classes)}; " if data.classes else ""
     title = f"{work.preset.name}, a part of PASCAL VOC 2012: {kept}{data.num_strong} strong, {data.num_train - data.num_strong} weak, {data.num_val} val images"
     path = work.folder / "presets" / f"{work.preset.name}.toml"

@@ -20,7 +20,7 @@ import numpy as np
 from swdb import voc
 from swdb.archives import Member, members
 from swdb.dataset import LISTS, read_tags, write_lists, write_tags
-from swdb.errors import BadInput, MissingArtefact
+from swdb.errors import BadInput, MissingArtefact, nearest
 from swdb.files import Progress, Stage
 from swdb.pictures import read_mask
 from swdb.preset import Data
@@ -57,12 +57,13 @@ class Sources:
     def identity(self) -> list[Any]:
         """Return what tells these sources from others: what was taken from them is only taken up again for the same."""
         found = []
-        for path in (self.voc, self.sbd, Path(self.image_labels)):
+        labels = None if self.image_labels in ("boxes", "masks") else Path(self.image_labels)
+        for path in (self.voc, self.sbd, labels):
             whole = path is not None and path.is_file()
             found.append(
                 [str(path and path.resolve()), *([path.stat().st_size, path.stat().st_mtime_ns] if whole else [])]
             )
-        return found
+        return [*found, self.image_labels]
 
 
 @dataclass
@@ -79,7 +80,6 @@ class Found:
 def take(data: Data, sources: Sources, root: Path, stage: Stage, mend: str) -> tuple[list[str], str]:
     """Take what the preset wants below `root`; returns the class names and where the image-level labels come from."""
     assert sources.voc is not None
-    mend = f"mend the source, then run: {mend}"
     found = _look_through(data, sources, stage("look through VOC 2012", 0), mend)
     strong, val = (_wanted(data, sources, found, split, mend) for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT))
     if data.holdout:
@@ -89,7 +89,7 @@ def take(data: Data, sources: Sources, root: Path, stage: Stage, mend: str) -> t
     lists = {voc.STRONG_SPLIT: strong, voc.ALL_SPLIT: sorted({*strong, *others}), voc.VAL_SPLIT: val}
     _take_voc(data, sources.voc, root, lists, stage, mend)
     if sources.image_labels == "masks":
-        found.tags = _tags_of_masks(data, root, lists, stage)
+        found.tags = _tags_of_masks(data, root, lists, stage, mend)
         if data.classes or data.require:
             lists = {split: [i for i in ids if _is_kept(data, found.tags[i])] for split, ids in lists.items()}
     write_lists(root, lists)
@@ -124,18 +124,23 @@ def _look_through(data: Data, sources: Sources, progress: Progress, mend: str) -
 
     for done, member in enumerate(members(sources.voc, wanted, mend, "--voc"), start=1):
         if match := LIST.search(member.name):
-            found.lists[match[1]] = _read_list(member, mend)
+            ids = _read_list(member, mend)
+            if set(ids) != set(found.lists.setdefault(match[1], ids)):
+                raise BadInput(
+                    f"--voc {sources.voc} holds two lists {match[1]}.txt of different images (one is {member.name}), expected one VOC 2012; name its folder itself with --voc, then run: {mend}"
+                )
         elif match := BOXES.search(member.name):
             found.tags[match[1]] = _read_boxes(member, mend)
         progress(done, 0)
     for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT):
         if split not in found.lists:
             raise BadInput(
-                f"--voc {sources.voc}: the list ImageSets/Segmentation/{split}.txt is missing, expected VOC 2012 with JPEGImages, SegmentationClass and ImageSets; {mend}"
+                f"--voc {sources.voc}: the list ImageSets/Segmentation/{split}.txt is missing, expected VOC 2012 with JPEGImages, SegmentationClass and ImageSets; mend the source, then run: {mend}"
             )
     _compare_lists(found.lists, mend)
     if sources.image_labels not in ("boxes", "masks"):
         found.tags = read_tags(Path(sources.image_labels), mend)
+        _refuse_unknown(found.tags, sources.image_labels, mend)
     return found
 
 
@@ -146,24 +151,36 @@ def _compare_lists(lists: dict[str, list[str]], mend: str) -> None:
     for split, ids in ((voc.STRONG_SPLIT, strong), (voc.ALL_SPLIT, everything)):
         if ids & val:
             raise BadInput(
-                f"{len(ids & val)} images are in both {split}.txt and {voc.VAL_SPLIT}.txt (first: {min(ids & val)}); {mend}"
+                f"{len(ids & val)} images are in both {split}.txt and {voc.VAL_SPLIT}.txt (first: {min(ids & val)}); mend the source, then run: {mend}"
             )
     if strong - everything:
         raise BadInput(
-            f"the list {voc.ALL_SPLIT}.txt lacks {len(strong - everything)} images of {voc.STRONG_SPLIT}.txt (first: {min(strong - everything)}); {mend}"
+            f"the list {voc.ALL_SPLIT}.txt lacks {len(strong - everything)} images of {voc.STRONG_SPLIT}.txt (first: {min(strong - everything)}); mend the source, then run: {mend}"
         )
+
+
+def _refuse_unknown(tags: dict[str, list[str]], path: str, mend: str) -> None:
+    """Refuse image-level labels that are no classes of VOC's: left out in silence, they would be missed in training."""
+    for image_id, names in tags.items():
+        for name in names:
+            if name not in voc.CLASSES[1:]:
+                raise BadInput(
+                    f"{path}: image {image_id} has the unknown class {name!r}; {nearest(name, voc.CLASSES[1:])} mend it, then run: {mend}"
+                )
 
 
 def _read_list(member: Member, mend: str) -> list[str]:
     try:
         ids = member.read().decode().split()
     except UnicodeDecodeError:
-        raise BadInput(f"{member.name} is no list of image ids; {mend}") from None
+        raise BadInput(f"{member.name} is no list of image ids; mend the source, then run: {mend}") from None
     if not ids:
-        raise BadInput(f"the list {Path(member.name).name} is empty, expected image ids; {mend}")
+        raise BadInput(
+            f"the list {Path(member.name).name} is empty, expected image ids; mend the source, then run: {mend}"
+        )
     twice = {image_id for image_id in ids if ids.count(image_id) > 1} if len(ids) != len(set(ids)) else set()
     if twice:
-        raise BadInput(f"the list {Path(member.name).name} names {min(twice)} twice; {mend}")
+        raise BadInput(f"the list {Path(member.name).name} names {min(twice)} twice; mend the source, then run: {mend}")
     return ids
 
 
@@ -172,7 +189,7 @@ def _read_boxes(member: Member, mend: str) -> list[str]:
     try:
         names = {node.text for node in ElementTree.fromstring(member.read()).findall("object/name")}
     except ElementTree.ParseError as error:
-        raise BadInput(f"{member.name} is no VOC annotation ({error}); {mend}") from None
+        raise BadInput(f"{member.name} is no VOC annotation ({error}); mend the source, then run: {mend}") from None
     return sorted(names & set(voc.CLASSES))
 
 
@@ -198,7 +215,7 @@ def _by_tags(data: Data, sources: Sources, found: Found, image_id: str, mend: st
     if image_id not in found.tags:
         place = f"Annotations/{image_id}.xml" if sources.image_labels == "boxes" else sources.image_labels
         raise BadInput(
-            f"image {image_id} has no image-level labels, expected them in {place}; {mend}, or name another source with --image-labels FILE.csv or --image-labels masks"
+            f"image {image_id} has no image-level labels, expected them in {place}; mend the source, then run: {mend}, or name another source with --image-labels FILE.csv or --image-labels masks"
         )
     return _is_kept(data, found.tags[image_id])
 
@@ -207,7 +224,7 @@ def _refuse_missing(ids: list[str], place: str, named_by: str, mend: str) -> Non
     if ids:
         more = f" (and {len(ids) - 1} more)" if len(ids) > 1 else ""
         raise BadInput(
-            f"{place.format(ids[0])}{more} is missing, though {named_by}; {mend}, or take what is there with --available-only"
+            f"{place.format(ids[0])}{more} is missing, though {named_by}; mend the source, then run: {mend}, or take what is there with --available-only"
         )
 
 
@@ -230,7 +247,7 @@ def _take_sbd(
         raise MissingArtefact(
             f"--voc {sources.voc} holds no SegmentationClassAug, and no other source of SBD's masks is named; add --sbd with benchmark.tgz, its folder, or a SegmentationClassAug folder or zip"
         )
-    taken: set[str] = set()
+    held, taken = set(), set()
     listed = set(found.lists.get(voc.ALL_SPLIT, ())) - official
 
     def target(image_id: str) -> Path:
@@ -242,6 +259,7 @@ def _take_sbd(
         image_id = _id(pattern, name)
         if image_id is None or image_id in official or (not sources.sbd and listed and image_id not in listed):
             return False
+        held.add(image_id)
         return (image_id in found.images or not data.available_only) and _by_tags(data, sources, found, image_id, mend)
 
     def jobs() -> Iterator[Job]:
@@ -259,6 +277,10 @@ def _take_sbd(
     progress = stage("convert SBD masks", max(total, 0))
     for _ in write_masks(jobs(), target, voc.kept_labels(data.classes), mend):
         progress(len(taken), max(total, len(taken)))
+    if not held:
+        raise BadInput(
+            f"{option} {source} holds no masks beside those of VOC's own lists, expected cls/ID.mat or ID.png; mend the source, then run: {mend}"
+        )
     if not data.available_only:
         lost = [i for i in sorted(listed - taken) if _by_tags(data, sources, found, i, mend)]
         place = "cls/{}.mat" if sources.sbd else "SegmentationClassAug/{}.png"
@@ -344,14 +366,16 @@ def _sweep(root: Path, lists: dict[str, list[str]]) -> None:
                 path.unlink()
 
 
-def _tags_of_masks(data: Data, root: Path, lists: dict[str, list[str]], stage: Stage) -> dict[str, list[str]]:
+def _tags_of_masks(
+    data: Data, root: Path, lists: dict[str, list[str]], stage: Stage, mend: str
+) -> dict[str, list[str]]:
     """Return the classes that each mask shows."""
     names = [voc.CLASSES[0], *(data.classes or voc.CLASSES[1:])]
     split_of = {i: split for split in (voc.ALL_SPLIT, voc.VAL_SPLIT) for i in lists[split]}
     progress: Callable[[int, int], None] = stage("image-level labels from the masks", len(split_of))
     tags = {}
     for done, (image_id, split) in enumerate(split_of.items(), start=1):
-        labels = np.unique(read_mask(voc.mask_path(root, image_id, split), data.num_classes))
+        labels = np.unique(read_mask(voc.mask_path(root, image_id, split), data.num_classes, mend))
         tags[image_id] = [names[label] for label in labels if label not in (0, voc.IGNORE)]
         progress(done, len(split_of))
     return tags

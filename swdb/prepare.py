@@ -15,7 +15,7 @@ from PIL import Image
 
 from swdb import audit, synthetic, voc
 from swdb.dataset import LISTS, DataSet, recipe, sources_hint, write_lists, write_tags
-from swdb.errors import MissingArtefact
+from swdb.errors import BadInput, MissingArtefact
 from swdb.files import Progress, Stage, disk_error, read_json, write_json
 from swdb.parallel import in_order
 from swdb.photographs import Sources, take
@@ -43,6 +43,11 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
         else:
             class_names, origin = take(data, sources, partial, stage, f"swdb prepare-voc {where}{sources.options()}")
         counts = {split: len(voc.split_path(partial, split).read_text().split()) for split in LISTS}
+        if not all(counts.values()):
+            found = ", ".join(f"{count} in {split}.txt" for split, count in counts.items())
+            raise BadInput(
+                f"{data.name!r} would have {found}, expected images in all of them; mend the source, or choose other --classes or --require"
+            )
         if not data.num_train:
             sizes = dict(zip(("num_strong", "num_train", "num_val"), counts.values(), strict=True))
             data = replace(data, **sizes)
@@ -51,11 +56,11 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
         made = DataSet(partial, data, manifest, where)
         manifest["tree_root"] = audit.audit(made, stage, mend, discard=True)["tree_root"]
         write_json(partial / "manifest.json", manifest)
-        (partial / "sources.json").unlink()
         if root.exists():
             (root / "manifest.json").unlink(missing_ok=True)
             shutil.rmtree(root)
         os.replace(partial, root)
+        (root / "sources.json").unlink()  # last, so that a kill before the renaming loses nothing
     except OSError as error:
         raise disk_error(error, root) from error
     return DataSet(root, data, manifest, where)

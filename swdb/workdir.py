@@ -49,12 +49,12 @@ def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
     """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
     if named is None:
         return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
-    if named.is_file() and remember:
+    if named.is_file() and remember and named.resolve().parent != place.resolve():  # it may be the one kept
         companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
-        for old in place.glob("*"):
-            old.unlink()
         for path in (named, *companions):
             write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
+        for old in set(place.glob("*")) - {place / path.name for path in (named, *companions)}:
+            old.unlink()
     return named
 
 

@@ -18,7 +18,7 @@ from swdb.evaluation import evaluate
 from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork
 from swdb.networks import Preprocessing
-from swdb.pictures import palette_png
+from swdb.pictures import palette_png, shrink
 from swdb.plan import Artefact, Scoring, Work
 from swdb.preset import load_preset
 
@@ -38,8 +38,8 @@ class Scene:
     artefact: Artefact
     network: StrongWeakNetwork
 
-    def evaluate(self, scoring: Scoring = STRONG) -> dict:
-        return evaluate(self.artefact, scoring, self.data, self.network, LOOK, CPU, lambda done, of: None)
+    def evaluate(self, scoring: Scoring = STRONG, longest_side: int = 0) -> dict:
+        return evaluate(self.artefact, scoring, self.data, self.network, LOOK, CPU, lambda done, of: None, longest_side)
 
     def prediction(self, image_id: str, scoring: Scoring = STRONG) -> Path:
         return scoring.folder(self.artefact) / "predictions" / f"{image_id}.png"
@@ -199,6 +199,49 @@ def test_views_of_a_picture_that_the_stride_does_not_divide_lie_on_each_other(od
 def test_a_picture_that_the_stride_does_not_divide_is_predicted_at_its_size(odd):
     odd.evaluate()
     assert {image_id: read(odd.prediction(image_id)).shape for image_id in ODD} == ODD
+
+
+# ---------------------------------------------------------------- shrunk pictures
+
+
+@pytest.fixture
+def seen(scene, monkeypatch) -> list:
+    """Heights and widths of the pictures that the network sees."""
+    found, features = [], scene.network.features
+    monkeypatch.setattr(
+        scene.network, "features", lambda pictures: found.append(tuple(pictures.shape[2:])) or features(pictures)
+    )
+    return found
+
+
+def test_predictions_from_shrunk_pictures_have_full_size_and_are_scored_there(scene, seen):
+    result = scene.evaluate(longest_side=20)
+    assert {image_id: read(scene.prediction(image_id)).shape for image_id in SIZES} == SIZES
+    assert set(seen) == {(20, 20), (14, 20), (13, 20)}  # 32x32, 20x28 and 16x24
+    miou, ious = slow_score(scene)
+    assert result["miou"] == pytest.approx(miou, abs=1e-9) and result["iou"] == pytest.approx(ious, abs=1e-9)
+
+
+def test_scores_of_shrunk_pictures_are_enlarged_before_the_best_class_is_taken(scene):
+    scene.evaluate(longest_side=20)
+    for image_id, size in SIZES.items():
+        image = torch.from_numpy(shrink(read(voc.image_path(scene.data.root, image_id)), 20)).permute(2, 0, 1)
+        with torch.no_grad():
+            features = scene.network.features((image[None].float() - 127.5) / 64)
+            small = scene.network.logits(features, "strong")[..., : image.shape[1], : image.shape[2]].softmax(1)
+        wanted = F.interpolate(small, size=size, mode="bilinear", align_corners=False)[0].argmax(0).numpy()
+        assert len(np.unique(wanted)) > 1
+        assert (wanted == read(scene.prediction(image_id))).mean() > 0.99, image_id
+
+
+def test_pictures_that_are_small_enough_are_seen_as_they_are(scene, seen):
+    plain = scene.evaluate()
+    before = {image_id: scene.prediction(image_id).read_bytes() for image_id in SIZES}
+    for image_id in SIZES:
+        scene.prediction(image_id).unlink()
+    assert scene.evaluate(longest_side=32) == plain
+    assert {image_id: scene.prediction(image_id).read_bytes() for image_id in SIZES} == before
+    assert set(seen) == set(SIZES.values())
 
 
 # ---------------------------------------------------------------- the score

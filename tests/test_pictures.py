@@ -1,6 +1,7 @@
 """Reading, checking, shrinking and writing one picture or one mask."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import voc_tree
 from PIL import Image
 
 from swdb.errors import BadInput, MissingArtefact
-from swdb.pictures import masks_digest, palette_png, read_image, read_mask, write_mask
+from swdb.pictures import check_sizes, masks_digest, palette_png, read_image, read_mask, shrink, write_mask
 
 
 @pytest.fixture
@@ -129,3 +130,90 @@ def test_the_digest_of_masks_changes_with_a_pixel_a_name_and_a_missing_mask(labe
     (tmp_path / "c.png").unlink()
     digests.append(masks_digest(tmp_path))
     assert len(set(digests)) == 4
+
+
+# ---------------------------------------------------------------- shrinking
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+
+
+def test_a_picture_is_shrunk_by_area():
+    image = noise(24, 36, 3)
+    shown = shrink(image, 12)
+    means = image.reshape(8, 3, 12, 3, 3).mean((1, 3))
+    assert shown.shape == (8, 12, 3) and shown.dtype == np.uint8
+    assert np.abs(shown - means).max() <= 0.5
+
+
+def test_a_mask_is_shrunk_to_its_nearest_pixels():
+    mask = np.random.default_rng(0).choice([0, 1, 20, 255], (27, 36)).astype(np.uint8)
+    assert np.array_equal(shrink(mask, 12), mask[1::3, 1::3])  # the middle of every three
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (333, 500), (101, 77), (51, 50), (500, 3)])
+def test_nearest_pixels_are_those_under_the_centres_of_the_smaller_ones(size):
+    height, width = size
+    mask = noise(height, width)
+    small = shrink(mask, 50)
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(small.shape, mask.shape, strict=True)
+    )
+    assert max(small.shape) == 50
+    assert (small == mask[rows[:, None], columns]).mean() > 0.95  # a centre between two pixels may go either way
+
+
+def test_no_label_is_made_up():
+    mask = np.random.default_rng(0).choice([3, 255], (97, 131)).astype(np.uint8)
+    assert set(np.unique(shrink(mask, 40)).tolist()) == {3, 255}
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [((500, 375), (250, 188)), ((375, 500), (188, 250)), ((333, 500), (166, 250)), ((251, 251), (250, 250))],
+)
+def test_the_longer_side_is_as_asked_for_and_the_aspect_is_kept(size, small):
+    picture, mask = shrink(noise(*size, 3), 250), shrink(noise(*size), 250)
+    assert picture.shape[:2] == mask.shape == small  # alike, so that labels lie on what they name
+    assert abs(small[0] / small[1] - size[0] / size[1]) < 0.005
+
+
+@pytest.mark.parametrize(("size", "small"), [((1, 400), (1, 40)), ((400, 1), (40, 1)), ((3, 400), (1, 40))])
+def test_a_side_is_never_less_than_a_pixel(size, small):
+    assert shrink(noise(*size, 3), 40).shape[:2] == shrink(noise(*size), 40).shape == small
+
+
+@pytest.mark.parametrize("longest", [0, 30, 31, 500])
+def test_with_0_and_where_they_are_smaller_pictures_and_masks_stay_as_they_are(longest):
+    for picture in (noise(20, 30, 3), noise(30, 20)):
+        assert shrink(picture, longest) is picture
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def sizes_of(image: tuple[int, int], mask: tuple[int, int]) -> None:
+    """Check a picture and a mask of these heights and widths against 24 pixels a side."""
+    check_sizes(24, Path("JPEGImages/a.jpg"), noise(*image, 3), Path("masks/a.png"), noise(*mask), "swdb again")
+
+
+@pytest.mark.parametrize("size", [(24, 24), (1, 24), (24, 1), (7, 9)])
+def test_a_mask_as_large_as_its_image_is_taken(size):
+    sizes_of(size, size)
+
+
+@pytest.mark.parametrize("mask", [(16, 20), (20, 15), (21, 16)])
+def test_a_mask_of_another_size_than_its_image_is_named_with_both_sizes(mask):
+    words = f"masks/a.png is {mask[1]}x{mask[0]}, its image a.jpg is 16x20; mend it with: swdb again"
+    with pytest.raises(BadInput) as caught:
+        sizes_of((20, 16), mask)
+    assert str(caught.value) == words
+
+
+@pytest.mark.parametrize("size", [(25, 24), (10, 25)])
+def test_an_image_with_too_long_a_side_is_named_with_its_size(size):
+    words = f"JPEGImages/a.jpg is {size[1]}x{size[0]}, expected at most 24 pixels a side; mend it with: swdb again"
+    with pytest.raises(BadInput) as caught:
+        sizes_of(size, size)
+    assert str(caught.value) == words

@@ -1,6 +1,7 @@
 """Presets: one home for every setting, strict reading, ranges."""
 
 import dataclasses
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
+from swdb import dataset
 from swdb import preset as presets
 from swdb.errors import BadInput
-from swdb.preset import load_preset
+from swdb.files import digest
+from swdb.preset import identity, load_preset, preset_names, write_preset
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -47,6 +50,67 @@ def test_the_development_preset_is_the_synthetic_one_but_for_its_names_and_its_d
     assert used.data.seed != developed.data.seed and used.data.name != developed.data.name
     renamed = replace(developed.data, name=used.data.name, seed=used.data.seed)
     assert replace(developed, name=used.name, title=used.title, data=renamed) == used
+
+
+def test_the_animals_presets_differ_in_names_counts_and_what_is_held_out_alone():
+    used, developed = load_preset("voc-animals"), load_preset("voc-animals-dev")
+    held = developed.data.holdout
+    assert (used.data.holdout, held) == (0, developed.data.num_val) and held > 0
+    # The images that settings are chosen on come from the train list: what is left is learnt from, val is not touched.
+    assert developed.data.num_strong + held == used.data.num_strong
+    assert developed.data.num_train + held == used.data.num_train
+    assert used.data.name != developed.data.name and used.name != developed.name
+    counts = {name: getattr(used.data, name) for name in ("name", "num_strong", "num_train", "num_val", "holdout")}
+    renamed = replace(developed, name=used.name, title=used.title, data=replace(developed.data, **counts))
+    assert renamed == used
+
+
+# ---------------------------------------------------------------- what enters ids
+
+
+def late(values) -> set[str]:
+    return {knob.name for knob in dataclasses.fields(values) if knob.metadata["late"]}
+
+
+def test_knobs_that_were_added_later_are_marked_and_have_defaults():
+    marked = {(section.__name__, name) for section in SECTIONS for name in late(section)}
+    assert marked == {
+        ("Data", "classes"), ("Data", "require"), ("Data", "available_only"), ("Data", "holdout"),
+        ("Training", "longest_side"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("group", ["data", "network", "training", "proxy", "evaluation"])
+def test_a_late_knob_at_its_default_stays_out_of_ids_and_all_others_are_in(group):
+    values = getattr(load_preset("synthetic"), group)
+    assert identity(values).keys() == {knob.name for knob in dataclasses.fields(values)} - late(values)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value", "noted"),
+    [
+        ("data", "classes", ("cat", "dog"), ["cat", "dog"]),
+        ("data", "require", ("cat",), ["cat"]),
+        ("data", "available_only", True, True),
+        ("data", "holdout", 7, 7),
+        ("training", "longest_side", 250, 250),
+    ],
+)
+def test_a_late_knob_that_is_set_enters_ids(group, name, value, noted):
+    values = getattr(load_preset("voc"), group)
+    assert identity(replace(values, **{name: value})) == identity(values) | {name: noted}
+
+
+def test_what_enters_ids_is_as_json_gives_it_back():
+    for preset in map(load_preset, preset_names()):
+        for group in (preset.data, preset.network, preset.training, preset.proxy, preset.evaluation):
+            assert json.loads(json.dumps(identity(group))) == identity(group)
+
+
+def test_ids_of_what_was_made_before_late_knobs_came_are_unchanged():
+    synthetic = load_preset("synthetic")
+    groups = (dataset.recipe(synthetic.data), identity(synthetic.network), identity(synthetic.training))
+    assert [digest(group)[:16] for group in groups] == ["d61b8c022f270cdf", "d378446a00f33849", "1111525e6b8eae05"]
 
 
 SECTIONS = (presets.Data, presets.Network, presets.Training, presets.Proxy, presets.Evaluation)
@@ -89,6 +153,23 @@ def test_scales_are_read_as_factors(preset):
     assert load_preset(str(preset)).evaluation.scales == (0.75, 1.0, 1.25)
 
 
+@pytest.mark.parametrize("name", [*presets.preset_names(), TINY])
+def test_a_preset_that_is_written_is_read_back(name, tmp_path):
+    written = replace(load_preset(name), title='a "part" of it: \\ über, # 1')  # what TOML might trip over
+    write_preset(tmp_path / "folder" / "mine.toml", written)
+    assert load_preset(str(tmp_path / "folder" / "mine.toml")) == written
+
+
+def test_a_written_preset_keeps_whatever_a_setting_can_hold(tmp_path):
+    before = load_preset("voc-animals-dev")
+    training = replace(before.training, lr_backbone=5e-6, lr_new=1e-17, steps=10**7, clip_norm=0.1 + 0.2)
+    evaluation = replace(before.evaluation, scales=(0.75, 1.0, 1.25), flip=True)
+    changed = replace(before, training=training, evaluation=evaluation)
+    write_preset(tmp_path / "mine.toml", changed)
+    assert load_preset(str(tmp_path / "mine.toml")) == changed
+
+
+DRAWN = ["'data.classes'", "of a drawn data set"]
 PRESET_MISTAKES = {
     "unknown key": ("crop = 32", "corp = 32", ["key 'training'", "'corp'", "did you mean 'crop'?"]),
     "unknown section": ("[proxy]", "[proxi]", ["'proxi'", "did you mean 'proxy'?"]),
@@ -131,6 +212,18 @@ PRESET_MISTAKES = {
         'weights = "pretext"', 'weights = "imagnet"', ["'network.weights'", "'imagnet'", "did you mean 'imagenet'?"],
     ),
     "unknown proxy method": ('method = "cam"', 'method = "came"', ["'proxy.method'", "'came'", "did you mean 'cam'?"]),
+    "unshrinkable": ("warmup = 2", "longest_side = -1", ["'training.longest_side'", "0 or more"]),
+    "no rate of the backbone": ("lr_backbone = 1e-3", "lr_backbone = 0.0", ["'training.lr_backbone'", "above 0"]),
+    "no rate of what is new": ("lr_new = 1e-3", "lr_new = -1e-3", ["'training.lr_new'", "above 0"]),
+    "negative warmup": ("warmup = 2", "warmup = -2", ["'training.warmup'", "0 or more"]),
+    "no proxy steps": ("steps = 6\nbatch = 8", "steps = 0\nbatch = 8", ["'proxy.steps'", "1 or more"]),
+    "no proxy rate": ("lr = 1e-3\nthreshold", "lr = 0.0\nthreshold", ["'proxy.lr'", "above 0"]),
+    "head cells apart by nothing": ("head_dilation = 2", "head_dilation = 0", ["'network.head_dilation'"]),
+    "drawn classes in another number": ("num_classes = 6", "num_classes = 5", ["'data.num_classes'", "6, as drawn"]),
+    "classes of a drawn set": ("num_classes = 6", 'num_classes = 6\nclasses = ["cat","cow","dog","bus","car"]', DRAWN),
+    "requirements of a drawn set": ("num_val = 6", 'num_val = 6\nrequire = ["cat"]', DRAWN),
+    "what is available of a drawn set": ("num_val = 6", "num_val = 6\navailable_only = true", DRAWN),
+    "held out of a drawn set": ("num_val = 6", "num_val = 6\nholdout = 6", DRAWN),
     # Preparing a data set replaces its folder: a name that leads elsewhere would delete what lies there.
     "a data set named after the folder above": ('name = "tiny"\nnum', 'name = ".."\nnum', ["'data.name'"]),
     "a data set without a name": ('name = "tiny"\nnum', 'name = ""\nnum', ["'data.name'"]),
@@ -144,6 +237,33 @@ def test_a_mistake_in_a_preset_is_named_with_file_and_key(preset, mistake):
     edit(preset, old, new)
     with pytest.raises(BadInput) as caught:
         load_preset(str(preset))
+    message = str(caught.value)
+    assert "\n" not in message and "mine.toml" in message
+    assert [word for word in words if word not in message] == [], message
+
+
+PHOTOGRAPH_MISTAKES = {
+    "unknown class": ('"sheep", "person"', '"sheep", "persona"', ["'data.classes'", "'persona'", "'person'?"]),
+    "background as a class": ('"sheep", "person"', '"sheep", "background"', ["'data.classes'", "'background'"]),
+    "a class twice": ('"sheep", "person"', '"sheep", "sheep"', ["'data.classes'", "every name once"]),
+    "more classes than are counted": ("num_classes = 7", "num_classes = 6", ["'data.num_classes'", "7, as data.classes"]),
+    "fewer classes than are counted": ("num_classes = 7", "num_classes = 21", ["'data.num_classes'", "7, as data.class"]),
+    "a required class that is not kept": ('require = ["cat"', 'require = ["bus"', ["'data.require'", "'bus'"]),
+    "more held out than val is": ("holdout = 100", "holdout = 101", ["'data.holdout'", "0 or data.num_val"]),
+    "fewer held out than val is": ("holdout = 100", "holdout = 99", ["'data.holdout'", "0 or data.num_val"]),
+    "classes that are no list": ('classes = ["cat", ', 'classes = "cat" #', ["'data'", "key 'classes'", "found 'cat'"]),
+    "available in part": ("available_only = true", "available_only = 1", ["'data'", "key 'available_only'", "bool"]),
+    "drawn weights for photographs": ('weights = "file"', 'weights = "pretext"', ["'network.weights'", "pretext"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", PHOTOGRAPH_MISTAKES)
+def test_a_mistake_in_a_preset_of_photographs_is_named_with_file_and_key(tmp_path, mistake):
+    path = Path(shutil.copy(presets.PACKAGE / "presets" / "voc-animals-dev.toml", tmp_path / "mine.toml"))
+    old, new, words = PHOTOGRAPH_MISTAKES[mistake]
+    edit(path, old, new)
+    with pytest.raises(BadInput) as caught:
+        load_preset(str(path))
     message = str(caught.value)
     assert "\n" not in message and "mine.toml" in message
     assert [word for word in words if word not in message] == [], message

@@ -17,7 +17,7 @@ from voc_tree import prepared_mask as mask_file
 from swdb.dataset import DataSet, load
 from swdb.errors import BadInput, MissingArtefact, SwdbError
 from swdb.photographs import Sources
-from swdb.pictures import masks_digest, read_image, read_mask
+from swdb.pictures import masks_digest, read_image, read_mask, shrink
 from swdb.prepare import prepare
 from swdb.store import Store, gather, proxy_masks, training_store
 
@@ -342,6 +342,63 @@ def test_decoded_proxies_survive_their_pngs(data, folder):
     first = np.array(open_proxies(folder, data))
     shutil.copy(folder / f"{TRAIN_AUG[0]}.png", folder / f"{TRAIN_AUG[1]}.png")
     assert np.array_equal(proxy_masks(folder, made, data, training_store(data, 0, silent), silent), first)
+
+
+# ---------------------------------------------------------------- shrunk pictures
+
+LONGEST = 12
+SHRUNK = [(12, 10), (6, 12), (12, 12), (9, 7)]  # (20, 16), (12, 24), (24, 24); (9, 7) is small enough as it is
+
+
+def test_a_store_of_shrunk_pictures_has_their_longest_side_and_a_folder_of_its_own(data):
+    store = training_store(data, LONGEST, silent)
+    assert store.images.shape == (4, LONGEST, LONGEST, 3) and store.masks.shape == (4, LONGEST, LONGEST)
+    assert store.sizes.tolist() == [list(size) for size in SHRUNK]
+    assert names(data.root / "store-12") == ["images.npy", "masks.npy", "sizes.npy", "store.json"]
+    assert not (data.root / "store").exists()
+
+
+def test_pictures_masks_and_proxies_are_shrunk_alike(data, folder):
+    random = np.random.default_rng(0)
+    for image_id, size in zip(TRAIN_AUG, SIZES, strict=False):
+        voc_tree.save_mask(folder / f"{image_id}.png", random.integers(0, 21, size))
+    store = training_store(data, LONGEST, silent)
+    proxies = proxy_masks(folder, masks_digest(folder), data, store, silent)
+    assert proxies.shape == store.masks.shape
+    for k, (image_id, (height, width)) in enumerate(zip(TRAIN_AUG, SHRUNK, strict=True)):
+        image, mask = read_image(image_file(data.root, image_id)), read_mask(mask_file(data.root, image_id), 21)
+        assert np.array_equal(store.images[k, :height, :width], shrink(image, LONGEST))
+        assert np.array_equal(store.masks[k, :height, :width], shrink(mask, LONGEST))
+        assert np.array_equal(proxies[k, :height, :width], shrink(read_mask(folder / f"{image_id}.png", 21), LONGEST))
+        for labels in (store.masks[k], proxies[k]):
+            assert (labels[height:] == 255).all() and (labels[:, width:] == 255).all()
+
+
+def test_stores_of_other_sizes_stand_side_by_side(data):
+    whole = np.array(training_store(data, 0, silent).images)
+    training_store(data, LONGEST, silent)
+    for longest_side in (0, LONGEST):
+        training_store(data, longest_side, stop_at(1))  # neither is decoded again
+    assert np.array_equal(training_store(data, 0, silent).images, whole)
+
+
+def test_a_longest_side_that_no_picture_reaches_shrinks_nothing(data):
+    store = training_store(data, 30, silent)
+    assert store.sizes.tolist() == [list(size) for size in SIZES[:4]] and store.images.shape[1] == 30
+    assert np.array_equal(store.masks[0, :20, :16], read_mask(mask_file(data.root, TRAIN[0]), 21))
+
+
+def test_a_picture_that_is_too_large_is_refused_before_it_is_shrunk(data):
+    voc_tree.save_image(image_file(data.root, TRAIN[0]), 20, 25)
+    voc_tree.save_mask(mask_file(data.root, TRAIN[0]), np.zeros((20, 25)))
+    with pytest.raises(BadInput, match=r"2007_000001\.jpg is 25x20, expected at most 24"):
+        training_store(data, LONGEST, silent)
+
+
+def test_a_proxy_mask_of_another_shape_is_refused_after_it_is_shrunk(data, folder):
+    voc_tree.save_mask(folder / f"{TRAIN_AUG[0]}.png", np.zeros((16, 20)))
+    with pytest.raises(BadInput, match=r"2007_000001\.png is 12x10, its image is 10x12; .*make-proxy"):
+        proxy_masks(folder, masks_digest(folder), data, training_store(data, LONGEST, silent), silent)
 
 
 # ---------------------------------------------------------------- batches

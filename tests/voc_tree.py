@@ -1,8 +1,12 @@
 """A small unpacked tree in the official layout of VOC 2012, built by hand for tests of importing and decoding."""
 
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import scipy.io
+import scipy.sparse
 from PIL import Image
 
 from swdb.preset import Data
@@ -78,3 +82,63 @@ def build(root: Path) -> Path:
     for split, ids in (("train", TRAIN), ("train_aug", TRAIN_AUG), ("val", VAL)):
         list_file(root, split).write_text("".join(f"{image_id}\n" for image_id in ids))
     return root
+
+
+# ---------------------------------------------------------------- as published: VOC 2012 and SBD, whole and packed
+
+NAMES = {"voc": "VOCtrainval_11-May-2012.tar", "sbd": "benchmark.tgz"}
+
+
+def mat_file(folder: Path, image_id: str) -> Path:
+    return folder / "benchmark_RELEASE" / "dataset" / "cls" / f"{image_id}.mat"
+
+
+def aug_file(folder: Path, image_id: str) -> Path:
+    return folder / "SegmentationClassAug" / f"{image_id}.png"
+
+
+def save_mat(path: Path, labels: np.ndarray) -> None:
+    """Save labels as SBD does: GTcls, a struct of boundaries, labels and the classes that are there."""
+    labels = labels.astype(np.uint8)
+    boundaries = np.empty((20, 1), object)
+    for k in range(20):
+        boundaries[k, 0] = scipy.sparse.csc_matrix((labels == k + 1).astype(float))
+    present = np.array([[label] for label in np.unique(labels) if label], np.uint8)
+    truth = {"Boundaries": boundaries, "Segmentation": labels, "CategoriesPresent": present}
+    scipy.io.savemat(path, {"GTcls": truth}, do_compression=True)
+
+
+def build_official(folder: Path) -> Path:
+    """Build VOC 2012 and SBD as they are published, side by side: unpacked, packed, and as others converted SBD.
+
+    SBD has masks for VOC's own ids, too, of class 7 all over: whoever takes one of those has taken a wrong one.
+    """
+    build(folder)
+    list_file(folder, "train_aug").unlink()
+    list_file(folder, "trainval").write_text("".join(f"{image_id}\n" for image_id in sorted(TRAIN + VAL)))
+    (kit(folder) / "SegmentationClassAug").rename(folder / "SegmentationClassAug")
+    for part in ("cls", "inst", "img"):
+        (folder / "benchmark_RELEASE" / "dataset" / part).mkdir(parents=True)
+    for image_id, (height, width) in zip(TRAIN_AUG + VAL, SIZES, strict=True):
+        labels = np.full((height, width), 7)
+        if image_id not in TRAIN + VAL:
+            labels = np.array(Image.open(aug_file(folder, image_id)))
+            labels[labels == 255] = 0  # SBD knows no void
+        save_mat(mat_file(folder, image_id), labels)
+        save_mat(mat_file(folder, image_id).parent.with_name("inst") / f"{image_id}.mat", labels)
+        mat_file(folder, image_id).parent.with_name("img").joinpath(f"{image_id}.jpg").write_bytes(b"SBD's own copy")
+        save_mask(aug_file(folder, image_id), labels)
+    for split, ids in (("train", [TRAIN[0], *TRAIN_AUG[2:]]), ("val", [VAL[0], TRAIN[1], VAL[1]])):
+        mat_file(folder, "").parent.with_name(f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids))
+    pack(folder)
+    return folder
+
+
+def pack(folder: Path) -> None:
+    """Pack what `build_official` built: the two official archives and a zip of the converted masks."""
+    for key, mode, top in (("voc", "w", "VOCdevkit"), ("sbd", "w:gz", "benchmark_RELEASE")):
+        with tarfile.open(folder / NAMES[key], mode) as archive:
+            archive.add(folder / top, top)
+    with zipfile.ZipFile(folder / "SegmentationClassAug.zip", "w") as archive:
+        for path in sorted((folder / "SegmentationClassAug").iterdir()):
+            archive.write(path, path.relative_to(folder))

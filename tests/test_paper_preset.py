@@ -1,0 +1,86 @@
+"""Everything at the paper's preset, from the official archives to the four tables: only sizes and steps are reduced."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import voc_tree
+from conftest import swdb
+from voc_tree import TRAIN_AUG, VAL
+
+from swdb.preset import PACKAGE
+from swdb.voc import CLASSES
+
+# What is reduced: images, steps, batch, crop; and the weights are random, for a download has no place in a test.
+REDUCED = {
+    "num_strong = 1464": "num_strong = 2",
+    "num_train = 10582": "num_train = 4",
+    "num_val = 1449": "num_val = 2",
+    'weights = "imagenet"': 'weights = "random"',
+    "steps = 13228": "steps = 2",
+    "steps = 6614": "steps = 2",
+    "batch = 16": "batch = 2",
+    "crop = 328": "crop = 16",
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """The output of preparing, and the four tables as JSON, printed from the archives of a tiny VOC 2012 and SBD."""
+    folder = tmp_path_factory.mktemp("paper")
+    text = (PACKAGE / "presets" / "voc.toml").read_text()
+    for old, new in REDUCED.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "voc.toml").write_text(text)
+    official = voc_tree.build_official(folder / "official")
+    labels = [f"{image_id},{' '.join(CLASSES[1:])}\n" for image_id in TRAIN_AUG + VAL]  # no class may be without image
+    (folder / "labels.csv").write_text("image,classes\n" + "".join(labels))
+    options = ["--preset", folder / "voc.toml", "--workdir", folder / "work"]
+    sources = [word for key, name in voc_tree.NAMES.items() for word in (f"--{key}", official / name)]
+    prepared = swdb("prepare-voc", *options, *sources, "--image-labels", folder / "labels.csv")
+    assert prepared.returncode == 0, prepared.stderr
+    run = ["--precision", "fp32", "--device", "cpu", "--seeds", "1", "--format", "json"]
+    printed = swdb("reproduce-table", "all", *options, *run)
+    assert printed.returncode == 0, printed.stderr
+    yield (
+        prepared.stdout,
+        json.loads(printed.stdout),
+        sorted(path.name for path in (folder / "work" / "runs").iterdir()),
+    )
+    shutil.rmtree(folder / "work")  # 18 networks of VGG16's size
+
+
+def test_the_archives_become_the_papers_data_set(tables):
+    prepared, _, _ = tables
+    assert "2 strong, 4 training, 2 validation images" in prepared
+    assert "images: 2 strong + 2 weak, 2 val; none in both train and val" in prepared
+
+
+def test_all_eighteen_trainings_are_run(tables):
+    _, _, runs = tables
+    assert len(runs) == 18
+    assert sum(name.startswith("dual") for name in runs) == 9
+
+
+def test_every_measured_cell_of_the_four_tables_has_a_value(tables):
+    _, printed, _ = tables
+    assert [table["table"] for table in printed] == [1, 2, 3, 4]
+    values = [value for table in printed for row in table["rows"] for value in row["values"].values()]
+    measured = [value for value in values if not value["literature"]]
+    assert (len(measured), len(values)) == (25, 28)
+    assert all(0 <= value["mean"] <= 100 and list(value["by_seed"]) == ["0"] for value in measured)
+
+
+def test_tables_at_the_papers_preset_are_comparable_to_the_paper(tables):
+    _, printed, _ = tables
+    assert all(table["comparable_to_paper"] for table in printed)
+    assert len({table["data_sha256"] for table in printed}) == 1
+
+
+def test_without_voc_one_line_says_what_is_missing_and_how_to_get_it(tmp_path: Path):
+    result = swdb("reproduce-table", "2", "--preset", "voc", "--workdir", tmp_path / "work")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("swdb: ")]
+    assert result.returncode == 3 and len(lines) == 1 and "Traceback" not in result.stderr
+    assert "swdb prepare-voc --preset voc" in lines[0] and "--download" in lines[0] and "--voc DIR" in lines[0]
