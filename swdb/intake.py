@@ -69,16 +69,24 @@ def check(work: Work) -> Shown:
 
 def audit_splits(work: Work, folder: Path, sources: Sources) -> Shown:
     """Report on list files of other projects, compared with the lists of VOC where those are known."""
-    mend = f"swdb prepare-voc --audit-splits {shlex.quote(str(folder))} --voc DIR"
+    mend = f"swdb prepare-voc --audit-splits {shlex.quote(str(folder))} --voc DIR --sbd DIR"
     reference = None
     if sources.voc is not None:
-        reference = reference_lists(sources.voc, mend)
+        reference = reference_lists(sources, mend)
     elif (work.folder / "data" / "voc" / "manifest.json").is_file():
         root = work.folder / "data" / "voc"
         reference = {split: voc.split_path(root, split).read_text().split() for split in dataset.LISTS}
     known = reference and splits.Reference(*(frozenset(reference[split]) for split in dataset.LISTS))
     report = splits.audit_splits(folder, known, mend)
-    return Shown(splits.lines(report), splits.as_json(report))
+    return Shown([*map(_about_list, report.lists), *splits.lines(report)], splits.as_json(report))
+
+
+def _about_list(split: splits.SplitList) -> str:
+    """Return in one line what is in a list."""
+    known = f"{len(split.ids):,} images"
+    if split.fine is not None:
+        known += f", {split.fine:,} finely labelled ({split.share:.1f} %), {split.sbd:,} only in SBD, {split.val:,} in val, {split.unknown.count:,} unknown"
+    return f"{split.name} ({split.role}): {known}"
 
 
 def _open_prepared(work: Work) -> dataset.DataSet:

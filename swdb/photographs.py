@@ -100,11 +100,18 @@ def take(data: Data, sources: Sources, root: Path, stage: Stage, mend: str) -> t
     return [voc.CLASSES[0], *(data.classes or voc.CLASSES[1 : data.num_classes])], Path(sources.image_labels).name
 
 
-def reference_lists(source: Path, mend: str) -> dict[str, list[str]] | None:
-    """Return the three lists of a VOC source, by split; None where it lacks one of them."""
+def reference_lists(sources: Sources, mend: str) -> dict[str, list[str]] | None:
+    """Return the three lists of sources, by split; train_aug from the names of SBD's masks; None where one is unknown."""
     found = {}
-    for member in members(source, lambda name: bool(LIST.search(name)), mend, "--voc"):
+    for member in members(sources.voc, lambda name: bool(LIST.search(name)), mend, "--voc"):
         found[LIST.search(member.name)[1]] = _read_list(member, mend)
+    if found.keys() == {voc.STRONG_SPLIT, voc.VAL_SPLIT}:
+        source, option, pattern = _sbd_source(sources)
+        ids = set()
+        for _ in members(source, lambda name: bool(ids.add(_id(pattern, name))), mend, option):
+            pass  # names are all that is wanted
+        if others := ids - {None, *found[voc.STRONG_SPLIT], *found[voc.VAL_SPLIT]}:
+            found[voc.ALL_SPLIT] = sorted({*found[voc.STRONG_SPLIT], *others})
     return found if len(found) == len(LISTS) else None
 
 
@@ -241,8 +248,7 @@ def _take_sbd(
     data: Data, sources: Sources, root: Path, found: Found, official: set[str], stage: Stage, mend: str
 ) -> list[str]:
     """Convert SBD's masks for the images that VOC's own lists do not name; returns their ids."""
-    source, option = (sources.sbd, "--sbd") if sources.sbd else (sources.voc, "--voc")
-    pattern = SBD_MASK if sources.sbd else AUG_MASK
+    source, option, pattern = _sbd_source(sources)
     if not sources.sbd and not found.augmented:
         raise MissingArtefact(
             f"--voc {sources.voc} holds no SegmentationClassAug, and no other source of SBD's masks is named; add --sbd with benchmark.tgz, its folder, or a SegmentationClassAug folder or zip"
@@ -288,6 +294,11 @@ def _take_sbd(
         _refuse_missing(lost, place, f"{lists} names it", mend)
         _refuse_missing(sorted(taken - found.images), "JPEGImages/{}.jpg", "SBD has a mask for it", mend)
     return sorted(taken)
+
+
+def _sbd_source(sources: Sources) -> tuple[Path, str, re.Pattern]:
+    """Return where SBD's masks are, the option that named it, and what they are called there."""
+    return (sources.sbd, "--sbd", SBD_MASK) if sources.sbd else (sources.voc, "--voc", AUG_MASK)
 
 
 def _id(pattern: re.Pattern, name: str) -> str | None:

@@ -4,25 +4,27 @@ in: a path, or labels -> out: (H, W, 3) uint8 RGB, (H, W) uint8 of 0..C-1 and 25
 """
 
 import io
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from swdb import voc
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import digest, file_digest, write_atomic
 
 MEND = "swdb prepare-voc --again"
+PALETTE = voc.palette().tobytes()
 
 
-def palette_png(labels: np.ndarray) -> bytes:
-    """Encode labels (H, W) uint8 as a PNG with VOC's palette, as the official masks are."""
+def palette_png(labels: np.ndarray, **encoding: int) -> bytes:
+    """Encode labels (H, W) uint8 as a PNG with VOC's palette, as the official masks are; `encoding` is Pillow's."""
     picture = Image.fromarray(labels)
-    picture.putpalette(voc.palette().tobytes())
+    picture.putpalette(PALETTE)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    picture.save(buffer, format="PNG", **encoding)
     return buffer.getvalue()
 
 
@@ -34,21 +36,29 @@ def write_mask(path: Path, labels: np.ndarray) -> None:
 
 def read_image(path: Path, mend: str = MEND) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 RGB; raises MissingArtefact or BadInput that names the file."""
-    return np.asarray(_open(path, "an image", mend).convert("RGB"))
+    return np.asarray(_decode(_bytes(path, "an image", mend), str(path), "an image", mend).convert("RGB"))
 
 
 def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
-    """Read a mask as (H, W) uint8 of 0..num_classes-1 and 255; raises BadInput for colours or other values."""
-    picture = _open(path, "a mask", mend)
-    if picture.mode not in ("P", "L"):
+    """Read a mask as (H, W) uint8 of 0..num_classes-1 and 255; raises MissingArtefact, or BadInput as `decode_mask` does."""
+    return decode_mask(_bytes(path, "a mask", mend), str(path), num_classes, mend)
+
+
+def decode_mask(data: bytes, where: str, num_classes: int, mend: str) -> np.ndarray:
+    """Decode a mask's file as (H, W) uint8; raises BadInput that names `where` for damage, colours or other values."""
+    picture = _decode(data, where, "a mask", mend)
+    mode = picture.mode
+    if mode == "L" and data[:4] == b"\x89PNG" and data[24] != 8:  # Pillow spreads 4 bits over 8: class 1 became 17
+        mode = f"grey {data[24]}-bit"
+    if mode not in ("P", "L"):
         raise BadInput(
-            f"{path} is a {picture.mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used; mend it with: {mend}"
+            f"{where} is a {mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used; mend it with: {mend}"
         )
     labels = np.asarray(picture)
     wrong = np.unique(labels[(labels >= num_classes) & (labels != voc.IGNORE)])
     if wrong.size:
         raise BadInput(
-            f"{path} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; mend it with: {mend}"
+            f"{where} has the value {wrong[0]}, expected 0 to {num_classes - 1} and {voc.IGNORE}; mend it with: {mend}"
         )
     return labels
 
@@ -77,15 +87,23 @@ def check_sizes(largest: int, picture: Path, image: np.ndarray, mask_path: Path,
         raise BadInput(f"{picture} is {width}x{height}, expected at most {largest} pixels a side; mend it with: {mend}")
 
 
-def _open(path: Path, what: str, mend: str) -> Image.Image:
+def _bytes(path: Path, what: str, mend: str) -> bytes:
     try:
-        with path.open("rb") as stream:
-            picture = Image.open(stream)
-            picture.load()
+        return path.read_bytes()
     except FileNotFoundError:
         raise MissingArtefact(f"{path} is missing, expected {what}; mend it with: {mend}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise BadInput(f"{path} cannot be read as {what} ({error}); mend it with: {mend}") from None
+
+
+def _decode(data: bytes, where: str, what: str, mend: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            picture = Image.open(io.BytesIO(data))
+            picture.load()
+    except Exception as error:  # Pillow has a kind for every way to be broken
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}") from None
     return picture
 
 

@@ -6,13 +6,11 @@ Segmentation (H x W uint8, 0 to 20) and CategoriesPresent.
 in: the bytes of `.mat` or `.png` masks, one by one -> out: a palette PNG each, and which values it holds
 """
 
-import io
 import multiprocessing
 import os
 import signal
 import struct
 import threading
-import warnings
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +28,7 @@ from PIL import Image
 from swdb import voc
 from swdb.errors import BadInput, MissingArtefact, SwdbError
 from swdb.files import disk_error
+from swdb.pictures import decode_mask, palette_png
 
 FEW = 64  # fewer masks are written before a pool would have started
 CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
@@ -161,11 +160,14 @@ def _interrupts_held() -> Iterator[None]:
 
 def _write(job: Job, path: Path, mapping: np.ndarray | None, mend: str) -> Written:
     """Read the mask of a job, apply the mapping, and write it as a palette PNG that is there whole or not at all."""
-    read = read_mat if job.kind == "mat" else read_png
-    labels = read(job.data, job.where, mend)
+    if job.kind == "mat":
+        labels = read_mat(job.data, job.where, mend)
+    else:
+        labels = decode_mask(job.data, job.where, voc.MAX_CLASS + 1, mend)
     if mapping is not None:
         labels = mapping.take(labels)
-    encoded = palette_png(labels)
+    # Masks are runs of one value: to look for nothing else takes a third of the time and, for SBD's, no more bytes.
+    encoded = palette_png(labels, compress_type=zlib.Z_RLE)
     # Always the same temporary name, so that what a kill left is replaced by the next run. Not flushed to the disk one
     # by one, which would take longer than all the rest: a kill loses nothing, and a mask that a power cut emptied is
     # refused by name when it is read.
@@ -182,35 +184,6 @@ def _write(job: Job, path: Path, mapping: np.ndarray | None, mend: str) -> Writt
     # Pillow counts bytes as they are; numpy's bincount would widen them first, in three times the time.
     present = np.flatnonzero(Image.fromarray(labels).histogram())
     return Written(job.image_id, *labels.shape, tuple(present.tolist()))
-
-
-def palette_png(labels: np.ndarray) -> bytes:
-    """Encode labels (H, W) uint8 as a PNG with VOC's palette, as the official masks are."""
-    picture = Image.fromarray(labels)
-    picture.putpalette(PALETTE)
-    buffer = io.BytesIO()
-    # Masks are runs of one value: to look for nothing else takes a third of the time and, for SBD's, no more bytes.
-    picture.save(buffer, format="PNG", compress_type=zlib.Z_RLE)
-    return buffer.getvalue()
-
-
-def read_png(data: bytes, where: str, mend: str) -> np.ndarray:
-    """Read the bytes of a palette or grey PNG as labels (H, W) uint8, 0 to 20 and 255; raises BadInput that names `where`."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            mode, labels = picture.mode, np.asarray(picture)
-    except Exception as error:  # Pillow has a kind for every way to be broken
-        raise _unreadable(where, "a PNG", error, mend) from None
-    if mode == "L" and data[24] != 8:  # the depth: Pillow spreads 4 bits over all 8, so that class 1 became 17
-        mode = f"grey {data[24]}-bit"
-    if mode not in ("P", "L"):
-        raise BadInput(
-            f"{where} is a {mode} picture, expected a palette PNG of class ids (mode P); a colour copy of a mask cannot be used; mend it with: {mend}"
-        )
-    wrong = labels[(labels > voc.MAX_CLASS) & (labels != voc.IGNORE)]
-    if wrong.size:
-        raise _out_of_range(where, wrong, f"0 to {voc.MAX_CLASS} and {voc.IGNORE}", mend)
-    return labels
 
 
 def read_mat(data: bytes, where: str, mend: str) -> np.ndarray:

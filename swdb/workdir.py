@@ -29,17 +29,16 @@ def open_work(
     A file that the preset cannot do without is named once, and kept in `inputs/`; any other one is named each time.
     """
     preset = load_preset(preset_name)
-    typed = {"preset": preset_name, "precision": precision}
+    typed = {"preset": preset_name, "precision": precision, "weights": weights_file, "cues": cues_file}
     inputs = folder / "inputs" / preset.name
     if preset.network.weights == "file":
+        typed["weights"] = None if remember else weights_file  # no need to name it again
         weights_file = _kept_input(inputs / "weights", weights_file, remember)
-    else:
-        typed["weights"] = weights_file
     if preset.proxy.method == "cues":
+        typed["cues"] = None if remember else cues_file
         cues_file = _kept_input(inputs / "cues", cues_file, remember)
     elif cues_file is not None:
         preset = replace(preset, proxy=replace(preset.proxy, method="cues"))
-        typed["cues"] = cues_file
     asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
     precision = precision or _stored_precision(folder, remember)
     return Work(folder, preset, precision, weights_file, cues_file, asked)
@@ -49,10 +48,11 @@ def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
     """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
     if named is None:
         return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
-    if named.is_file() and remember and named.resolve().parent != place.resolve():  # it may be the one kept
+    if named.is_file() and remember:
         companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
         for path in (named, *companions):
             write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
+        # What is kept may have been named itself: only what was not is deleted, and last.
         for old in set(place.glob("*")) - {place / path.name for path in (named, *companions)}:
             old.unlink()
     return named

@@ -62,15 +62,10 @@ def test_scales_that_no_picture_can_take_are_refused(text):
         ("dual-s2", 2, ("dual", 2)),
         ("mixed-x6-s1", None, ("mixed-x6", 1)),
         ("dual-sX", None, ("dual-sX", 0)),  # whoever looks the run up refuses it
-        ("-s1", 3, ("-s1", 3)),
     ],
 )
 def test_a_run_may_carry_its_seed(work, run, seed, expected):
-    if run == "-s1":
-        with pytest.raises(BadInput, match="names seed 1, --seed says 3"):
-            arguments.run_and_seed(work, run, seed)
-    else:
-        assert arguments.run_and_seed(work, run, seed) == expected
+    assert arguments.run_and_seed(work, run, seed) == expected
 
 
 def test_every_run_is_read_as_plans_show_it(work):

@@ -177,10 +177,22 @@ def test_sources_are_left_as_they_were(own, tmp_path, form):
     assert files_of(own) == before and marks(files) == files
 
 
-def test_the_lists_of_a_source_are_known_where_it_has_all_three(own):
-    assert reference_lists(own / NAMES["voc"], "") is None
+LISTS = {"train": TRAIN, "train_aug": TRAIN_AUG, "val": VAL}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_three_lists_are_known_from_every_form_of_the_sources(official, form):
+    assert reference_lists(sources_of(official, FORMS[form]), "") == LISTS
+
+
+def test_the_three_lists_of_a_tree_are_known_if_it_has_a_third_one_or_its_masks(own):
+    tree = Sources(own / "VOCdevkit")
+    assert reference_lists(tree, "") is None
     list_file(own, "train_aug").write_text("\n".join(TRAIN_AUG))
-    assert reference_lists(own / "VOCdevkit", "") == {"train": TRAIN, "train_aug": TRAIN_AUG, "val": VAL}
+    assert reference_lists(tree, "") == LISTS
+    list_file(own, "train_aug").unlink()
+    shutil.move(own / "SegmentationClassAug", kit(own))
+    assert reference_lists(tree, "") == LISTS
 
 
 # ---------------------------------------------------------------- image-level labels
@@ -434,6 +446,26 @@ def test_after_a_kill_the_next_start_ends_in_the_same_set(official, expected, tm
     assert {path: now.get(path) for path in kept} == kept
     prepare(DATA, root, sources, silent)
     assert files_of(root) == expected and [path.name for path in root.parent.iterdir()] == ["mini"]
+
+
+@pytest.mark.parametrize("written", [f"{WEAK[1]}.png", f"{TRAIN[1]}.jpg", f"{VAL[0]}.png"])
+def test_half_a_file_that_an_interrupt_left_is_taken_for_none(official, expected, tmp_path, monkeypatch, written):
+    write, halves = Path.write_bytes, []
+
+    def write_half(path: Path, content: bytes) -> None:
+        if written in path.name:
+            halves.append(write(path, content[: len(content) // 2]))
+            raise KeyboardInterrupt
+        write(path, content)
+
+    root = tmp_path / "data" / "mini"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", write_half)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(DATA, root, sources_of(official), silent)
+    assert len(halves) == 1
+    prepare(DATA, root, sources_of(official), silent)
+    assert files_of(root) == expected
 
 
 def test_half_a_file_that_a_kill_left_is_swept(official, expected, tmp_path):

@@ -2,23 +2,35 @@
 
 import csv
 import json
+import pickle
 import shutil
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import voc_tree
 from conftest import TINY
 from PIL import Image
 from slow import enlarged
+from voc_tree import DATA, SIZES, TRAIN_AUG, VAL
 
+from swdb import proxies
 from swdb.classifier import Classifier
-from swdb.errors import BadInput
+from swdb.dataset import DataSet
+from swdb.errors import BadInput, MissingArtefact
 from swdb.loop import machine
 from swdb.networks import small
+from swdb.photographs import Sources
 from swdb.pipeline import Pipeline
+from swdb.plan import Work
+from swdb.prepare import prepare
+from swdb.preset import load_preset
 from swdb.proxies import proxies_of
 from swdb.training import load_trained
+from swdb.voc import CLASSES
 from swdb.workdir import open_work
 
 NUM_TRAIN, NUM_CLASSES, THRESHOLD = 32, 6, 0.4  # as in tiny.toml
@@ -196,6 +208,7 @@ def test_a_finished_set_is_left_alone(copied, quiet):
 
 def test_a_class_without_any_image_is_named_before_the_classifier_is_trained(copied, quiet):
     work, pipeline = opened(copied, quiet)
+    pipeline.data  # noqa: B018 - audited before the change, which the audit would notice
     labels = work.data_root / "image_labels.csv"
     labels.write_text(labels.read_text().replace("gamma", ""))
     artefact = work.proxies(1)
@@ -212,3 +225,184 @@ def test_masks_for_a_look_are_made_like_those_for_training(finished, quiet):
     assert list(found) == ids
     for image_id in ids:
         np.testing.assert_array_equal(found[image_id], mask_of(work.proxies(1).folder, image_id))
+
+
+# ---------------------------------------------------------------- proxies from seed cues
+
+
+LIST = "".join(f"{image_id}.jpg {k}\n" for k, image_id in enumerate([*TRAIN_AUG, *VAL]))
+CUES = {  # class, row and column of every cell; the images' tags are 1, 2, 3, 4 (aeroplane .. boat) and 5 (bottle) each
+    "0_labels": np.array([1, 5]),
+    # right: the corner's background, the object, the bottle in the last pixel; wrong: an aeroplane at the top right;
+    # and a car, which is no tag of this image and must be dropped
+    "0_cues": np.array([[0, 1, 5, 1, 7], [0, 6, 40, 0, 20], [0, 8, 40, 40, 20]]),
+    "1_labels": np.array([2, 5]),
+    "1_cues": np.array([[0, 2], [0, 40], [0, 0]]),  # background, right; a bicycle at the bottom left, wrong
+    "3_labels": np.array([4, 5]),
+    "3_cues": np.zeros((3, 0), np.int64),  # known, but without a cell; of image 2 the file says nothing
+    "4_labels": np.array([5]),
+    "4_cues": np.array([[5], [0], [0]]),  # a validation image, which nothing is learnt from
+}
+TAGS = [{1, 5}, {2, 5}, {3, 5}, {4, 5}]  # of TRAIN_AUG
+
+
+def cued_work(folder: Path, content: dict = CUES, **data) -> Work:
+    """A work directory of six prepared photographs with published cues, and a preset of a few steps."""
+    sources = folder / "sources"
+    if not sources.exists():
+        voc_tree.build(sources)
+    (sources / "input_list.txt").write_text(LIST)
+    (sources / "localization_cues.pickle").write_bytes(pickle.dumps(content, 2))
+    tiny = load_preset(TINY)
+    preset = replace(
+        tiny,
+        data=replace(DATA, **data),
+        network=replace(tiny.network, weights="random"),
+        training=replace(tiny.training, crop=16, longest_side=16),
+        proxy=replace(tiny.proxy, method="cues", steps=4, batch=2),
+    )
+    prepare(preset.data, folder / "work" / "data" / "mini", Sources(sources), lambda *_: lambda done, of: None)
+    return Work(folder / "work", preset, "fp32", cues_file=sources / "localization_cues.pickle")
+
+
+def pipeline_of(work: Work) -> Pipeline:
+    return Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: lambda done, of: None))
+
+
+def made(work: Work) -> Path:
+    """Make proxy set 1 and all that it needs; returns its folder."""
+    pipeline_of(work).make(work.needed(work.proxies(1)))
+    return work.proxies(1).folder
+
+
+def report_of(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def cued(tmp_path_factory) -> Work:
+    """A work directory in which the proxies were made from cues (read only)."""
+    work = cued_work(tmp_path_factory.mktemp("cued"))
+    made(work)
+    return work
+
+
+def test_masks_from_cues_hold_background_and_tags_at_the_size_of_the_image(cued):
+    folder = cued.proxies(1).folder
+    assert folder.name.startswith("cues-1-")
+    assert sorted(path.stem for path in folder.glob("*.png")) == TRAIN_AUG
+    found = [mask_of(folder, image_id) for image_id in TRAIN_AUG]
+    assert [mask.shape for mask in found] == SIZES[:4]  # the network sees pictures of at most 16 pixels a side
+    values = [set(np.unique(mask).tolist()) for mask in found]
+    assert all(seen <= {0} | tags for seen, tags in zip(values, TAGS, strict=True))
+    assert set().union(*values) - {0}  # empty masks would pass as well
+
+
+def test_the_report_counts_what_the_cues_lack(cued):
+    report = report_of(cued.proxies(1).folder)
+    found = report["cues"]
+    assert found["file"] == "localization_cues.pickle"
+    assert found["images_with_a_tag_without_a_cue"] == 3  # image 1 has no cue of its bottle, images 2 and 3 have none
+    assert found["images_unknown_to_the_cues"] == 1
+    assert (found["images"], found["images_without_cue"]) == (4, 50.0)
+    assert report["images"] == 4 and "never read by training" in report["scored_on"]
+
+
+def test_the_report_says_how_good_the_cues_are(cued):
+    found = report_of(cued.proxies(1).folder)["cues"]
+    precision, by_class = found["precision"], found["precision"]["by_class"]
+    assert precision["all"] == pytest.approx(100 * 4 / 6, abs=0.006)
+    assert list(by_class) == list(CLASSES)
+    rated = {name: value for name, value in by_class.items() if value is not None}
+    assert rated == {"background": 100, "aeroplane": 50, "bicycle": 0, "bottle": 100}
+    cells = 4 * 41 * 41 / 100
+    assert found["coverage"] == {
+        "all": pytest.approx(6 / cells, abs=0.006),
+        "foreground": pytest.approx(4 / cells, abs=0.006),
+        "background": pytest.approx(2 / cells, abs=0.006),
+    }
+
+
+def test_cues_of_a_preset_of_fewer_classes_are_renumbered_and_others_dropped(tmp_path):
+    work = cued_work(tmp_path, classes=("bottle", "aeroplane"), num_classes=3)
+    report = report_of(made(work))
+    assert list(report["iou"]) == ["background", "bottle", "aeroplane"]
+    by_class = {"background": 100, "bottle": 100, "aeroplane": 50}
+    assert report["cues"]["precision"] == {"all": 80, "by_class": by_class}  # the bicycle's cell is gone
+    # Image 0 has cues of all its tags; without bicycles, birds and boats the others lack the bottle's.
+    assert report["cues"]["images_with_a_tag_without_a_cue"] == 3
+
+
+def test_proxies_from_cues_are_the_same_when_they_are_made_again(cued, tmp_path):
+    again = cued_work(tmp_path)
+    assert again.proxies(1).id == cued.proxies(1).id
+    made(again)
+    first, second = (json.loads(work.proxies(1).record.read_text()) for work in (cued, again))
+    assert first["masks_sha256"] == second["masks_sha256"]
+    assert first["training"]["weights_sha256"] == second["training"]["weights_sha256"]
+
+
+def test_other_cues_are_other_proxies(cued, tmp_path):
+    other = cued_work(tmp_path, {**CUES, "1_cues": np.array([[2], [40], [0]])})
+    assert other.proxies(1).id != cued.proxies(1).id
+
+
+def test_true_masks_are_not_read_before_the_proxies_are_written(tmp_path, monkeypatch):
+    work = cued_work(tmp_path)
+    pipeline, folder = pipeline_of(work), work.proxies(1).folder
+    pipeline.__dict__["store"] = replace(pipeline.store, masks=None)  # whoever looks at them fails
+    written, mask = [], DataSet.mask
+
+    def watched(data: DataSet, *arguments) -> np.ndarray:
+        written.append(len(list(folder.glob("*.png"))))
+        return mask(data, *arguments)
+
+    monkeypatch.setattr(DataSet, "mask", watched)
+    pipeline.make(work.needed(work.proxies(1)))
+    assert written and set(written) == {4}
+
+
+def test_true_masks_change_the_report_alone(cued, tmp_path):
+    work = cued_work(tmp_path)
+    pipeline, artefact = pipeline_of(work), work.proxies(1)
+    for image_id, size in zip(TRAIN_AUG, SIZES, strict=False):  # after the audit, which would notice
+        voc_tree.save_mask(voc_tree.prepared_mask(pipeline.data.root, image_id), np.zeros(size))
+    pipeline.make(work.needed(artefact))
+    first, second = (json.loads(one.proxies(1).record.read_text()) for one in (cued, work))
+    assert first["masks_sha256"] == second["masks_sha256"]
+    precision = report_of(artefact.folder)["cues"]["precision"]["all"]
+    assert precision == pytest.approx(100 * 2 / 6, abs=0.006)  # only the two cells of background are right now
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, {"4_cues": CUES["4_cues"]}, {"0_cues": np.array([[7], [3], [3]])}, {"0_cues": np.array([[0], [3], [3]])}],
+    ids=["nothing", "of other images", "of no tag", "of background alone"],
+)
+def test_without_cues_for_any_object_of_a_training_image_nothing_is_trained(tmp_path, content):
+    work = cued_work(tmp_path, content)
+    with pytest.raises(BadInput) as caught:
+        made(work)
+    message = str(caught.value)
+    assert f"{work.cues_file} has no cues for any of the 4 training images" in message and "\n" not in message
+    assert {path.name for path in work.proxies(1).folder.iterdir()} == {"inputs.json"}
+
+
+def test_cues_without_their_list_name_it_and_the_command(tmp_path):
+    work = cued_work(tmp_path)
+    work.cues_file.with_name("input_list.txt").unlink()
+    with pytest.raises(MissingArtefact, match=r"input_list\.txt is missing; .*swdb make-proxy .*--cues FILE"):
+        made(work)
+
+
+def test_masks_for_a_look_are_made_by_the_network_that_learnt_from_the_cues(cued, monkeypatch):
+    pipeline, seen, real = pipeline_of(cued), [], proxies.probabilities
+    monkeypatch.setattr(
+        proxies, "probabilities", lambda net, shown, *how: seen.append(tuple(shown.shape[2:])) or real(net, shown, *how)
+    )
+    found = proxies_of(cued, pipeline.data, [*TRAIN_AUG, *VAL], CPU)
+    for image_id in TRAIN_AUG:
+        np.testing.assert_array_equal(found[image_id], mask_of(cued.proxies(1).folder, image_id))
+    assert [found[image_id].shape for image_id in VAL] == SIZES[4:]
+    assert set(np.unique(found[VAL[0]]).tolist()) <= {0, 5}
+    assert seen == [(16, 13), (8, 16), (16, 16), (9, 7), (13, 16), (10, 10)]  # shrunk to 16 pixels, as for training

@@ -247,7 +247,7 @@ def test_settings_list_every_value_with_its_status(work):
     rows = [
         line for line in lines if line.startswith(("| data.", "| network.", "| training.", "| proxy.", "| evaluation."))
     ]
-    assert len(rows) == 8 + 7 + 14 + 8 + 2
+    assert len(rows) == 12 + 7 + 15 + 8 + 2
     assert all(any(status in row for status in ("STATED", "INFERRED", "UNKNOWN")) for row in rows)
     assert any(row.startswith("| training.batch | 4 |") for row in rows)
 

@@ -20,10 +20,16 @@ from PIL import Image
 
 from swdb import sbd, voc
 from swdb.errors import BadInput, MissingArtefact
-from swdb.sbd import Job, Written, palette_png, read_mat, read_png, write_masks
+from swdb.pictures import decode_mask, palette_png
+from swdb.sbd import Job, Written, read_mat, write_masks
 
 MEND = "swdb prepare-voc --preset voc --voc DIR"
 WHERE = "benchmark.tgz: dataset/cls/2008_000002.mat"
+
+
+def read_png(data: bytes, where: str, mend: str) -> np.ndarray:
+    """Decode a mask as `write_masks` does one that is a PNG already."""
+    return decode_mask(data, where, 21, mend)
 
 
 def drawn(seed: int = 0, height: int = 40, width: int = 50) -> np.ndarray:
@@ -269,7 +275,7 @@ def jpeg() -> bytes:
     ids=["empty", "a web page", "a JPEG", "of an impossible size", "without pixels"],
 )
 def test_what_is_no_png_is_refused(data):
-    assert "cannot be read as a PNG" in refusal(read_png, data)
+    assert "cannot be read as a mask" in refusal(read_png, data)
 
 
 def test_wherever_a_png_is_cut_it_is_refused_or_still_whole():

@@ -176,7 +176,9 @@ def test_the_file_that_is_kept_stays_where_the_disk_is_full(tmp_path, kind, monk
 @NEEDS
 def test_a_command_that_only_looks_keeps_nothing(tmp_path, kind):
     mine, theirs = preset(tmp_path, kind), named_file(tmp_path / "downloads")
-    assert opened(tmp_path, mine, kind, theirs, remember=False) == theirs
+    work = open_work(tmp_path / "work", mine, "fp32", **{OPTIONS[kind]: theirs}, remember=False)
+    assert getattr(work, OPTIONS[kind]) == theirs
+    assert work.options.endswith(f"--{kind} {theirs}")  # the next command must name it again
     assert not (tmp_path / "work").exists()
     opened(tmp_path, mine, kind, theirs)
     assert opened(tmp_path, mine, kind, remember=False).read_bytes() == b"content"
