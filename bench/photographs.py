@@ -20,10 +20,10 @@ from PIL import Image
 
 from swdb import audit, voc
 from swdb.dataset import DataSet
-from swdb.photographs import Sources
 from swdb.pictures import palette_png
 from swdb.prepare import prepare
 from swdb.preset import load_preset
+from swdb.sources import Sources
 
 WHOLE = 12_031  # images: train_aug and val
 MEMORY = (300, 1200)  # images

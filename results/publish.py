@@ -20,7 +20,7 @@ from swdb.voc import split_path
 
 ROOT = Path(__file__).parent.parent
 TABLES = (1, 2, 3, 4)
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "opencv-python-headless", "pillow")
+LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "opencv-python-headless", "pillow")
 
 
 def publish(work: Path, preset_name: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from swdb import voc
 from swdb.dataset import LISTS, DataSet
 from swdb.errors import BadInput, MissingArtefact, SwdbError
-from swdb.files import Stage, digest, file_digest, read_json, tree_root, write_json
+from swdb.files import Stage, digest, file_digest, read_json, tree_root, write_atomic, write_json
 from swdb.parallel import in_order
 from swdb.pictures import check_sizes, read_image, read_mask
 
@@ -68,13 +68,34 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
 
 def verify(data: DataSet, stage: Stage) -> dict[str, Any]:
     """Audit a prepared data set against its manifest; raises MissingArtefact where its contents have changed since."""
+    path = data.root / "audit.json"
+    before = path.read_bytes() if path.is_file() else None
+    known = _remembered(path)
     report = audit(data, stage, data.mend)
     then, now = data.manifest["tree_root"], report["tree_root"]
     if then != now:
+        changed = _changed(data, known, _remembered(path))
+        if before is not None:
+            write_atomic(path, lambda stream: stream.write(before))  # so that the next audit can name it, too
         raise MissingArtefact(
-            f"{data.root} has changed since it was prepared: its contents have the sha256 {now[:10]}, expected {then[:10]}; run: {data.mend}"
+            f"{data.root} has changed since it was prepared: {changed}; its contents have the sha256 {now[:10]}, expected {then[:10]}; run: {data.mend}"
         )
     return report
+
+
+def _changed(data: DataSet, before: dict[str, Record], now: dict[str, Record]) -> str:
+    """Say what is not as the last audit saw it."""
+    changed = []
+    for image_id, record in now.items():
+        old = before.get(image_id, record)
+        if old.image != record.image:
+            changed.append(voc.image_path(data.root, image_id))
+        if old.mask != record.mask:
+            changed.append(voc.mask_path(data.root, image_id, record.split))
+    if not changed:
+        return "a list or the image-level labels are others"
+    more = f" (and {len(changed) - 1} more such files)" if len(changed) > 1 else ""
+    return f"{changed[0].relative_to(data.root)} has other contents{more}"
 
 
 def _remembered(path: Path) -> dict[str, Record]:
@@ -157,24 +178,24 @@ def _check_lists(data: DataSet, lists: dict[str, list[str]], mend: str) -> None:
     expected = dict(zip(LISTS, (data.data.num_strong, data.data.num_train, data.data.num_val), strict=True))
     for split, ids in lists.items():
         if len(ids) != len(set(ids)):
-            raise BadInput(f"the list {split}.txt names {max(ids, key=ids.count)} twice; {mend}")
+            raise BadInput(f"the list {split}.txt names {max(ids, key=ids.count)} twice; mend it with: {mend}")
         if len(ids) != expected[split]:
-            raise BadInput(f"the list {split}.txt has {len(ids)} ids, expected {expected[split]}; {mend}")
+            raise BadInput(f"the list {split}.txt has {len(ids)} ids, expected {expected[split]}; mend it with: {mend}")
     lacking = set(lists[voc.STRONG_SPLIT]) - set(lists[voc.ALL_SPLIT])
     if lacking:
         raise BadInput(
-            f"the list {voc.STRONG_SPLIT}.txt names images that {voc.ALL_SPLIT}.txt lacks (first: {min(lacking)}); {mend}"
+            f"the list {voc.STRONG_SPLIT}.txt names images that {voc.ALL_SPLIT}.txt lacks (first: {min(lacking)}); mend it with: {mend}"
         )
     shared = set(lists[voc.ALL_SPLIT]) & set(lists[voc.VAL_SPLIT])
     if shared:
         raise BadInput(
-            f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)}); {mend}"
+            f"{len(shared)} images are in both {voc.ALL_SPLIT}.txt and {voc.VAL_SPLIT}.txt (first: {min(shared)}); mend it with: {mend}"
         )
     if tuple(map(len, lists.values())) == tuple(voc.OFFICIAL_COUNTS.values()):
         for split, ids in lists.items():
             if digest(sorted(ids)) != voc.OFFICIAL_LISTS[split]:
                 raise BadInput(
-                    f"the list {split}.txt has the {len(ids)} ids of VOC 2012's own in number only: some are others; {mend}"
+                    f"the list {split}.txt has the {len(ids)} ids of VOC 2012's own in number only: some are others; mend it with: {mend}"
                 )
 
 
@@ -186,7 +207,7 @@ def _check_borders(data: DataSet, lists: dict[str, list[str]], records: dict[str
         bordered = np.mean([records[image_id].void > 0 for image_id in lists[split]])
         if bordered < BORDERED:
             raise BadInput(
-                f"only {bordered:.0%} of the masks of {split}.txt have a void border, expected all: these are SBD's masks, not VOC's own from SegmentationClass; {mend}"
+                f"only {bordered:.0%} of the masks of {split}.txt have a void border, expected all: these are SBD's masks, not VOC's own from SegmentationClass; mend it with: {mend}"
             )
 
 

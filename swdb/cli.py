@@ -66,6 +66,9 @@ Sbd = Annotated[
 ImageLabels = Annotated[
     str, typer.Option("--image-labels", help="Image-level labels from: boxes, masks, or a CSV of image,classes.")
 ]
+Lists = Annotated[
+    Path | None, typer.Option("--lists", help="A folder of train.txt, train_aug.txt, val.txt that replace VOC's own.")
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the official archives (3.4 GB), resuming.")]
 AvailableOnly = Annotated[bool, typer.Option("--available-only", help="Take the images that are there: a named part.")]
 Classes = Annotated[str | None, typer.Option("--classes", help="Keep these classes only, as in cat,cow; others: void.")]
@@ -107,6 +110,7 @@ def prepare_voc(
     voc: Voc = None,
     sbd: Sbd = None,
     image_labels: ImageLabels = "boxes",
+    lists: Lists = None,
     download: Download = False,
     available_only: AvailableOnly = False,
     classes: Classes = None,
@@ -128,10 +132,10 @@ def prepare_voc(
     """
     from swdb import intake
     from swdb.files import only_writer
-    from swdb.photographs import Sources
+    from swdb.sources import Sources
 
     work = _open(workdir, dataset or preset)
-    sources = Sources(voc, sbd, image_labels)
+    sources = Sources(voc, sbd, image_labels, lists)
     if audit_splits is not None:
         _show(intake.audit_splits(work, audit_splits, sources), json)
         return
@@ -363,11 +367,7 @@ def _open(
 
 def _show(shown, json: bool) -> None:
     """Print what a command found out: its JSON, or its lines."""
-    if json:
-        _print_json(shown.values)
-    else:
-        for line in shown.lines:
-            typer.echo(line)
+    _print_json(shown.values) if json else typer.echo("\n".join(shown.lines))
 
 
 def _print_json(value) -> None:

@@ -38,7 +38,8 @@ class DataSet:
     @property
     def mend(self) -> str:
         """The command that makes the data set whole again."""
-        return f"swdb prepare-voc {self.where} --again".replace("  ", " ")
+        sources = " --voc DIR --sbd DIR" if self.data.dataset == "voc" else ""
+        return f"swdb prepare-voc {self.where} --again{sources}".replace("  ", " ")
 
     def image(self, image_id: str) -> np.ndarray:
         """Read a picture as (H, W, 3) uint8 RGB."""

@@ -11,10 +11,10 @@ from typing import Any
 from swdb import archives, arguments, audit, console, dataset, splits, voc
 from swdb.errors import BadInput
 from swdb.files import read_json
-from swdb.photographs import Sources, reference_lists
 from swdb.plan import Work
 from swdb.prepare import prepare
 from swdb.preset import write_preset
+from swdb.sources import Sources, reference_lists
 
 
 @dataclass(frozen=True)

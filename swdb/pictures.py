@@ -47,8 +47,8 @@ def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
 def decode_mask(data: bytes, where: str, num_classes: int, mend: str) -> np.ndarray:
     """Decode a mask's file as (H, W) uint8; raises BadInput that names `where` for damage, colours or other values."""
     picture = _decode(data, where, "a mask", mend)
-    mode = picture.mode
-    if mode == "L" and data[:4] == b"\x89PNG" and data[24] != 8:  # Pillow spreads 4 bits over 8: class 1 became 17
+    mode = picture.mode if picture.format == "PNG" else picture.format
+    if mode == "L" and data[24] != 8:  # Pillow spreads 4 bits over 8: class 1 became 17
         mode = f"grey {data[24]}-bit"
     if mode not in ("P", "L"):
         raise BadInput(

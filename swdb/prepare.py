@@ -15,12 +15,13 @@ from PIL import Image
 
 from swdb import audit, synthetic, voc
 from swdb.dataset import LISTS, DataSet, recipe, sources_hint, write_lists, write_tags
-from swdb.errors import BadInput, MissingArtefact
+from swdb.errors import BadInput, MissingArtefact, SwdbError
 from swdb.files import Progress, Stage, disk_error, read_json, write_json
 from swdb.parallel import in_order
-from swdb.photographs import Sources, take
+from swdb.photographs import take
 from swdb.pictures import palette_png
 from swdb.preset import Data
+from swdb.sources import Sources
 
 NO_SOURCES = Sources()
 
@@ -36,12 +37,13 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
         raise MissingArtefact(
             f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{sources_hint(data)}"
         )
+    mend = f"swdb prepare-voc {where}{sources.options()}"
     try:
         _keep_or_clear(partial, {"recipe": recipe(data), "sources": sources.identity()})
         if data.dataset == "synthetic":
             class_names, origin = _draw_all(data, partial, stage("draw the data set", data.num_train + data.num_val))
         else:
-            class_names, origin = take(data, sources, partial, stage, f"swdb prepare-voc {where}{sources.options()}")
+            class_names, origin = take(data, sources, partial, stage, mend)
         counts = {split: len(voc.split_path(partial, split).read_text().split()) for split in LISTS}
         if not all(counts.values()):
             found = ", ".join(f"{count} in {split}.txt" for split, count in counts.items())
@@ -52,9 +54,7 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
             sizes = dict(zip(("num_strong", "num_train", "num_val"), counts.values(), strict=True))
             data = replace(data, **sizes)
         manifest = {"recipe": recipe(data), "classes": class_names, "counts": counts, "image_labels": origin}
-        mend = f"mend the source, then run: swdb prepare-voc {where}{sources.options()}"
-        made = DataSet(partial, data, manifest, where)
-        manifest["tree_root"] = audit.audit(made, stage, mend, discard=True)["tree_root"]
+        manifest["tree_root"] = _audit(DataSet(partial, data, manifest, where), stage, f"a whole source, then: {mend}")
         write_json(partial / "manifest.json", manifest)
         if root.exists():
             (root / "manifest.json").unlink(missing_ok=True)
@@ -64,6 +64,14 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
     except OSError as error:
         raise disk_error(error, root) from error
     return DataSet(root, data, manifest, where)
+
+
+def _audit(made: DataSet, stage: Stage, mend: str) -> str:
+    """Return the tree root of what was taken; a fault is called by the name that the file has in the source."""
+    try:
+        return audit.audit(made, stage, mend, discard=True)["tree_root"]
+    except SwdbError as error:
+        raise type(error)(str(error).replace(f"{made.root}{os.sep}", "")) from None
 
 
 def _keep_or_clear(partial: Path, contents: dict[str, Any]) -> None:

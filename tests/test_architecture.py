@@ -33,6 +33,7 @@ ORDER = (
     # data on disk, and the plan of what is made from it
     "dataset",
     "audit",
+    "sources",
     "photographs",
     "prepare",
     "plan",
@@ -65,7 +66,7 @@ ORDER = (
 )
 LIGHT = (
     "errors", "voc", "files", "parallel", "pictures", "strict", "preset", "spec", "synthetic",
-    "archives", "sbd", "cues", "splits", "dataset", "audit", "photographs", "prepare", "plan", "workdir",
+    "archives", "sbd", "cues", "splits", "dataset", "audit", "sources", "photographs", "prepare", "plan", "workdir",
     "claims", "results", "report", "console", "arguments", "intake", "cli",
 )  # fmt: skip
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time

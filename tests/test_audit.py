@@ -21,10 +21,10 @@ from swdb.audit import audit, lines, verify
 from swdb.dataset import DataSet, load, read_tags, write_tags
 from swdb.errors import BadInput, MissingArtefact, SwdbError
 from swdb.files import digest, file_digest
-from swdb.photographs import Sources
 from swdb.pictures import palette_png, read_mask
 from swdb.prepare import NO_SOURCES, prepare
 from swdb.preset import load_preset
+from swdb.sources import Sources
 
 MEND = "run: swdb prepare-voc"
 ALL = TRAIN_AUG + VAL

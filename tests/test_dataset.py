@@ -65,9 +65,7 @@ def test_a_set_that_is_not_there_names_the_command_that_draws_it(tmp_path):
 
 
 def test_photographs_that_are_not_there_name_the_command_and_the_folder_it_needs(tmp_path):
-    with pytest.raises(
-        MissingArtefact, match=r"run: swdb prepare-voc --preset mini\.toml --download .*--voc VOCtrainval"
-    ):
+    with pytest.raises(MissingArtefact, match=r"run: swdb prepare-voc --preset mini\.toml --download, .*--voc DIR"):
         load(DATA, tmp_path, "--preset mini.toml")
 
 

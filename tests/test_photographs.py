@@ -32,8 +32,8 @@ from voc_tree import (
 from swdb import sbd
 from swdb.errors import BadInput, SwdbError
 from swdb.files import read_json
-from swdb.photographs import Sources, reference_lists
 from swdb.prepare import prepare
+from swdb.sources import Sources, reference_lists
 from swdb.voc import IGNORE
 
 WEAK = TRAIN_AUG[2:]
@@ -414,7 +414,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import voc_tree
-from swdb.photographs import Sources
+from swdb.sources import Sources
 from swdb.prepare import prepare
 left = int(sys.argv[1])
 def step(done, of):
@@ -773,7 +773,7 @@ import resource, sys
 from pathlib import Path
 import voc_tree
 from swdb.errors import BadInput
-from swdb.photographs import Sources
+from swdb.sources import Sources
 from swdb.prepare import prepare
 most = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # no file may grow beyond: the system refuses as a full disk does

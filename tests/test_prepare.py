@@ -19,10 +19,10 @@ from voc_tree import DATA, TRAIN, TRAIN_AUG, VAL, image_file, kit, list_file, ma
 from swdb import dataset, synthetic
 from swdb.dataset import load
 from swdb.errors import BadInput, MissingArtefact, SwdbError
-from swdb.photographs import Sources
 from swdb.pictures import read_image, read_mask
 from swdb.prepare import NO_SOURCES, prepare
 from swdb.preset import load_preset
+from swdb.sources import Sources
 
 TINY_DATA = load_preset(TINY).data  # 12 strong, 32 training and 6 val images of 32 x 32 pixels
 NAMES = ["background", "alpha", "beta", "gamma", "delta", "epsilon"]
@@ -301,7 +301,7 @@ def test_a_tree_of_links_is_taken(tree, tmp_path):
 
 
 def test_photographs_without_a_folder_to_take_them_from_name_the_option(tmp_path):
-    with pytest.raises(MissingArtefact, match=r"swdb prepare-voc .*--download .*--voc VOCtrainval"):
+    with pytest.raises(MissingArtefact, match=r"swdb prepare-voc .*--download, .*--voc DIR"):
         prepare(DATA, tmp_path / "mini", NO_SOURCES, silent)
 
 

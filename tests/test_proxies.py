@@ -23,12 +23,12 @@ from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
 from swdb.loop import machine
 from swdb.networks import small
-from swdb.photographs import Sources
 from swdb.pipeline import Pipeline
 from swdb.plan import Work
 from swdb.prepare import prepare
 from swdb.preset import load_preset
 from swdb.proxies import proxies_of
+from swdb.sources import Sources
 from swdb.training import load_trained
 from swdb.voc import CLASSES
 from swdb.workdir import open_work

@@ -275,7 +275,8 @@ def jpeg() -> bytes:
     ids=["empty", "a web page", "a JPEG", "of an impossible size", "without pixels"],
 )
 def test_what_is_no_png_is_refused(data):
-    assert "cannot be read as a mask" in refusal(read_png, data)
+    message = refusal(read_png, data)
+    assert "cannot be read as a mask" in message or "is a JPEG picture, expected a palette PNG" in message
 
 
 def test_wherever_a_png_is_cut_it_is_refused_or_still_whole():

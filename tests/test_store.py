@@ -16,9 +16,9 @@ from voc_tree import prepared_mask as mask_file
 
 from swdb.dataset import DataSet, load
 from swdb.errors import BadInput, MissingArtefact, SwdbError
-from swdb.photographs import Sources
 from swdb.pictures import masks_digest, read_image, read_mask, shrink
 from swdb.prepare import prepare
+from swdb.sources import Sources
 from swdb.store import Store, gather, proxy_masks, training_store
 
 CANVAS = 24  # the preset's image_size

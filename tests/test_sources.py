@@ -1,0 +1,106 @@
+"""What VOC 2012 tells before anything is taken: lists, tags, which files are there; and lists that replace its own."""
+
+from pathlib import Path
+
+import pytest
+import voc_tree
+from voc_tree import TRAIN, TRAIN_AUG, VAL
+
+from swdb.errors import BadInput, MissingArtefact, SwdbError
+from swdb.prepare import prepare
+from swdb.sources import Sources, id_in, sbd_source
+
+LISTS = {"train": TRAIN[:1], "train_aug": [TRAIN[0], TRAIN_AUG[3]], "val": VAL[1:]}
+
+
+def silent(name: str, total: int, counts: bool = False):
+    """Stages whose progress nobody looks at."""
+    return lambda done, of: None
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory) -> Path:
+    """VOC 2012 and SBD in all forms (read only)."""
+    return voc_tree.build_official(tmp_path_factory.mktemp("official"))
+
+
+@pytest.fixture
+def lists(tmp_path) -> Path:
+    """Lists of fewer images than VOC's own, that a test may spoil."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for split, ids in LISTS.items():
+        (folder / f"{split}.txt").write_text("".join(f"{image_id}\n" for image_id in ids))
+    return folder
+
+
+def taken(official: Path, lists: Path, root: Path, sbd: str):
+    from dataclasses import replace
+
+    data = replace(voc_tree.DATA, num_strong=1, num_train=2, num_val=1)
+    sources = Sources(official / voc_tree.NAMES["voc"], official / sbd, lists=lists)
+    return prepare(data, root, sources, silent)
+
+
+@pytest.mark.parametrize("sbd", ["benchmark.tgz", "benchmark_RELEASE", "SegmentationClassAug.zip"])
+def test_lists_that_are_named_go_before_those_of_the_sources(official, lists, tmp_path, sbd):
+    found = taken(official, lists, tmp_path / "mini", sbd)
+    assert {split: found.ids(split) for split in LISTS} == LISTS
+    masks = sorted(path.stem for path in voc_tree.kit(found.root).rglob("*.png"))
+    assert masks == sorted(LISTS["train_aug"] + LISTS["val"])
+
+
+@pytest.mark.parametrize("split", LISTS)
+def test_a_named_list_that_is_missing_is_named(official, lists, tmp_path, split):
+    (lists / f"{split}.txt").unlink()
+    with pytest.raises(MissingArtefact, match=rf"--lists .*: {split}\.txt is missing"):
+        taken(official, lists, tmp_path / "mini", "benchmark.tgz")
+
+
+@pytest.mark.parametrize(
+    ("split", "text", "words"),
+    [
+        ("train", "", "train.txt is empty"),
+        ("val", f"{VAL[1]}\n{VAL[1]}\n", "val.txt names 2007_000006 twice"),
+        ("val", f"{TRAIN[0]}\n", "in both train.txt and val.txt"),
+        ("train_aug", f"{TRAIN_AUG[3]}\n", "train_aug.txt lacks 1 images of train.txt"),
+        ("train_aug", f"{TRAIN[0]}\n2011_999999\n", "2011_999999.mat is missing, though the list train_aug.txt"),
+        ("val", "2011_999999\n", "JPEGImages/2011_999999.jpg is missing"),
+    ],
+)
+def test_a_faulty_named_list_is_refused_in_one_line(official, lists, tmp_path, split, text, words):
+    (lists / f"{split}.txt").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        taken(official, lists, tmp_path / "mini", "benchmark.tgz")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_other_lists_are_other_sources(official, lists, tmp_path):
+    plain, named = Sources(official), Sources(official, lists=lists)
+    assert plain.identity() != named.identity()
+    assert f"--lists {lists}" in named.options() and "--lists" not in plain.options()
+
+
+def test_where_sbd_is_not_named_its_masks_are_looked_for_in_voc():
+    assert sbd_source(Sources(Path("voc")))[:2] == (Path("voc"), "--voc")
+    assert sbd_source(Sources(Path("voc"), Path("sbd")))[:2] == (Path("sbd"), "--sbd")
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id"),
+    [
+        ("benchmark_RELEASE/dataset/cls/2008_000002.mat", "2008_000002"),
+        ("benchmark_RELEASE/dataset/inst/2008_000002.mat", None),
+        ("SegmentationClassAug/2008_000002.png", "2008_000002"),
+        ("2008_000002.png", "2008_000002"),
+        ("__MACOSX/._2008_000002.png", None),
+        ("SegmentationClassAug/readme.txt", None),
+    ],
+)
+def test_what_is_a_mask_of_sbds_is_told_by_its_name(name, image_id):
+    assert id_in(sbd_source(Sources(Path("voc"), Path("sbd")))[2], name) == image_id
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SwdbError, match="nowhere"):
+        prepare(voc_tree.DATA, tmp_path / "mini", Sources(tmp_path / "nowhere"), silent)
