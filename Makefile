@@ -28,7 +28,7 @@ help: ## list the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC=DIR for PRESET=voc"
+	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC, SBD, LABELS, CUES, WEIGHTS: see swdb --help"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -39,10 +39,10 @@ install: $(READY) ## set up .venv (done by the others where needed)
 	@touch $@
 
 data: $(READY) ## prepare the data set
-	$(SWDB) prepare-voc $(OPTIONS) $(if $(VOC),--voc $(VOC))
+	$(SWDB) prepare-voc $(OPTIONS) $(if $(VOC),--voc $(VOC)) $(if $(SBD),--sbd $(SBD)) $(if $(LABELS),--image-labels $(LABELS))
 
 proxies: data ## make both sets of proxy masks
-	$(SWDB) make-proxy $(COMPUTE)
+	$(SWDB) make-proxy $(COMPUTE) $(if $(CUES),--cues $(CUES)) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 table: $(READY) ## one table: make table N=4
 	$(SWDB) reproduce-table $(N) $(COMPUTE) --seeds $(SEEDS)

@@ -129,10 +129,10 @@ class Bar:
             if counts:
                 self.progress.advance(self.whole, done - seen)
             seen = done
-            self.progress.update(self.part, completed=done, total=of)
+            self.progress.update(self.part, completed=done, total=of or None)  # 0: nobody knows yet
             if self.plain and time.monotonic() - self.last > PLAIN_EVERY:
                 self.last = time.monotonic()
-                self.console.print(Text(f"{name}: {done} of {of}"), soft_wrap=True)
+                self.console.print(Text(f"{name}: {done}" + (f" of {of}" if of else "")), soft_wrap=True)
 
         return advance
 

@@ -105,7 +105,7 @@ def _take_sbd(
     total = data.num_train - data.num_strong
     progress = stage("convert SBD masks", max(total, 0))
     for _ in _write(jobs(), target, data, mend):
-        progress(len(taken), max(total, len(taken)))
+        progress(len(taken), max(total, 0))
     if not data.available_only:
         lost = [i for i in sorted(listed - taken) if by_tags(data, sources, found, i, mend)]
         place = "cls/{}.mat" if sources.sbd else "SegmentationClassAug/{}.png"

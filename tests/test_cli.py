@@ -120,6 +120,7 @@ def test_the_set_of_options_is_frozen():
             "--classes",
             "--require",
             "--name",
+            "--lists",
             "--check",
             "--audit-splits",
             "--again",

@@ -64,7 +64,7 @@ def test_a_named_list_that_is_missing_is_named(official, lists, tmp_path, split)
         ("val", f"{VAL[1]}\n{VAL[1]}\n", "val.txt names 2007_000006 twice"),
         ("val", f"{TRAIN[0]}\n", "in both train.txt and val.txt"),
         ("train_aug", f"{TRAIN_AUG[3]}\n", "train_aug.txt lacks 1 images of train.txt"),
-        ("train_aug", f"{TRAIN[0]}\n2011_999999\n", "2011_999999.mat is missing, though the list train_aug.txt"),
+        ("train_aug", f"{TRAIN[0]}\n2011_999999\n", "image 2011_999999 has no image-level labels"),
         ("val", "2011_999999\n", "JPEGImages/2011_999999.jpg is missing"),
     ],
 )
