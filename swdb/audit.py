@@ -20,7 +20,7 @@ from swdb.files import Stage, digest, file_digest, read_json, tree_root, write_a
 from swdb.parallel import in_order
 from swdb.pictures import check_sizes, read_image, read_mask
 
-VERSION = 1  # raised when a record means something else
+VERSION = 2  # raised when a record means something else
 BORDERED = 0.5  # share of VOC's own masks that must have void pixels; all of the real ones do, none of SBD's
 
 
@@ -37,6 +37,9 @@ class Record(NamedTuple):
     void: int  # pixels
 
 
+Seen = tuple[dict[str, Record], dict[str, str]]  # images by id; lists and image-level labels by path
+
+
 def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict[str, Any]:
     """Read what is new or changed, compare everything, and return the report.
 
@@ -46,8 +49,8 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
     lists = {split: data.ids(split) for split in LISTS}
     _check_lists(data, lists, mend)
     splits = {image_id: split for split in (voc.ALL_SPLIT, voc.VAL_SPLIT) for image_id in lists[split]}
-    path = data.root / "audit.json"
-    known = _remembered(path)
+    path, texts = data.root / "audit.json", _texts(data)
+    known, known_texts = _remembered(path)
     records, changed = {}, []
     for image_id, split in splits.items():
         found = known.get(image_id)
@@ -57,8 +60,8 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
             changed.append(image_id)
     faults = _read_changed(data, changed, splits, records, stage, mend, discard) if changed else []
     records = {image_id: records[image_id] for image_id in splits if image_id in records}  # whatever was read when
-    if changed or known.keys() - records.keys():
-        write_json(path, {"version": VERSION, "records": records}, indent=None)
+    if changed or known.keys() - records.keys() or known_texts != texts:
+        write_json(path, {"version": VERSION, "texts": texts, "records": records}, indent=None)
     if faults:
         more = f" (and {len(faults) - 1} more such files)" if len(faults) > 1 else ""
         raise type(faults[0])(f"{faults[0]}{more}")
@@ -83,30 +86,39 @@ def verify(data: DataSet, stage: Stage) -> dict[str, Any]:
     return report
 
 
-def _changed(data: DataSet, before: dict[str, Record], now: dict[str, Record]) -> str:
+def _changed(data: DataSet, before: Seen, now: Seen) -> str:
     """Say what is not as the last audit saw it."""
-    changed = []
-    for image_id, record in now.items():
-        old = before.get(image_id, record)
+    changed = [data.root / name for name, content in now[1].items() if before[1].get(name, content) != content]
+    for image_id, record in now[0].items():
+        old = before[0].get(image_id, record)
         if old.image != record.image:
             changed.append(voc.image_path(data.root, image_id))
         if old.mask != record.mask:
             changed.append(voc.mask_path(data.root, image_id, record.split))
     if not changed:
-        return "a list or the image-level labels are others"
+        return "nobody knows where, for the notes of the last audit are gone"
     more = f" (and {len(changed) - 1} more such files)" if len(changed) > 1 else ""
     return f"{changed[0].relative_to(data.root)} has other contents{more}"
 
 
-def _remembered(path: Path) -> dict[str, Record]:
-    """Return the records of the last audit; none where there was none, or it was another version's."""
+def _remembered(path: Path) -> Seen:
+    """Return what the last audit saw; nothing where there was none, or it was another version's."""
     try:
         noted = read_json(path, "")
         if noted["version"] != VERSION:
-            return {}
-        return {image_id: Record(*values) for image_id, values in noted["records"].items()}
+            return {}, {}
+        return {image_id: Record(*values) for image_id, values in noted["records"].items()}, noted["texts"]
     except (MissingArtefact, KeyError, TypeError, AttributeError):
-        return {}
+        return {}, {}
+
+
+def _texts(data: DataSet) -> dict[str, str]:
+    """Return the sha256 of the lists and the image-level labels, by relative path."""
+    paths = (*(voc.split_path(data.root, split) for split in LISTS), data.root / "image_labels.csv")
+    for path in paths:
+        if not path.is_file():
+            raise MissingArtefact(f"{path} is missing; run: {data.mend}")
+    return {path.relative_to(data.root).as_posix(): file_digest(path) for path in paths}
 
 
 def _stamps(data: DataSet, image_id: str, split: str) -> str:
@@ -270,9 +282,8 @@ def _root(data: DataSet, records: dict[str, Record]) -> str:
     for image_id, record in records.items():
         contents[voc.image_path(data.root, image_id)] = record.image
         contents[voc.mask_path(data.root, image_id, record.split)] = record.mask
-    for path in (*(voc.split_path(data.root, split) for split in LISTS), data.root / "image_labels.csv"):
-        contents[path] = file_digest(path)
-    return tree_root({path.relative_to(data.root): content for path, content in contents.items()})
+    contents = {path.relative_to(data.root): content for path, content in contents.items()}
+    return tree_root(contents | {Path(name): content for name, content in _texts(data).items()})
 
 
 def lines(report: dict[str, Any]) -> list[str]:

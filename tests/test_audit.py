@@ -282,7 +282,15 @@ def the_order_of_a_list(data: DataSet) -> None:
     list_file(data.root, "train_aug").write_text("\n".join(TRAIN_AUG[::-1]) + "\n")
 
 
-CHANGES = [one_label, one_byte_of_a_jpeg, one_tag, one_line_of_a_list, the_order_of_a_list]
+LIST_FOLDER = "VOCdevkit/VOC2012/ImageSets/Segmentation"
+NAMED = {  # what the audit calls that which has changed
+    one_label: f"VOCdevkit/VOC2012/SegmentationClass/{VAL[1]}.png",
+    one_byte_of_a_jpeg: f"VOCdevkit/VOC2012/JPEGImages/{TRAIN_AUG[2]}.jpg",
+    one_tag: "image_labels.csv",
+    one_line_of_a_list: f"{LIST_FOLDER}/train.txt",
+    the_order_of_a_list: f"{LIST_FOLDER}/train_aug.txt",
+}
+CHANGES = list(NAMED)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -297,8 +305,10 @@ def test_another_content_has_another_sha256(data, change):
 def test_a_set_that_has_changed_since_it_was_prepared_is_refused(data, change):
     assert verify(data, silent) == report(data)
     change(data)
-    with pytest.raises(MissingArtefact) as caught:
-        verify(data, silent)
+    for _ in range(2):  # what has changed is told again and again
+        with pytest.raises(MissingArtefact) as caught:
+            verify(data, silent)
+        assert f"prepared: {NAMED[change]} has other contents;" in str(caught.value)
     message = str(caught.value)
     assert f"{data.root} has changed" in message and "swdb prepare-voc --preset mini.toml --again" in message
     assert root(data)[:10] in message and data.manifest["tree_root"][:10] in message and "\n" not in message
@@ -322,6 +332,15 @@ FAULTS = {
         BadInput, mask_file, lambda path: voc_tree.save_mask(path, np.zeros((24, 23))), "is 23x24, its image",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [f"{LIST_FOLDER}/{split}.txt" for split in ("train", "train_aug", "val")] + ["image_labels.csv"]
+)
+def test_a_missing_list_or_labels_are_named(data, name):
+    (data.root / name).unlink()
+    with pytest.raises(MissingArtefact, match=rf"{name} is missing; run: swdb prepare-voc .*--again"):
+        verify(data, silent)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

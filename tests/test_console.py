@@ -153,6 +153,16 @@ def test_progress_goes_to_stderr_as_lines_where_it_is_not_a_terminal():
     assert err.getvalue() == "train [bold]dual[/bold] ...\n"
 
 
+def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
+    err = io.StringIO()
+    with redirect_stderr(err), console.bar() as bar:
+        advance = bar.stage("look", 0)
+        advance(7, 0)
+        advance(8, 9)
+    assert err.getvalue() == "look ...\nlook: 7\nlook: 8 of 9\n"
+
+
 def test_steps_of_a_training_count_towards_the_whole_and_other_stages_do_not():
     with redirect_stderr(io.StringIO()), console.bar(10) as bar:
         bar.stage("decode", 500)(250, 500)
