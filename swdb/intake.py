@@ -17,6 +17,10 @@ from swdb.preset import write_preset
 from swdb.sources import Sources, reference_lists
 
 
+# Of what an audit of split lists knows, what fits a terminal; the rest is in its sentences and its JSON.
+SHOWN = ("List", "Images", "Finely labelled (%)", "Only in SBD", "In val", "Not in VOC")
+
+
 @dataclass(frozen=True)
 class Shown:
     """What a command found out."""
@@ -78,15 +82,8 @@ def audit_splits(work: Work, folder: Path, sources: Sources) -> Shown:
         reference = {split: voc.split_path(root, split).read_text().split() for split in dataset.LISTS}
     known = reference and splits.Reference(*(frozenset(reference[split]) for split in dataset.LISTS))
     report = splits.audit_splits(folder, known, mend)
-    return Shown([*map(_about_list, report.lists), *splits.lines(report)], splits.as_json(report))
-
-
-def _about_list(split: splits.SplitList) -> str:
-    """Return in one line what is in a list."""
-    known = f"{len(split.ids):,} images"
-    if split.fine is not None:
-        known += f", {split.fine:,} finely labelled ({split.share:.1f} %), {split.sbd:,} only in SBD, {split.val:,} in val, {split.unknown.count:,} unknown"
-    return f"{split.name} ({split.role}): {known}"
+    table = splits.as_frame(report)[[*SHOWN]].to_string(index=False)
+    return Shown([*table.splitlines(), "", *splits.lines(report)], splits.as_json(report))
 
 
 def _open_prepared(work: Work) -> dataset.DataSet:
