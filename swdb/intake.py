@@ -16,7 +16,6 @@ from swdb.prepare import prepare
 from swdb.preset import write_preset
 from swdb.sources import Sources, reference_lists
 
-
 # Of what an audit of split lists knows, what fits a terminal; the rest is in its sentences and its JSON.
 SHOWN = ("List", "Images", "Finely labelled (%)", "Only in SBD", "In val", "Not in VOC")
 

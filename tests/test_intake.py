@@ -351,9 +351,9 @@ def test_lists_are_compared_with_voc_s_own_from_any_form_of_the_sources(official
 
 
 def test_lists_are_compared_with_a_prepared_set_too(root, lists):
-    assert tuple(call("prepare-voc", "--audit-splits", "lists", "--voc", root).stdout.splitlines()[:2]) == KNOWN
+    assert rows(call("prepare-voc", "--audit-splits", "lists", "--voc", root)) == KNOWN
     root.rename("work/data/voc")
-    assert tuple(call("prepare-voc", "--audit-splits", "lists").stdout.splitlines()[:2]) == KNOWN
+    assert rows(call("prepare-voc", "--audit-splits", "lists")) == KNOWN
 
 
 def test_the_audit_of_lists_is_json_where_that_is_asked_for(root, lists):
