@@ -176,6 +176,7 @@ def make_proxy(
 
     from swdb import console
     from swdb.files import only_writer, read_json
+    from swdb.report import proxy_lines
 
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}: expected 1, 2 or all")
@@ -193,10 +194,7 @@ def make_proxy(
     if json:
         _print_json(reports)
     for artefact in [] if json else sets:
-        report = reports[artefact.id]
-        typer.echo(
-            f"{artefact.folder}: {report['images']} masks, mIoU {report['miou']:.1f} against the true ones (a diagnosis, not read by training)"
-        )
+        typer.echo("\n".join(proxy_lines(str(artefact.folder), reports[artefact.id])))
     console.say(f"next: swdb reproduce-table 2 {work.options}")
 
 

@@ -4,7 +4,6 @@ in: a path, or labels -> out: (H, W, 3) uint8 RGB, (H, W) uint8 of 0..C-1 and 25
 """
 
 import io
-import warnings
 from pathlib import Path
 
 import cv2
@@ -98,9 +97,8 @@ def _bytes(path: Path, what: str, mend: str) -> bytes:
 
 def _decode(data: bytes, where: str, what: str, mend: str) -> Image.Image:
     try:
-        with warnings.catch_warnings(action="ignore"):
-            picture = Image.open(io.BytesIO(data))
-            picture.load()
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
     except Exception as error:  # Pillow has a kind for every way to be broken
         reason = " ".join(str(error).split())
         raise BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}") from None

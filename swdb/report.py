@@ -135,6 +135,20 @@ def render(tables: list[MeasuredTable], work: Work, form: str) -> str:
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
+def proxy_lines(folder: str, found: dict[str, Any]) -> list[str]:
+    """Return what a set of proxies' report says, for people: the masks, and the cues they were made from, if any."""
+    lines = [
+        f"{folder}: {found['images']} masks, mIoU {found['miou']:.1f} against the true ones (a diagnosis, not read by training)"
+    ]
+    if cues := found.get("cues"):
+        precision, coverage = cues["precision"]["all"], cues["coverage"]
+        lines.append(
+            f"cues of {cues['file']}: {precision:.1f} % right, on {coverage['all']:.1f} % of the cells ({coverage['foreground']:.1f} % foreground); "
+            f"{cues['images_with_a_tag_without_a_cue']} images have a tag without a cue, {cues['images_unknown_to_the_cues']} are unknown to the file"
+        )
+    return lines
+
+
 def settings(preset: Preset) -> str:
     """List every hyper-parameter of a preset with unit, status and source, as Markdown."""
     lines = [

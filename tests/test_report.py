@@ -255,3 +255,20 @@ def test_settings_list_every_value_with_its_status(work):
 def test_settings_are_written_beside_the_tables(measured, work):
     report.write_report(measured, work)
     assert (work.reports / "settings.md").read_text() == report.settings(load_preset(TINY))
+
+
+def test_the_lines_about_proxies_tell_of_their_cues_where_there_are_any():
+    found = {"images": 7, "miou": 41.26}
+    (plain,) = report.proxy_lines("proxies/cam-1", found)
+    assert plain.startswith("proxies/cam-1: 7 masks, mIoU 41.3 against the true ones")
+    cues = {
+        "file": "cues.pickle",
+        "precision": {"all": 87.24},
+        "coverage": {"all": 21.3, "foreground": 11.4},
+        "images_with_a_tag_without_a_cue": 102,
+        "images_unknown_to_the_cues": 3,
+    }
+    masks, line = report.proxy_lines("proxies/cues-1", found | {"cues": cues})
+    assert masks.startswith("proxies/cues-1: 7 masks")
+    assert "cues.pickle: 87.2 % right, on 21.3 % of the cells (11.4 % foreground)" in line
+    assert "102 images have a tag without a cue, 3 are unknown to the file" in line
