@@ -1,6 +1,7 @@
 """What a newcomer reads first says what the program wrote, and the two commands are there."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 RESULTS = ROOT / "results" / "synthetic"
+PRESETS = ("synthetic", "voc-animals")
 
 
 def published():
@@ -28,10 +30,28 @@ def test_the_readme_shows_the_two_commands_and_the_picture():
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_the_readmes_tables_are_what_the_program_wrote(number):
-    shown = re.search(rf"<!-- synthetic table {number} -->\n(.*?)<!-- end of table {number} -->", README, re.DOTALL)
-    assert shown.group(1) == (RESULTS / f"table{number}.md").read_text()
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_readmes_tables_are_what_the_program_wrote(preset, number):
+    shown = re.search(rf"<!-- {preset} table {number} -->\n(.*?)<!-- end of table {number} -->", README, re.DOTALL)
+    assert shown.group(1) == (ROOT / "results" / preset / f"table{number}.md").read_text()
     assert "NOT RUN" not in shown.group(1)
+
+
+def test_the_published_lists_of_photographs_are_those_that_were_trained_and_scored_on():
+    folder = ROOT / "results" / "voc-animals"
+    lists = {path.stem: path.read_text().split() for path in (folder / "lists").glob("*.txt")}
+    assert {split: len(ids) for split, ids in lists.items()} == {"train": 437, "train_aug": 3131, "val": 251}
+    assert set(lists["train"]) < set(lists["train_aug"]) and not set(lists["train_aug"]) & set(lists["val"])
+    audited = json.loads((folder / "data.json").read_text())
+    assert audited["counts"] == {split: len(ids) for split, ids in lists.items()}
+    for number in (1, 2, 3, 4):
+        assert json.loads((folder / f"table{number}.json").read_text())["data_sha256"] == audited["tree_root"]
+
+
+def test_neither_photographs_nor_weights_are_published():
+    files = [path for path in (ROOT / "results" / "voc-animals").rglob("*") if path.is_file()]
+    assert len(files) > 20
+    assert {path.suffix for path in files} == {".md", ".csv", ".json", ".toml", ".txt"}
 
 
 def test_publishing_replaces_old_tables_and_nothing_else(tmp_path):
@@ -39,7 +59,7 @@ def test_publishing_replaces_old_tables_and_nothing_else(tmp_path):
         (tmp_path / f"table{number}.md").write_text(f"table {number} anew\n")
     changed = published().with_tables(README, tmp_path, "synthetic")
     assert changed.count(" anew\n") == 4
-    assert changed.split("<!--")[0] == README.split("<!--")[0]
+    assert changed.split("<!-- synthetic")[0] == README.split("<!-- synthetic")[0]
     assert changed.rpartition("-->")[2] == README.rpartition("-->")[2]
 
 
