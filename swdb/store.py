@@ -128,8 +128,12 @@ def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progre
         return mask
 
     with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
-        for k, mask in enumerate(in_order(decode, range(len(store.ids)))):
+
+        def fill(k: int) -> None:
+            mask = decode(k)
             masks[k, : mask.shape[0], : mask.shape[1]] = mask
+
+        for k, _ in enumerate(in_order(fill, range(len(store.ids)))):
             progress(k + 1, len(store.ids))
 
 
@@ -139,9 +143,13 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progr
         _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
         _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks,
     ):
-        for k, (image, mask) in enumerate(in_order(decode, ids)):
+
+        def fill(k: int) -> None:  # in the thread that decoded: to copy takes as long as to decode
+            image, mask = decode(ids[k])
             height, width = mask.shape
             images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
+
+        for k, _ in enumerate(in_order(fill, range(len(ids)))):
             progress(k + 1, len(ids))
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
     write_json(folder / "store.json", _contents(ids, size))

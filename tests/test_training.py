@@ -74,9 +74,10 @@ def test_another_seed_is_another_training(untrained, quiet):
     assert file_digest(runs[0].folder / "weights.pt") != file_digest(runs[1].folder / "weights.pt")
 
 
-def test_from_the_data_to_the_last_weights_nothing_of_the_validation_set_is_opened(finished, tmp_path, quiet):
+def test_from_the_audit_to_the_last_weights_nothing_of_the_validation_set_is_opened(finished, tmp_path, quiet):
     shutil.copytree(finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("store"))
     work, pipeline = opened(tmp_path, quiet)
+    assert pipeline.data.root == work.data_root  # audited, all of it: what comes then is training
     deleted = [devkit(work) / "ImageSets" / "Segmentation" / "val.txt"]
     for image_id in listed(work, "val"):
         deleted += [
