@@ -88,16 +88,6 @@ def cue_map(cells: np.ndarray, mapping: np.ndarray | None = None) -> np.ndarray:
     return grid
 
 
-def enlarge_cues(cue_map: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Enlarge a cue map (41, 41) to (height, width) uint8: every pixel takes the nearest cell.
-
-    Cell i lies at i/40 of the extent from the first pixel's centre to the last one's. Of two cells equally near the
-    even one wins, so that a mirrored picture has mirrored cues.
-    """
-    rows, columns = (np.rint(np.arange(size) * (GRID - 1) / max(size - 1, 1)).astype(int) for size in (height, width))
-    return cue_map[rows[:, None], columns]
-
-
 def restrict(cue_map: np.ndarray, tags: np.ndarray) -> np.ndarray:
     """Drop the cues of all classes that the tags (C-1,) bool do not name; background stays. Same shape, uint8."""
     named = np.zeros(256, bool)

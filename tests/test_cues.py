@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slow import enlarge_cues
 
 from swdb import cues
-from swdb.cues import GRID, cue_map, cue_quality, enlarge_cues, read_cues, restrict
+from swdb.cues import GRID, cue_map, cue_quality, read_cues, restrict
 from swdb.errors import BadInput, MissingArtefact
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "cues" / "localization_cues.pickle.gz"  # where it is at hand

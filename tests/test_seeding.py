@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from slow import enlarge_cues
 
 from swdb import loop
-from swdb.cues import GRID, enlarge_cues
+from swdb.cues import GRID
 from swdb.loop import Machine
 from swdb.method import StrongWeakNetwork
 from swdb.networks import Preprocessing
