@@ -20,7 +20,7 @@ from swdb.voc import split_path
 
 ROOT = Path(__file__).parent.parent
 TABLES = (1, 2, 3, 4)
-LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "opencv-python-headless", "pillow")
+LIBRARIES = ("swdb", "torch", "torchvision", "numpy", "pandas", "opencv-python-headless", "pillow")
 
 
 def publish(work: Path, preset_name: str) -> None:
@@ -58,7 +58,14 @@ def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
     write_json(target / "data.json", {**data.manifest, "audit": report})
     inputs = {path.parent.name: json.loads(path.read_text()) for path in sorted(work.glob("runs/*/inputs.json"))}
     made = {path.parent.name: json.loads(path.read_text())["inputs"] for path in work.glob("proxies/*/done.json")}
-    write_json(target / "digests.json", {"runs": inputs, "proxies": made})
+    recipes = [json.loads(path.read_text())["recipe"] for path in sorted(work.glob("*/*/done.json"))]
+    files = {
+        name: recipe[key]
+        for recipe in recipes
+        for key, name in (("file", "weights"), ("cues", "cues"))
+        if key in recipe
+    }
+    write_json(target / "digests.json", {"files": files, "runs": inputs, "proxies": made})
     machines = {json.dumps(json.loads(path.read_text())["machine"]) for path in work.glob("runs/*/done.json")}
     versions = {name: version(name) for name in LIBRARIES}
     write_json(target / "environment.json", {"machines": list(map(json.loads, sorted(machines))), "versions": versions})

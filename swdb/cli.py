@@ -134,6 +134,8 @@ def prepare_voc(
     from swdb.files import only_writer
     from swdb.sources import Sources
 
+    if check and (again or download or voc or sbd):
+        raise BadInput("--check looks at what is prepared; expected it without --again, --download, --voc and --sbd")
     work = _open(workdir, dataset or preset)
     sources = Sources(voc, sbd, image_labels, lists)
     if audit_splits is not None:

@@ -38,8 +38,7 @@ class DataSet:
     @property
     def mend(self) -> str:
         """The command that makes the data set whole again."""
-        sources = " --voc DIR --sbd DIR" if self.data.dataset == "voc" else ""
-        return f"swdb prepare-voc {self.where} --again{sources}".replace("  ", " ")
+        return again(self.data, self.where)
 
     def image(self, image_id: str) -> np.ndarray:
         """Read a picture as (H, W, 3) uint8 RGB."""
@@ -94,8 +93,15 @@ def load(data: Data, workdir: Path, where: str) -> DataSet:
     if not isinstance(manifest, dict) or not {"recipe", "classes", "counts", "tree_root"} <= manifest.keys():
         raise MissingArtefact(f"{root / 'manifest.json'} is damaged; run: swdb prepare-voc {where} --again")
     if manifest["recipe"] != recipe(data):
-        raise MissingArtefact(f"{root} was prepared with other settings; run: swdb prepare-voc {where} --again")
+        other = "choose another --name, or " if data.classes or data.require or data.available_only else ""
+        raise MissingArtefact(f"{root} was prepared with other settings; {other}run: {again(data, where)}")
     return DataSet(root, data, manifest, where)
+
+
+def again(data: Data, where: str) -> str:
+    """Return the command that prepares a data set anew, with the sources that photographs need."""
+    sources = " --voc DIR --sbd DIR" if data.dataset == "voc" else ""
+    return f"swdb prepare-voc {where} --again{sources}".replace("  ", " ")
 
 
 def sources_hint(data: Data) -> str:

@@ -55,6 +55,8 @@ def disk_error(error: OSError, path: Path) -> Exception:
         return BadInput(
             f"{path} cannot be written: a part of its path is a file; choose another place with --workdir DIR"
         )
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO):
+        return BadInput(f"{path} cannot be used ({error.strerror}); choose another place with --workdir DIR")
     return error
 
 

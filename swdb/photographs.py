@@ -31,6 +31,7 @@ from swdb.sources import (
     is_kept,
     look_through,
     read_list,
+    refuse_count,
     refuse_missing,
     sbd_source,
     wanted_ids,
@@ -44,9 +45,12 @@ def take(data: Data, sources: Sources, root: Path, stage: Stage, mend: str) -> t
     strong, val = (wanted_ids(data, sources, found, split, mend) for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT))
     if data.holdout:
         strong, val = _hold_out(strong, data.holdout)
+    for split, ids, expected in ((voc.STRONG_SPLIT, strong, data.num_strong), (voc.VAL_SPLIT, val, data.num_val)):
+        refuse_count(split, ids, expected, found, mend)
     official = {image_id for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT) for image_id in found.lists[split]}
     others = _take_sbd(data, sources, root, found, official, stage, mend)
     lists = {voc.STRONG_SPLIT: strong, voc.ALL_SPLIT: sorted({*strong, *others}), voc.VAL_SPLIT: val}
+    refuse_count(voc.ALL_SPLIT, lists[voc.ALL_SPLIT], data.num_train, found, mend)
     _take_voc(data, sources.voc, root, lists, stage, mend)
     if sources.image_labels == "masks":
         found.tags = _tags_of_masks(data, root, lists, stage, mend)

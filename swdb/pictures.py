@@ -100,7 +100,7 @@ def _decode(data: bytes, where: str, what: str, mend: str) -> Image.Image:
         picture = Image.open(io.BytesIO(data))
         picture.load()
     except Exception as error:  # Pillow has a kind for every way to be broken
-        reason = " ".join(str(error).split())
+        reason = "no picture" if "BytesIO" in str(error) else " ".join(str(error).split())
         raise BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}") from None
     return picture
 

@@ -171,7 +171,7 @@ class Work:
             recipe["file"] = file_digest(self.weights_file)
         elif network.weights == "file":
             raise MissingArtefact(
-                f"preset {self.preset.name!r} takes its initial weights from a file; name it once: swdb make-proxy {self.options} --weights FILE"
+                f"preset {self.preset.name!r} takes its initial weights from a file; name it once: swdb make-proxy {self.options} --weights FILE{self._cues_lacking}"
             )
         elif network.weights == "pretext":
             steps = proxy.pretext_steps
@@ -192,6 +192,12 @@ class Work:
         own = {name: getattr(proxy, name) for name in ("batch", "lr", "decay_at", "decay_factor")}
         cut = ("crop", "scale_min", "scale_max", "clip_norm", "longest_side")
         return own | {name: value for name, value in identity(training).items() if name in cut}
+
+    @property
+    def _cues_lacking(self) -> str:
+        """The option that `make-proxy` lacks beside others, if any."""
+        lacking = self.preset.proxy.method == "cues" and self.cues_file is None
+        return " --cues localization_cues.pickle.gz" if lacking else ""
 
     @property
     def _cue_settings(self) -> dict[str, Any]:

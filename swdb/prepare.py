@@ -35,7 +35,7 @@ def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str =
     partial = root.with_name(f".{root.name}.partial")
     if data.dataset != "synthetic" and sources.voc is None:
         raise MissingArtefact(
-            f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{sources_hint(data)}"
+            f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{' --again' * root.exists()}{sources_hint(data)}"
         )
     mend = f"swdb prepare-voc {where}{sources.options()}"
     try:

@@ -26,6 +26,7 @@ AUG_MASK = re.compile(r"(?:^|/)SegmentationClassAug/(\w+)\.png$")
 SBD_MASK = re.compile(
     r"(?:^|/)cls/(\w+)\.mat$|(?:^|/)(\d{4}_\d{6})\.png$"
 )  # SBD itself, or masks that others converted
+NAMED = ", ".join(f"{split}.txt" for split in LISTS)  # what a folder of lists holds
 SBD_LIST = re.compile(r"(?:^|/)dataset/(?:train|val)\.txt$")
 
 
@@ -67,6 +68,7 @@ class Found:
     images: set[str] = field(default_factory=set)
     masks: set[str] = field(default_factory=set)
     augmented: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)  # listed images that are not taken, and why
 
 
 def sbd_source(sources: Sources) -> tuple[Path, str, re.Pattern]:
@@ -125,6 +127,10 @@ def look_through(data: Data, sources: Sources, progress: Progress, mend: str) ->
         found.lists = _named_lists(sources.lists, mend)
     _compare_lists(found.lists, mend)
     if sources.image_labels not in ("boxes", "masks"):
+        if not Path(sources.image_labels).is_file():
+            raise BadInput(
+                f"--image-labels {sources.image_labels}: no such file; expected boxes, masks, or a CSV of image,classes; mend that, then run: {mend}"
+            )
         found.tags = read_tags(Path(sources.image_labels), mend)
         _refuse_unknown(found.tags, sources.image_labels, mend)
     return found
@@ -132,11 +138,13 @@ def look_through(data: Data, sources: Sources, progress: Progress, mend: str) ->
 
 def _named_lists(folder: Path, mend: str) -> dict[str, list[str]]:
     """Read the three lists of a folder that the user named."""
+    if not folder.is_dir():
+        raise BadInput(f"--lists {folder}: no such folder; expected one with {NAMED} in it")
     lists = {}
     for split in LISTS:
         path = folder / f"{split}.txt"
         if not path.is_file():
-            raise MissingArtefact(f"--lists {folder}: {path.name} is missing, expected {', '.join(LISTS)}.txt in it")
+            raise MissingArtefact(f"--lists {folder}: {path.name} is missing, expected {NAMED} in it")
         lists[split] = read_list(Member(path.name, path.stat().st_size, path, path.read_bytes), mend)
     return lists
 
@@ -176,6 +184,11 @@ def read_list(member: Member, mend: str) -> list[str]:
         raise BadInput(
             f"the list {Path(member.name).name} is empty, expected image ids; mend the source, then run: {mend}"
         )
+    odd = [image_id for image_id in ids if not re.fullmatch(r"[\w-]+", image_id)]
+    if odd:
+        raise BadInput(
+            f"the list {Path(member.name).name} has {odd[0][:80]!r}, expected image ids; mend the source, then run: {mend}"
+        )
     twice = {image_id for image_id in ids if ids.count(image_id) > 1} if len(ids) != len(set(ids)) else set()
     if twice:
         raise BadInput(f"the list {Path(member.name).name} names {min(twice)} twice; mend the source, then run: {mend}")
@@ -200,7 +213,9 @@ def wanted_ids(data: Data, sources: Sources, found: Found, split: str, mend: str
     """Return the sorted ids of one of VOC's own lists that the preset wants; their files must be there."""
     ids = sorted(found.lists[split])
     if data.available_only:
-        ids = [image_id for image_id in ids if image_id in found.images & found.masks]
+        there = found.images & found.masks
+        found.left_out |= {image_id: "its image or mask is not there" for image_id in ids if image_id not in there}
+        ids = [image_id for image_id in ids if image_id in there]
     for place, have in (("JPEGImages/{}.jpg", found.images), ("SegmentationClass/{}.png", found.masks)):
         refuse_missing(sorted(set(ids) - have), place, f"the list {split}.txt names it", mend)
     return [image_id for image_id in ids if by_tags(data, sources, found, image_id, mend)]
@@ -215,7 +230,21 @@ def by_tags(data: Data, sources: Sources, found: Found, image_id: str, mend: str
         raise BadInput(
             f"image {image_id} has no image-level labels, expected them in {place}; mend the source, then run: {mend}, or name another source with --image-labels FILE.csv or --image-labels masks"
         )
-    return is_kept(data, found.tags[image_id])
+    kept = is_kept(data, found.tags[image_id])
+    if not kept:
+        found.left_out.setdefault(image_id, "it has no tag that is kept")
+    return kept
+
+
+def refuse_count(split: str, ids: list[str], expected: int, found: Found, mend: str) -> None:
+    """Raise BadInput where a list has not the number of images that the preset says; names one that was left out."""
+    if not expected or len(ids) == expected:
+        return
+    reasons = sorted(found.left_out.items(), key=lambda item: (item[1].startswith("it has"), item[0]))
+    first = f"; {reasons[0][0]} was left out, for {reasons[0][1]} ({len(reasons)} in all)" if reasons else ""
+    raise BadInput(
+        f"the list {split}.txt has {len(ids)} ids, expected {expected}{first}; mend the source, then run: {mend}, or take what is there under a name of its own with --available-only --name NAME"
+    )
 
 
 def refuse_missing(ids: list[str], place: str, named_by: str, mend: str) -> None:

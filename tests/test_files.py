@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from swdb.errors import BadInput, MissingArtefact
-from swdb.files import digest, file_digest, only_writer, read_json, tree_root, write_atomic, write_json, write_text
+from swdb.files import (
+    digest,
+    disk_error,
+    file_digest,
+    only_writer,
+    read_json,
+    tree_root,
+    write_atomic,
+    write_json,
+    write_text,
+)
 
 
 def python(code: str, *arguments: object) -> subprocess.Popen:
@@ -277,3 +287,10 @@ def test_a_work_directory_below_a_file_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="--workdir"), only_writer(tmp_path / "file" / "work"):
         pytest.fail("a folder below a file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO])
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path, number):
+    found = disk_error(OSError(number, os.strerror(number)), tmp_path / "x")
+    assert isinstance(found, BadInput)
+    assert f"{tmp_path / 'x'} cannot be used ({os.strerror(number)})" in str(found) and "--workdir" in str(found)

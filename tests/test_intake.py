@@ -473,3 +473,19 @@ def test_a_file_that_the_server_does_not_have_is_one_line(origin, monkeypatch):
     result = voc("--download")
     assert result.exit_code == 3 and "404" in the_line(result)
     assert by_hand(the_line(result))[3:] == ["--voc", f"work/downloads/{NAMES['voc']}", "--sbd", NAMES["sbd"]]
+
+
+@pytest.mark.parametrize("other", [["--again"], ["--download"], ["--voc", "somewhere"]])
+def test_a_check_takes_nothing_in(other):
+    result = call("prepare-voc", "--preset", "voc", "--check", *other)
+    assert result.exit_code == 2
+    assert "--check looks at what is prepared" in result.stderr.splitlines()[-1]
+
+
+def test_preparing_anew_without_sources_says_the_whole_command(official, tmp_path):
+    preset = Path(__file__).parent.parent / "swdb" / "presets" / "voc.toml"
+    root = tmp_path / "work" / "data" / "voc"
+    root.mkdir(parents=True)
+    result = call("prepare-voc", "--preset", preset, "--workdir", tmp_path / "work", "--again")
+    assert result.exit_code == 3
+    assert f"--workdir {tmp_path / 'work'} --again --download, or with --voc DIR --sbd DIR" in result.stderr

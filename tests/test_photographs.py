@@ -726,7 +726,7 @@ def test_two_data_sets_in_one_folder_are_not_mixed(own, tmp_path):
 
 
 CSV_FAULTS = {
-    "no such file": (None, "image,classes", "mine.csv is missing"),
+    "no such file": (None, "image,classes", "mine.csv: no such file"),
     "another header": (BOXES, "id,labels", "begins with ['id', 'labels'], expected image,classes"),
     "no header": (BOXES, f"{TRAIN[0]},cat", "expected image,classes"),
     "an image less": ({k: v for k, v in BOXES.items() if k != WEAK[1]}, "image,classes", f"image {WEAK[1]} has no"),

@@ -104,3 +104,41 @@ def test_what_is_a_mask_of_sbds_is_told_by_its_name(name, image_id):
 def test_a_source_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SwdbError, match="nowhere"):
         prepare(voc_tree.DATA, tmp_path / "mini", Sources(tmp_path / "nowhere"), silent)
+
+
+def test_lists_in_no_folder_are_named(official, tmp_path):
+    with pytest.raises(BadInput, match=r"--lists .*nowhere: no such folder; expected one with train\.txt, train_aug"):
+        prepare(voc_tree.DATA, tmp_path / "mini", Sources(official, lists=tmp_path / "nowhere"), silent)
+
+
+@pytest.mark.parametrize("odd", ["../../secret", "2008_000002.jpg;", "a/b"])
+def test_a_list_with_what_is_no_id_is_refused(official, lists, tmp_path, odd):
+    (lists / "train.txt").write_text(f"{TRAIN[0]}\n{odd}\n")
+    with pytest.raises(BadInput) as caught:
+        taken(official, lists, tmp_path / "mini", "benchmark.tgz")
+    assert "train.txt" in str(caught.value) and repr(odd) in str(caught.value)
+
+
+def test_where_a_part_has_fewer_images_than_its_preset_says_one_that_was_left_out_is_named(official, lists, tmp_path):
+    from dataclasses import replace
+
+    (lists / "train.txt").write_text(f"{TRAIN[0]}\n2011_999999\n")
+    (lists / "train_aug.txt").write_text(f"{TRAIN[0]}\n2011_999999\n{TRAIN_AUG[3]}\n")
+    data = replace(voc_tree.DATA, num_strong=2, num_train=3, num_val=1, available_only=True)
+    sources = Sources(official / voc_tree.NAMES["voc"], official / "benchmark.tgz", lists=lists)
+    with pytest.raises(BadInput) as caught:
+        prepare(data, tmp_path / "mini", sources, silent)
+    message = str(caught.value)
+    assert "train.txt has 1 ids, expected 2; 2011_999999 was left out, for its image or mask is not there" in message
+    assert "--available-only --name" in message and "\n" not in message
+
+
+def test_an_image_without_a_kept_tag_is_left_out_for_that(official, tmp_path):
+    from dataclasses import replace
+
+    data = replace(voc_tree.DATA, num_classes=2, classes=("bicycle",), num_strong=2, num_train=2, num_val=1)
+    sources = Sources(official / voc_tree.NAMES["voc"], official / "benchmark.tgz")
+    with pytest.raises(
+        BadInput, match=r"train\.txt has 1 ids, expected 2; \w+ was left out, for it has no tag that is"
+    ):
+        prepare(data, tmp_path / "mini", sources, silent)
