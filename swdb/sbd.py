@@ -34,7 +34,6 @@ FEW = 64  # fewer masks are written before a pool would have started
 CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
 CHUNKS_AHEAD = 2  # for each worker: the one in hand and the next
 LARGEST = 2**24  # bytes a variable may unpack to; real ones have a quarter of a million
-PALETTE = voc.palette().tobytes()
 
 # MATLAB's numbers for kinds of elements, its names for classes of matrices, by number.
 INT8, UINT8, INT32, UINT32, MATRIX, COMPRESSED = 1, 2, 5, 6, 14, 15
