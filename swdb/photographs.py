@@ -45,12 +45,15 @@ def take(data: Data, sources: Sources, root: Path, stage: Stage, mend: str) -> t
     strong, val = (wanted_ids(data, sources, found, split, mend) for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT))
     if data.holdout:
         strong, val = _hold_out(strong, data.holdout)
-    for split, ids, expected in ((voc.STRONG_SPLIT, strong, data.num_strong), (voc.VAL_SPLIT, val, data.num_val)):
-        refuse_count(split, ids, expected, found, mend)
+    expected = {voc.STRONG_SPLIT: data.num_strong, voc.ALL_SPLIT: data.num_train, voc.VAL_SPLIT: data.num_val}
+    if sources.image_labels == "masks":
+        expected = {}  # the masks decide later what is kept; the audit counts it
+    for split, ids in ((voc.STRONG_SPLIT, strong), (voc.VAL_SPLIT, val)):
+        refuse_count(split, ids, expected.get(split), found, mend)
     official = {image_id for split in (voc.STRONG_SPLIT, voc.VAL_SPLIT) for image_id in found.lists[split]}
     others = _take_sbd(data, sources, root, found, official, stage, mend)
     lists = {voc.STRONG_SPLIT: strong, voc.ALL_SPLIT: sorted({*strong, *others}), voc.VAL_SPLIT: val}
-    refuse_count(voc.ALL_SPLIT, lists[voc.ALL_SPLIT], data.num_train, found, mend)
+    refuse_count(voc.ALL_SPLIT, lists[voc.ALL_SPLIT], expected.get(voc.ALL_SPLIT), found, mend)
     _take_voc(data, sources.voc, root, lists, stage, mend)
     if sources.image_labels == "masks":
         found.tags = _tags_of_masks(data, root, lists, stage, mend)

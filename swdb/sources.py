@@ -236,7 +236,7 @@ def by_tags(data: Data, sources: Sources, found: Found, image_id: str, mend: str
     return kept
 
 
-def refuse_count(split: str, ids: list[str], expected: int, found: Found, mend: str) -> None:
+def refuse_count(split: str, ids: list[str], expected: int | None, found: Found, mend: str) -> None:
     """Raise BadInput where a list has not the number of images that the preset says; names one that was left out."""
     if not expected or len(ids) == expected:
         return

@@ -142,3 +142,14 @@ def test_an_image_without_a_kept_tag_is_left_out_for_that(official, tmp_path):
         BadInput, match=r"train\.txt has 1 ids, expected 2; \w+ was left out, for it has no tag that is"
     ):
         prepare(data, tmp_path / "mini", sources, silent)
+
+
+def test_a_part_by_masks_is_taken_again_by_the_numbers_that_were_counted(official, tmp_path):
+    from dataclasses import replace
+
+    part = replace(voc_tree.DATA, classes=("aeroplane",), num_classes=2, num_strong=0, num_train=0, num_val=0)
+    sources = Sources(official / voc_tree.NAMES["voc"], official / "benchmark.tgz", image_labels="masks")
+    first = prepare(part, tmp_path / "first", sources, silent)
+    assert first.manifest["counts"] == {"train": 1, "train_aug": 1, "val": 1}  # of 2, 4 and 2, as their masks show
+    again = prepare(first.data, tmp_path / "again", sources, silent)
+    assert again.manifest["tree_root"] == first.manifest["tree_root"]
