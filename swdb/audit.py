@@ -66,20 +66,20 @@ def audit(data: DataSet, stage: Stage, mend: str, discard: bool = False) -> dict
         more = f" (and {len(faults) - 1} more such files)" if len(faults) > 1 else ""
         raise type(faults[0])(f"{faults[0]}{more}")
     _check_borders(data, lists, records, mend)
-    return _report(data, lists, records)
+    return _report(data, lists, records, texts)
 
 
 def verify(data: DataSet, stage: Stage) -> dict[str, Any]:
     """Audit a prepared data set against its manifest; raises MissingArtefact where its contents have changed since."""
     path = data.root / "audit.json"
     before = path.read_bytes() if path.is_file() else None
-    known = _remembered(path)
     report = audit(data, stage, data.mend)
     then, now = data.manifest["tree_root"], report["tree_root"]
     if then != now:
-        changed = _changed(data, known, _remembered(path))
+        seen = _remembered(path)
         if before is not None:
             write_atomic(path, lambda stream: stream.write(before))  # so that the next audit can name it, too
+        changed = _changed(data, _remembered(path), seen)
         raise MissingArtefact(
             f"{data.root} has changed since it was prepared: {changed}; its contents have the sha256 {now[:10]}, expected {then[:10]}; run: {data.mend}"
         )
@@ -226,7 +226,9 @@ def _check_borders(data: DataSet, lists: dict[str, list[str]], records: dict[str
 # ---------------------------------------------------------------- the report
 
 
-def _report(data: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> dict[str, Any]:
+def _report(
+    data: DataSet, lists: dict[str, list[str]], records: dict[str, Record], texts: dict[str, str]
+) -> dict[str, Any]:
     strong, everything, val = (lists[split] for split in LISTS)
     groups = {"strong": strong, "weak": sorted(set(everything) - set(strong)), "val": val}
     sides = [(record.width, record.height) for record in records.values()]
@@ -236,7 +238,7 @@ def _report(data: DataSet, lists: dict[str, list[str]], records: dict[str, Recor
         "sides": {"smallest": min(map(min, sides)), "largest": max(map(max, sides))},
         "image_labels": {"from": data.manifest["image_labels"], **_compare_tags(data, records)},
         "duplicates": _duplicates(records),
-        "tree_root": _root(data, records),
+        "tree_root": _root(data, records, texts),
     }
 
 
@@ -276,14 +278,14 @@ def _duplicates(records: dict[str, Record]) -> dict[str, Any]:
     return {"groups": len(groups), "across_train_and_val": len(across), "first": (across or groups or [None])[0]}
 
 
-def _root(data: DataSet, records: dict[str, Record]) -> str:
+def _root(data: DataSet, records: dict[str, Record], texts: dict[str, str]) -> str:
     """Return one sha256 over pictures, masks, lists and image-level labels."""
     contents = {}
     for image_id, record in records.items():
         contents[voc.image_path(data.root, image_id)] = record.image
         contents[voc.mask_path(data.root, image_id, record.split)] = record.mask
     contents = {path.relative_to(data.root): content for path, content in contents.items()}
-    return tree_root(contents | {Path(name): content for name, content in _texts(data).items()})
+    return tree_root(contents | {Path(name): content for name, content in texts.items()})
 
 
 def lines(report: dict[str, Any]) -> list[str]:

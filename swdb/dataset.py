@@ -89,9 +89,9 @@ def load(data: Data, workdir: Path, where: str) -> DataSet:
         raise MissingArtefact(
             f"the data set {data.name!r} is not in {root}; run: swdb prepare-voc {where}{sources_hint(data)}"
         )
-    manifest = read_json(root / "manifest.json", f"swdb prepare-voc {where} --again")
+    manifest = read_json(root / "manifest.json", again(data, where))
     if not isinstance(manifest, dict) or not {"recipe", "classes", "counts", "tree_root"} <= manifest.keys():
-        raise MissingArtefact(f"{root / 'manifest.json'} is damaged; run: swdb prepare-voc {where} --again")
+        raise MissingArtefact(f"{root / 'manifest.json'} is damaged; run: {again(data, where)}")
     if manifest["recipe"] != recipe(data):
         other = "choose another --name, or " if data.classes or data.require or data.available_only else ""
         raise MissingArtefact(f"{root} was prepared with other settings; {other}run: {again(data, where)}")

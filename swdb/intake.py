@@ -53,9 +53,7 @@ def prepare_set(work: Work, sources: Sources, download: bool, again: bool) -> tu
                 sources = _fetch(work, sources, bar.stage)
             found = prepare(data, root, sources, bar.stage, work.where)
             report = audit.audit(found, bar.stage, found.mend)
-    lacking = " --weights FILE" if work.preset.network.weights == "file" and work.weights_file is None else ""
-    lacking += " --cues localization_cues.pickle.gz" * (work.preset.proxy.method == "cues" and work.cues_file is None)
-    following = f"swdb make-proxy {work.options}{lacking}"
+    following = f"swdb make-proxy {work.options}{work.lacking}"
     if work.part:
         path = _write_part(work, found)
         console.say(f"the part has a preset of its own: {path}")

@@ -181,20 +181,23 @@ def _write(jobs: Iterator[tuple[Job, Member]], target: Callable[[str], Path], da
 
 def _place(member: Member, target: Path) -> None:
     """Link a file, or write its bytes under another name and rename it: a kill leaves no half file."""
-    if member.path is not None and target.exists() and target.samefile(member.path):
-        return
-    if member.path is None and target.exists():
+    if target.exists() and (member.path is None or target.samefile(member.path)):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.unlink(missing_ok=True)
-    try:
-        if member.path is None:
-            raise OSError
-        os.link(member.path.resolve(), temporary)  # of the file itself: a link that is moved leads nowhere
-    except OSError:
+    if member.path is None or not _linked(member.path, temporary):
         temporary.write_bytes(member.read())
     os.replace(temporary, target)
+
+
+def _linked(path: Path, link: Path) -> bool:
+    """Link a file itself, for a link that is moved leads nowhere; False where the disk does not allow it."""
+    try:
+        os.link(path.resolve(), link)
+    except OSError:
+        return False
+    return True
 
 
 def _sweep(root: Path, lists: dict[str, list[str]]) -> None:
@@ -214,7 +217,7 @@ def _tags_of_masks(
     """Return the classes that each mask shows."""
     names = [voc.CLASSES[0], *(data.classes or voc.CLASSES[1:])]
     split_of = {i: split for split in (voc.ALL_SPLIT, voc.VAL_SPLIT) for i in lists[split]}
-    progress: Callable[[int, int], None] = stage("image-level labels from the masks", len(split_of))
+    progress = stage("image-level labels from the masks", len(split_of))
     tags = {}
     for done, (image_id, split) in enumerate(split_of.items(), start=1):
         labels = np.unique(read_mask(voc.mask_path(root, image_id, split), data.num_classes, mend))

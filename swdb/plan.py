@@ -134,6 +134,15 @@ class Work:
         )
 
     @property
+    def lacking(self) -> str:
+        """The options for files that the preset needs and nobody has named yet."""
+        network, proxy = self.preset.network, self.preset.proxy
+        weights = " --weights FILE" if network.weights == "file" and self.weights_file is None else ""
+        return weights + (
+            " --cues localization_cues.pickle.gz" if proxy.method == "cues" and self.cues_file is None else ""
+        )
+
+    @property
     def data_root(self) -> Path:
         """Where the data set lies."""
         return self.folder / "data" / self.preset.data.name
@@ -171,7 +180,7 @@ class Work:
             recipe["file"] = file_digest(self.weights_file)
         elif network.weights == "file":
             raise MissingArtefact(
-                f"preset {self.preset.name!r} takes its initial weights from a file; name it once: swdb make-proxy {self.options} --weights FILE{self._cues_lacking}"
+                f"preset {self.preset.name!r} takes its initial weights from a file; name it once: swdb make-proxy {self.options}{self.lacking}"
             )
         elif network.weights == "pretext":
             steps = proxy.pretext_steps
@@ -194,17 +203,11 @@ class Work:
         return own | {name: value for name, value in identity(training).items() if name in cut}
 
     @property
-    def _cues_lacking(self) -> str:
-        """The option that `make-proxy` lacks beside others, if any."""
-        lacking = self.preset.proxy.method == "cues" and self.cues_file is None
-        return " --cues localization_cues.pickle.gz" if lacking else ""
-
-    @property
     def _cue_settings(self) -> dict[str, Any]:
         """What a network's training on seed cues reads, the cues included."""
         if self.cues_file is None:
             raise MissingArtefact(
-                f"preset {self.preset.name!r} makes its proxies from seed cues; name them once: swdb make-proxy {self.options} --cues localization_cues.pickle.gz"
+                f"preset {self.preset.name!r} makes its proxies from seed cues; name them once: swdb make-proxy {self.options}{self.lacking}"
             )
         if not self.cues_file.is_file():
             raise MissingArtefact(

@@ -9,7 +9,6 @@ a diagnosis that training never reads), `done.json`
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def make_cue_proxies(
 ) -> None:
     """Make proxy set 1 from published seed cues: train a network on them, keep of its predictions what the tags allow."""
     preset, tags = work.preset, data.tags(store.ids)
-    cues, maps, counted = _cues_of(work, data, store.ids, tags)
+    maps, counted = _cues_of(work, data, store.ids, tags)
     network, look = _cue_network(work)
     progress = stage(artefact.name, artefact.steps, counts=True)
     network, training = train_on_cues(
@@ -68,7 +67,7 @@ def make_cue_proxies(
     _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
     truth = ((maps[k], data.mask(image_id, voc.ALL_SPLIT)) for k, image_id in enumerate(store.ids))
     quality = _named(cue_quality(truth, data.data.num_classes), data.class_names)
-    report = {"cues": {"file": cues.name, **counted, **quality}}
+    report = {"cues": {"file": work.cues_file.name, **counted, **quality}}
     _finish(artefact, data, store.ids, tags, report, {"training": training}, stage)
 
 
@@ -112,7 +111,7 @@ def _named(value: Any, names: list[str]) -> Any:
     return round(value, 2) if isinstance(value, float) else value
 
 
-def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[Path, np.ndarray, dict[str, int]]:
+def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """Read the cues of the training images as maps (N, 41, 41) uint8 within their tags, and count what is lacking."""
     path = work.cues_file
     assert path is not None
@@ -127,14 +126,10 @@ def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tup
         raise BadInput(
             f"{path} has no cues for any of the {len(ids)} training images; expected the cues of VOC's train_aug ids"
         )
-    return (
-        path,
-        maps,
-        {
-            "images_unknown_to_the_cues": sum(image_id not in cues.cells for image_id in ids),
-            "images_with_a_tag_without_a_cue": int((tags & ~cued).any(1).sum()),
-        },
-    )
+    return maps, {
+        "images_unknown_to_the_cues": sum(image_id not in cues.cells for image_id in ids),
+        "images_with_a_tag_without_a_cue": int((tags & ~cued).any(1).sum()),
+    }
 
 
 def _cue_network(work: Work) -> tuple[StrongWeakNetwork, Preprocessing]:

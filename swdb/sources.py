@@ -23,11 +23,10 @@ BOXES = re.compile(r"(?:^|/)Annotations/(\w+)\.xml$")
 IMAGE = re.compile(r"(?:^|/)JPEGImages/(\w+)\.jpg$")
 VOC_MASK = re.compile(r"(?:^|/)SegmentationClass/(\w+)\.png$")
 AUG_MASK = re.compile(r"(?:^|/)SegmentationClassAug/(\w+)\.png$")
-SBD_MASK = re.compile(
-    r"(?:^|/)cls/(\w+)\.mat$|(?:^|/)(\d{4}_\d{6})\.png$"
-)  # SBD itself, or masks that others converted
-NAMED = ", ".join(f"{split}.txt" for split in LISTS)  # what a folder of lists holds
+# SBD's own, or masks that others converted.
+SBD_MASK = re.compile(r"(?:^|/)cls/(\w+)\.mat$|(?:^|/)(\d{4}_\d{6})\.png$")
 SBD_LIST = re.compile(r"(?:^|/)dataset/(?:train|val)\.txt$")
+NAMED = ", ".join(f"{split}.txt" for split in LISTS)  # what a folder of lists holds
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,7 @@ class Sources:
     """Where photographs, masks and image-level labels come from."""
 
     voc: Path | None = None  # the archive, or a folder that holds VOCdevkit/VOC2012
-    sbd: Path | None = (
-        None  # the archive, its folder, or a folder or zip of SegmentationClassAug; else looked for in `voc`
-    )
+    sbd: Path | None = None  # the archive, its folder, or a folder or zip of SegmentationClassAug; else it is in `voc`
     image_labels: str = "boxes"  # boxes, masks, or a CSV of image,classes
     lists: Path | None = None  # a folder of train.txt, train_aug.txt and val.txt that go before VOC's own
 
