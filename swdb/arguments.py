@@ -5,6 +5,7 @@ in: what was typed -> out: values, or one error with the nearest known word
 
 from dataclasses import replace
 
+from swdb.crf import crf_set
 from swdb.errors import BadInput, nearest
 from swdb.plan import Work
 from swdb.preset import Preset
@@ -57,6 +58,13 @@ def scales(text: str) -> tuple[float, ...]:
     if not all(0.1 <= factor <= 4 for factor in factors):
         raise BadInput(f"--scales {text}: expected factors of 0.1 to 4")
     return factors
+
+
+def crf(name: str | None) -> str | None:
+    """Read the name of a set of CRF parameters."""
+    if name is not None:
+        crf_set(name)
+    return name
 
 
 def subset(preset: Preset, name: str | None, classes: str | None, require: str | None, available_only: bool) -> Preset:

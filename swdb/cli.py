@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from swdb.crf import CRF_SETS
 from swdb.errors import BadInput, SwdbError, nearest
 from swdb.files import disk_error
 
@@ -158,7 +159,7 @@ def prepare_voc(
 def make_proxy(
     preset: PresetName = "synthetic",
     proxy_set: Annotated[
-        str, typer.Option("--set", help="1 (from the classifier), 2 (from the net trained on set 1) or all.")
+        str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
     ] = "all",
     again: Annotated[bool, typer.Option("--again", help="Delete the set and make it anew.")] = False,
     workdir: Workdir = Path("work"),
@@ -166,37 +167,26 @@ def make_proxy(
     precision: Precision = None,
     weights: Weights = None,
     cues: Cues = None,
+    saliency: Annotated[
+        Path | None, typer.Option("--saliency", help="Saliency maps (<id>.png): dark is background. Named once.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Make proxy masks from image-level labels, as palette PNGs with a quality report.
+    """Make proxy masks from image-level labels by DSRG, as palette PNGs with a passport: sources, settings, quality.
 
     \b
     swdb make-proxy
     swdb make-proxy --set 1 --device cuda
+    swdb make-proxy --preset voc --cues localization_cues.pickle.gz
+    swdb make-proxy --preset voc --saliency DIR
     """
-    import shutil
+    from swdb import console, making
+    from swdb.files import only_writer
 
-    from swdb import console
-    from swdb.files import only_writer, read_json
-    from swdb.report import proxy_lines
-
-    if proxy_set not in ("1", "2", "all"):
-        raise BadInput(f"--set {proxy_set}: expected 1, 2 or all")
-    work = _open(workdir, preset, precision, weights, cues)
-    sets = [work.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
+    work = _open(workdir, preset, precision, weights, cues, saliency)
     with only_writer(workdir):
-        for artefact in sets if again else []:
-            artefact.record.unlink(missing_ok=True)  # first of all, so that a kill leaves no record of what is gone
-            if artefact.folder.exists():
-                shutil.rmtree(artefact.folder)
-        todo = work.needed(*sets)
-        with _pipeline(work, device, todo) as pipeline:
-            pipeline.make(todo)
-    reports = {artefact.id: read_json(artefact.folder / "report.json", "swdb make-proxy --again") for artefact in sets}
-    if json:
-        _print_json(reports)
-    for artefact in [] if json else sets:
-        typer.echo("\n".join(proxy_lines(str(artefact.folder), reports[artefact.id])))
+        shown = making.make_sets(work, proxy_set, again, device)
+    _show(shown, json)
     console.say(f"next: swdb reproduce-table 2 {work.options}")
 
 
@@ -219,14 +209,14 @@ def train(
     swdb train dual --seed 0
     swdb train mixed-x6 --seed 2 --device cuda
     """
-    from swdb import arguments, console
+    from swdb import arguments, console, making
     from swdb.files import only_writer
 
     work = _open(workdir, preset, precision, weights, cues)
     run, seed = arguments.run_and_seed(work, run, seed)
     artefact = work.run(work.recipe(run), seed)
     todo = work.needed(artefact)
-    with only_writer(workdir), _pipeline(work, device, todo) as pipeline:
+    with only_writer(workdir), making.opened(work, device, todo) as pipeline:
         pipeline.make(todo)
     typer.echo(str(artefact.folder))
     console.say(f"next: swdb eval {run} --seed {seed} {work.options}")
@@ -243,6 +233,9 @@ def evaluate(
     scales: Annotated[
         str | None, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25; else the preset's.")
     ] = None,
+    crf: Annotated[
+        str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
+    ] = None,
     figure: Annotated[
         bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")
     ] = False,
@@ -258,10 +251,10 @@ def evaluate(
 
     \b
     swdb eval dual --branch weak
-    swdb eval dual --flip --scales 0.75,1,1.25
+    swdb eval dual --flip --scales 0.75,1,1.25 --crf deeplab-vgg16-run-densecrf
     swdb eval dual --figure
     """
-    from swdb import arguments, console
+    from swdb import arguments, console, making
     from swdb.files import only_writer
     from swdb.plan import Scoring
 
@@ -273,19 +266,15 @@ def evaluate(
     if branch == "weak" and not recipe.dual:
         raise BadInput(f"run {run!r} has one branch only; expected --branch strong")
     tables = work.scoring(branch)
-    scoring = Scoring(branch, arguments.scales(scales) if scales else tables.scales, flip or tables.flip)
+    at = arguments.scales(scales) if scales else tables.scales
+    scoring = Scoring(branch, at, flip or tables.flip, arguments.crf(crf))
     artefact = work.run(recipe, seed)
     artefact.read_record(f"swdb train {run} --seed {seed} {work.options}")
-    with only_writer(workdir), _pipeline(work, device, []) as pipeline:
+    with only_writer(workdir), making.opened(work, device, []) as pipeline:
         pipeline.make([artefact])
         result = pipeline.score(artefact, scoring)
         path = pipeline.figure(artefact) if figure else None
-    if json:
-        _print_json(result)
-    else:
-        typer.echo(f"{artefact.id}, {branch} branch: mIoU {result['miou']:.2f} on {result['images']} val images")
-        for name, value in result["iou"].items():
-            typer.echo(f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}")
+    _show(making.shown_score(result), json)
     console.say(f"predictions: {scoring.folder(artefact) / 'predictions'}")
     if path:
         console.say(f"figure: {path}")
@@ -318,7 +307,7 @@ def reproduce_table(
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
     """
-    from swdb import arguments, console, report
+    from swdb import arguments, console, making, report
     from swdb.files import only_writer
     from swdb.results import measure
 
@@ -337,7 +326,7 @@ def reproduce_table(
         return
     finished = all(artefact.done for artefact in plan) and all(s.result(a) is not None for a, s in scores)
     if not finished and not no_train:
-        with only_writer(workdir), _pipeline(work, device, plan) as pipeline:
+        with only_writer(workdir), making.opened(work, device, plan) as pipeline:
             pipeline.make_and_score(plan, scores)
     measured = [measure(work, table, chosen) for table in tables]
     written = [path for table in measured for path in report.write_report(table, work)]
@@ -356,13 +345,14 @@ def _open(
     precision: str | None = None,
     weights: Path | None = None,
     cues: Path | None = None,
+    saliency: Path | None = None,
     remember: bool = True,
 ):
     from swdb.workdir import PRECISIONS, open_work
 
     if precision is not None and precision not in PRECISIONS:
         raise BadInput(f"--precision {precision}: {nearest(precision, PRECISIONS)}")
-    return open_work(workdir, preset, precision, weights, cues, remember)
+    return open_work(workdir, preset, precision, weights, cues, saliency, remember)
 
 
 def _show(shown, json: bool) -> None:
@@ -374,24 +364,6 @@ def _print_json(value) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _pipeline(work, device: str, todo: list):
-    """Open the pipeline with a progress bar over all steps that are still to do."""
-    from contextlib import contextmanager
-
-    from swdb import console, loop
-    from swdb.pipeline import Pipeline
-
-    @contextmanager
-    def opened():
-        fresh = not work.initial_weights.done
-        with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
-            yield Pipeline(work, loop.machine(device, work.precision), bar)
-        if fresh and work.initial_weights.done:
-            console.say(work.weights_summary())
-
-    return opened()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ import torch
 
 from swdb import voc
 from swdb.confusion import confusion, iou, miou
+from swdb.crf import crf_set
 from swdb.dataset import DataSet
 from swdb.files import Progress, write_atomic, write_json
 from swdb.loop import Machine
+from swdb.meanfield import energy_of, refine
 from swdb.method import StrongWeakNetwork, probabilities, to_size
 from swdb.networks import Preprocessing
 from swdb.pictures import check_sizes, read_mask, shrink, write_mask
@@ -52,7 +54,10 @@ def evaluate(
         pictures = to_pictures(torch.from_numpy(shown).to(machine.device), look)
         with machine.autocast():
             scores = probabilities(network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip)
-        labels = to_size(scores, images.shape[1:3]).argmax(1)
+        scores = to_size(scores, images.shape[1:3])
+        if scoring.crf is not None:
+            scores = refine(energy_of(scores), torch.from_numpy(images), crf_set(scoring.crf))
+        labels = scores.argmax(1)
         for image_id, label in zip(batch_ids, labels.to(torch.uint8).cpu().numpy(), strict=True):
             write_mask(predictions / f"{image_id}.png", label)
         done += len(batch_ids)
@@ -68,6 +73,7 @@ def evaluate(
         "branch": scoring.branch,
         "scales": list(scoring.scales),
         "flip": scoring.flip,
+        "crf": scoring.crf,
         "split": voc.VAL_SPLIT,
         "images": len(ids),
         "miou": miou(counts.sum(0)),

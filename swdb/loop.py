@@ -77,18 +77,24 @@ def seed_initial(seed: int, branch: int = 0) -> None:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How steps are taken: a linear rise of the learning rates, a plateau, one drop; decay and clipping."""
+    """How steps are taken: a linear rise of the learning rates, then drops or a polynomial; decay and clipping."""
 
     steps: int
     warmup: int
-    decay_at: float
+    decay_at: float  # share of the steps
     decay_factor: float
     weight_decay: float = 0.0
     clip_norm: float = 0.0
+    repeated: bool = False  # the drop comes again after every `decay_at` of the steps
+    power: float = 0.0  # of the poly schedule (1 - step / steps) ** power, instead of drops
 
     def factor(self, step: int) -> float:
         """Return what every group's learning rate is multiplied by at a step (from 0)."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.power:
+            return rise * (1 - step / self.steps) ** self.power
+        if self.repeated:
+            return rise * self.decay_factor ** int(step / (self.decay_at * self.steps))
         return rise * (self.decay_factor if step >= self.decay_at * self.steps else 1.0)
 
 
@@ -101,15 +107,18 @@ def optimise(
     losses_at: Callable[[int], dict[str, Tensor]],
     seed: int,
     progress: Callable[[int, int], None],
+    method: str = "adam",
+    ids_at: Callable[[int], list[str]] | None = None,
 ) -> dict[str, Any]:
     """Train to the schedule's end, from the last checkpoint where there is one, and write the last weights.
 
-    Returns the training's record: steps, seconds, the sha256 of the weights. Raises BadInput on a loss that is not finite.
+    Returns the training's record: steps, seconds, the sha256 of the weights. Raises BadInput on a loss that is not finite,
+    with the step and, where `ids_at` tells them, the images.
     """
     if (folder / "training.json").is_file():
         progress(schedule.steps, schedule.steps)
         return load_finished(folder, network)
-    optimizer = torch.optim.Adam(groups, weight_decay=schedule.weight_decay, fused=True)
+    optimizer = _optimizer(method, groups, schedule.weight_decay)
     rates = [group["lr"] for group in optimizer.param_groups]
     step, seconds = _resume(folder, identity, network, optimizer)
     progress(step, schedule.steps)
@@ -131,7 +140,7 @@ def optimise(
             step += 1
             due = time.monotonic() - saved >= CHECKPOINT_SECONDS or interrupted
             if due or step % LOG_EVERY == 0 or step == schedule.steps:
-                _log(folder, identity, step, pending)
+                _log(folder, identity, step, pending, ids_at)
                 progress(step, schedule.steps)
             if due:
                 _save(folder, identity, network, optimizer, step, seconds + time.monotonic() - started)
@@ -147,6 +156,13 @@ def optimise(
     write_json(folder / "training.json", record)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
+
+
+def _optimizer(method: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
+    """Build Adam, or SGD with Caffe's momentum; a group may have a weight decay of its own."""
+    if method == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, fused=True)
+    return torch.optim.Adam(groups, weight_decay=weight_decay, fused=True)
 
 
 def load_finished(folder: Path, network: nn.Module) -> dict[str, Any]:
@@ -183,7 +199,13 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]]) -> None:
+def _log(
+    folder: Path,
+    identity: str,
+    step: int,
+    pending: list[dict[str, Tensor]],
+    ids_at: Callable[[int], list[str]] | None,
+) -> None:
     """Append one JSON line for every step since the last call; refuses losses that are not finite."""
     if not pending:
         return
@@ -205,8 +227,9 @@ def _log(folder: Path, identity: str, step: int, pending: list[dict[str, Tensor]
     except OSError as error:
         raise disk_error(error, folder / "log.jsonl") from error
     if good < len(values):
+        images = f" (images {', '.join(ids_at(first + good))})" if ids_at else ""
         raise BadInput(
-            f"{identity}: the loss is {values[good]} at step {first + good}; training diverged: lower training.lr_new or lr_backbone in the preset"
+            f"{identity}: the loss is {values[good]} at step {first + good}{images}; training diverged: lower lr_new or lr_backbone in the preset"
         )
     pending.clear()
 

@@ -38,6 +38,15 @@ def read_image(path: Path, mend: str = MEND) -> np.ndarray:
     return np.asarray(_decode(_bytes(path, "an image", mend), str(path), "an image", mend).convert("RGB"))
 
 
+def image_size(path: Path, mend: str = MEND) -> tuple[int, int]:
+    """Return the height and width of a picture without decoding it; raises as `read_image` does."""
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except Exception:  # say what is wrong as reading it would
+        return read_image(path, mend).shape[:2]
+
+
 def read_mask(path: Path, num_classes: int, mend: str = MEND) -> np.ndarray:
     """Read a mask as (H, W) uint8 of 0..num_classes-1 and 255; raises MissingArtefact, or BadInput as `decode_mask` does."""
     return decode_mask(_bytes(path, "a mask", mend), str(path), num_classes, mend)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from swdb import audit, dataset
+from swdb import audit, cueing, dataset, evaluation, figures, proxies, training, weights
 from swdb.dataset import DataSet
 from swdb.files import Progress
 from swdb.loop import Machine
@@ -65,6 +65,8 @@ class Pipeline:
             else:
                 artefact.begin(inputs)
                 self._make_one(artefact)
+            if artefact.kind == "proxies" and not artefact.passport.is_file():
+                proxies.issue_passport(self.work, artefact, data, self.observer.stage)
 
     def make_and_score(self, plan: list[Artefact], scores: list[tuple[Artefact, Scoring]]) -> None:
         """Make a plan; every run is scored as soon as it is trained, so that tables fill from the first."""
@@ -76,8 +78,6 @@ class Pipeline:
 
     def figure(self, artefact: Artefact, num_images: int = 6) -> Path:
         """Draw image, truth, proxy and both branches' predictions for the first validation images."""
-        from swdb import figures
-
         run = _recipe(self.work, artefact)
         ids = self.data.ids(VAL_SPLIT)[:num_images]
         masks = {"proxy": self.proxies_of(ids)}
@@ -93,25 +93,11 @@ class Pipeline:
         return path
 
     def _make_one(self, artefact: Artefact) -> None:
-        from swdb import proxies, training, weights
-
         work, machine = self.work, self.machine
-        if artefact.kind == "proxies" and artefact.recipe["set"] == 1:
-            make = {"cam": proxies.make_cam_proxies, "cues": proxies.make_cue_proxies}[work.preset.proxy.method]
-            make(work, artefact, self.data, self.store, machine, self.observer.stage)
+        if artefact.kind == "cues":
+            cueing.make_cue_artefact(work, artefact, self.data, self.store, machine, self.observer.stage)
         elif artefact.kind == "proxies":
-            network, look = training.load_trained(work, work.retrained_from, 0)
-            longest_side = work.preset.training.longest_side
-            proxies.make_retrained_proxies(
-                artefact,
-                self.data,
-                self.store,
-                machine.layout(network),
-                look,
-                longest_side,
-                machine,
-                self.observer.stage,
-            )
+            proxies.make_proxies(work, artefact, self.data, self.store, machine, self.observer.stage)
         elif artefact.kind == "weights":
             progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
             weights.make_initial_weights(work, artefact, machine, progress)
@@ -122,8 +108,6 @@ class Pipeline:
 
     def score(self, artefact: Artefact, scoring: Scoring) -> dict:
         """Score a finished run with one branch; what is scored already is read."""
-        from swdb import evaluation, training
-
         found = scoring.result(artefact)
         if found is not None:
             return found
@@ -135,8 +119,6 @@ class Pipeline:
 
     def proxies_of(self, ids: list[str]) -> dict[str, np.ndarray]:
         """Make proxy masks of the first kind for validation images, for looking at only."""
-        from swdb import proxies
-
         self.make(self.work.needed(self.work.proxies(1)))
         return proxies.proxies_of(self.work, self.data, ids, self.machine)
 

@@ -8,7 +8,7 @@ in: a work directory, a preset, runs and seeds -> out: artefacts in the order in
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from swdb.spec import Recipe, Row, Table, all_recipes, load_tables
 
 TRAINING_VERSION = 1  # raised by hand when the golden loss changes, in fp32 or bf16
 EVALUATION_VERSION = 1  # raised by hand when the same weights would get another score
+OUTCOMES = {"cues": "cues_sha256", "proxies": "masks_sha256"}  # where their records have the digest of what came out
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """Something that is made once: initial weights, proxies or a run. `recipe` is what its id digests."""
+    """Something that is made once: initial weights, cues, proxies or a run. `recipe` is what its id digests."""
 
-    kind: str  # "weights", "proxies" or "run"
+    kind: str  # "weights", "cues", "proxies" or "run"
     name: str
     id: str
     folder: Path
@@ -39,6 +40,11 @@ class Artefact:
     def record(self) -> Path:
         """The file that is written last: it is there if and only if the artefact is finished."""
         return self.folder / "done.json"
+
+    @property
+    def passport(self) -> Path:
+        """Where a set of proxies says how good it is and what it was made from."""
+        return self.folder / "passport.json"
 
     @property
     def done(self) -> bool:
@@ -67,10 +73,10 @@ class Artefact:
                 raise MissingArtefact(f"{self.folder} was {verb} on other {name} ({found}); {self._again}")
 
     def content_digest(self) -> str:
-        """Return the sha256 of what came out: weights, or all masks."""
+        """Return the sha256 of what came out: weights, cues, or all masks."""
         record = self.read_record("the same command again")
-        if self.kind == "proxies":
-            return record["masks_sha256"]
+        if self.kind in OUTCOMES:
+            return record[OUTCOMES[self.kind]]
         return record.get("training", record)["weights_sha256"]
 
     @property
@@ -89,13 +95,15 @@ class Scoring:
     branch: str
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    crf: str | None = None  # the name of a set of parameters in swdb.crf
 
     @property
     def name(self) -> str:
         """A readable id, such as `val-strong` or `val-weak-0.75-1-1.25-flip`."""
         scales = "" if self.scales == (1.0,) else "-" + "-".join(f"{scale:g}" for scale in self.scales)
         version = "" if EVALUATION_VERSION == 1 else f"-v{EVALUATION_VERSION}"
-        return f"{voc.VAL_SPLIT}-{self.branch}{scales}{'-flip' if self.flip else ''}{version}"
+        crf = "" if self.crf is None else f"-crf-{self.crf}"
+        return f"{voc.VAL_SPLIT}-{self.branch}{scales}{'-flip' if self.flip else ''}{crf}{version}"
 
     def folder(self, run: Artefact) -> Path:
         """Where the predictions and the score lie."""
@@ -108,6 +116,14 @@ class Scoring:
 
 
 @dataclass(frozen=True)
+class Saliency:
+    """A folder of saliency maps that say where background is, and the sha256 of all of them."""
+
+    folder: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Work:
     """A work directory at one preset: where everything lies and what it is called."""
 
@@ -116,6 +132,7 @@ class Work:
     precision: str
     weights_file: Path | None = None
     cues_file: Path | None = None
+    saliency: Saliency | None = None
     asked: tuple[tuple[str, str], ...] = ()  # options as the user typed them, for commands that we propose
     part: str = ""  # the options of `prepare-voc` that name a part of the data set
 
@@ -139,7 +156,7 @@ class Work:
         network, proxy = self.preset.network, self.preset.proxy
         weights = " --weights FILE" if network.weights == "file" and self.weights_file is None else ""
         return weights + (
-            " --cues localization_cues.pickle.gz" if proxy.method == "cues" and self.cues_file is None else ""
+            " --cues localization_cues.pickle.gz" if proxy.cues == "file" and self.cues_file is None else ""
         )
 
     @property
@@ -202,49 +219,61 @@ class Work:
         cut = ("crop", "scale_min", "scale_max", "clip_norm", "longest_side")
         return own | {name: value for name, value in identity(training).items() if name in cut}
 
+    @cached_property
+    def cues(self) -> Artefact:
+        """The seed cues that DSRG grows: from a classifier's activation maps, or from a published file."""
+        proxy = self.preset.proxy
+        recipe: dict[str, Any] = {
+            "version": TRAINING_VERSION,
+            "data": dataset.recipe(self.preset.data),
+            "cues": proxy.cues,
+        }
+        if proxy.cues == "file":
+            return self._artefact("cues", "cues-file", recipe | {"file": file_digest(self._named_cues)}, 0)
+        own = {
+            name: list(value) if isinstance(value := getattr(proxy, name), tuple) else value
+            for name in ("steps", "threshold", "cam_sizes", "background_share")
+        }
+        if self.saliency is not None:
+            own |= {"saliency": self.saliency.sha256, "saliency_threshold": proxy.saliency_threshold}
+        recipe |= {
+            **own,
+            "classifier": self._classifier_settings,
+            "weights": self.initial_weights.id,
+            "precision": self.precision,
+        }
+        return self._artefact("cues", "cues-classifier", recipe, proxy.steps)
+
     @property
-    def _cue_settings(self) -> dict[str, Any]:
-        """What a network's training on seed cues reads, the cues included."""
+    def _named_cues(self) -> Path:
+        """The file of published cues; raises MissingArtefact where none was named, or it is gone."""
         if self.cues_file is None:
             raise MissingArtefact(
                 f"preset {self.preset.name!r} makes its proxies from seed cues; name them once: swdb make-proxy {self.options}{self.lacking}"
             )
         if not self.cues_file.is_file():
             raise MissingArtefact(
-                f"--cues {self.cues_file}: no such file; expected a localization_cues.pickle or .pickle.gz"
+                f"--cues {self.cues_file}: no such file; expected a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's"
             )
-        steps = ("lr_backbone", "warmup", "weight_decay")
-        training = {name: value for name, value in identity(self.preset.training).items() if name in steps}
-        network = identity(self.preset.network)
-        return {"cues": file_digest(self.cues_file), "network": network, "training": training}
+        return self.cues_file
 
     def proxies(self, proxy_set: int) -> Artefact:
-        """Proxy masks of all training images; set 2 comes from the net that was trained on set 1."""
-        recipe: dict[str, Any] = {
-            "version": TRAINING_VERSION,
-            "set": proxy_set,
-            "data": dataset.recipe(self.preset.data),
-            "precision": self.precision,
-        }
+        """Proxy masks of all training images by DSRG; set 2 comes from its retrain round on set 1."""
+        dsrg = identity(self.preset.dsrg)
+        retrain = {name for name in dsrg if name.startswith("retrain")}
+        recipe: dict[str, Any] = {"version": TRAINING_VERSION, "set": proxy_set, "precision": self.precision}
         if proxy_set == 1:
-            own = {name: getattr(self.preset.proxy, name) for name in ("method", "steps", "threshold")}
-            recipe |= {**own, "classifier": self._classifier_settings, "weights": self.initial_weights.id}
-            if self.preset.proxy.method == "cues":
-                recipe |= self._cue_settings
-            return self._artefact("proxies", f"{self.preset.proxy.method}-1", recipe, self.preset.proxy.steps)
-        recipe["run"] = self.run(self.retrained_from, 0).id
-        return self._artefact("proxies", f"{self.preset.proxy.method}-2", recipe, 0)
-
-    @cached_property
-    def retrained_from(self) -> Recipe:
-        """The run whose predictions are proxy set 2: a single branch on all proxies of set 1."""
-        wanted = Recipe(name="", strong_branch="weak")
-        found = next((run for run in self.recipes.values() if replace(run, name="") == wanted), None)
-        if found is None:
-            raise BadInput(
-                'proxy set 2 needs a row that trains one branch on set 1: { strong_branch = "weak" } in tables/'
-            )
-        return found
+            recipe |= {
+                "data": dataset.recipe(self.preset.data),
+                "backbone": self.preset.network.backbone,
+                "longest_side": self.preset.training.longest_side,
+                "dsrg": {name: value for name, value in dsrg.items() if name not in retrain},
+                "weights": self.initial_weights.id,
+                "cues": self.cues.id,
+            }
+            return self._artefact("proxies", "dsrg-1", recipe, self.preset.dsrg.steps)
+        recipe |= {"dsrg": {name: dsrg[name] for name in sorted(retrain)}, "first": self.proxies(1).id}
+        return self._artefact("proxies", "dsrg-2", recipe, self.preset.dsrg.retrain_steps)
 
     def run(self, run: Recipe, seed: int) -> Artefact:
         """One training with one seed."""
@@ -287,8 +316,10 @@ class Work:
         """List what an artefact is made from, one step back."""
         if artefact.kind == "weights":
             return []
+        if artefact.kind == "cues":
+            return [self.initial_weights] if artefact.recipe["cues"] == "classifier" else []
         if artefact.kind == "proxies":
-            return [self.initial_weights] if artefact.recipe["set"] == 1 else [self.run(self.retrained_from, 0)]
+            return [self.initial_weights, self.cues] if artefact.recipe["set"] == 1 else [self.proxies(1)]
         run = self.recipe(artefact.name.rpartition("-s")[0])
         inputs = [self.initial_weights]
         if run.needs_proxies:

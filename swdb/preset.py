@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from swdb import synthetic, voc
+from swdb.crf import CRF_SETS
 from swdb.errors import BadInput, nearest
 from swdb.files import write_text
 from swdb.strict import read_dataclass, read_toml
@@ -119,21 +120,64 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proxy:
-    """How image-level labels become proxy masks."""
+    """Where seed cues come from: a classifier's activation maps, or a published file."""
 
-    method: str = knob(
-        "cam or cues", INFERRED, "the paper uses DSRG; class activation maps and seed cues are its first step"
-    )
-    steps: int = knob("optimizer steps of the classifier, or of the network on cues", UNKNOWN, "enough to fit the tags")
+    cues: str = knob("classifier or file", INFERRED, "the paper takes DSRG, whose cues are published: CAM and DRFI")
+    steps: int = knob("optimizer steps of the classifier", UNKNOWN, "enough to fit the tags")
     batch: int = knob("images", UNKNOWN, "")
     lr: float = knob("Adam's step", UNKNOWN, "")
-    threshold: float = knob(
-        "share of a map's maximum", UNKNOWN, "below it a pixel is background; SEC and DSRG take 0.2 for cues"
-    )
+    threshold: float = knob("share of a map's maximum", INFERRED, "above it a cell is a cue; SEC and DSRG take 0.2")
     decay_at: float = knob("share of the steps", UNKNOWN, "", default=0.7)
     decay_factor: float = knob("factor", UNKNOWN, "", default=0.1)
     pretext_steps: int = knob(
         "optimizer steps", UNKNOWN, "training of the initial weights where they are made here", default=0
+    )
+    cam_sizes: tuple[int, ...] = knob("pixels, square", UNKNOWN, "maps are averaged over these, mirrored too")
+    background_share: float = knob(
+        "share of the cells", INFERRED, "the least salient ones are background: SEC's localization.ipynb", default=0.1
+    )
+    saliency_threshold: float = knob(
+        "share of white", INFERRED, "below it a given saliency map says background: DSRG, issue 24", default=0.06
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dsrg:
+    """Deep seeded region growing (Huang et al., CVPR 2018): a network on cues that grow, then a second round on its masks.
+
+    "The paper takes DSRG" is all that it says; the values are those of DSRG's public code.
+    """
+
+    size: int = knob("pixels, square", INFERRED, "pictures are warped to it: train-s.prototxt")
+    test_sizes: tuple[int, ...] = knob("pixels, square", INFERRED, "logits are summed over these: test-ms.py")
+    dilations: tuple[int, ...] = knob("feature cells", INFERRED, "a head each, summed: train-s.prototxt")
+    head_channels: int = knob("channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt")
+    dropout: float = knob("probability", INFERRED, "drop6 and drop7: train-s.prototxt")
+    optimizer: str = knob("sgd (momentum 0.9) or adam", INFERRED, "solver-s.prototxt")
+    steps: int = knob("optimizer steps", INFERRED, "solver-s.prototxt")
+    batch: int = knob("images", INFERRED, "train-s.prototxt")
+    lr_backbone: float = knob("the optimizer's step", INFERRED, "solver-s.prototxt")
+    lr_new: float = knob("the optimizer's step", INFERRED, "for fc6 and fc7: solver-s.prototxt")
+    lr_last: float = knob("the optimizer's step", INFERRED, "for fc8, lr_mult 10: train-s.prototxt")
+    warmup: int = knob("steps of a linear rise", INFERRED, "none in solver-s.prototxt", default=0)
+    decay_every: float = knob("share of the steps", INFERRED, "stepsize 1000 of 8000: solver-s.prototxt", default=0.125)
+    decay_factor: float = knob("factor", INFERRED, "gamma: solver-s.prototxt", default=0.33)
+    weight_decay: float = knob("per step, L2 in the gradient", INFERRED, "not for biases: solver-s.prototxt")
+    clip_norm: float = knob("largest norm of all gradients, 0 for none", INFERRED, "none in the code", default=0.0)
+    grow_foreground: float = knob("probability", INFERRED, "above it cues may grow: pylayers.py", default=0.85)
+    grow_background: float = knob("probability", INFERRED, "as grow_foreground", default=0.99)
+    crf: str = knob(
+        "a set of parameters by name", INFERRED, "pylayers.py and test-ms.py; see swdb/crf.py", default="dsrg"
+    )
+    tags_only: bool = knob(
+        "yes or no", INFERRED, "masks keep background and the image's tags only; not in run.sh", default=False
+    )
+    retrain_steps: int = knob("optimizer steps", INFERRED, "solver-f.prototxt")
+    retrain_batch: int = knob("images", INFERRED, "train-f.prototxt")
+    retrain_rate: float = knob("factor of the three steps", INFERRED, "1e-3 after 5e-4: solver-f.prototxt", default=2.0)
+    retrain_power: float = knob("power of the poly schedule", INFERRED, "solver-f.prototxt", default=0.9)
+    retrain_scales: tuple[float, ...] = knob(
+        "factors", INFERRED, "test-ms-f.py, which keeps the aspect", default=(0.75, 1.0, 1.25)
     )
 
 
@@ -157,6 +201,7 @@ class Preset:
     network: Network
     training: Training
     proxy: Proxy
+    dsrg: Dsrg
     evaluation: Evaluation
 
 
@@ -198,14 +243,16 @@ def _check_ranges(preset: Preset, where: str) -> None:
         ("data.dataset", data.dataset, ("synthetic", "voc")),
         ("network.backbone", preset.network.backbone, ("small", "squeezenet1_1", "vgg16")),
         ("network.weights", preset.network.weights, ("pretext", "imagenet", "imagenet-caffe", "random", "file")),
-        ("proxy.method", preset.proxy.method, ("cam", "cues")),
+        ("proxy.cues", preset.proxy.cues, ("classifier", "file")),
+        ("dsrg.optimizer", preset.dsrg.optimizer, ("sgd", "adam")),
+        ("dsrg.crf", preset.dsrg.crf, CRF_SETS),
         *(("data.classes", name, voc.CLASSES[1:]) for name in data.classes),
         *(("data.require", name, data.classes or voc.CLASSES[1:]) for name in data.require),
     )
     for key, word, known in words:
         if word not in known:
             raise BadInput(f"{where}: key {key!r}: unknown {word!r}; {nearest(word, known)}")
-    for holds, key, expected in (*_data_ranges(preset), *_training_ranges(preset)):
+    for holds, key, expected in (*_data_ranges(preset), *_training_ranges(preset), *_proxy_ranges(preset)):
         if not holds:
             raise BadInput(f"{where}: key {key!r} is out of range; expected {expected}")
 
@@ -235,7 +282,7 @@ def _data_ranges(preset: Preset) -> Ranges:
 
 def _training_ranges(preset: Preset) -> Ranges:
     """Return what must hold of the schedules, the key that says it, and what is expected."""
-    training, proxy = preset.training, preset.proxy
+    training = preset.training
     both = "between 0 and 1, so that both branches get images of each batch"
     return (
         (training.steps > 0, "training.steps", "1 or more"),
@@ -248,9 +295,37 @@ def _training_ranges(preset: Preset) -> Ranges:
         (training.warmup >= 0, "training.warmup", "0 or more"),
         (0 <= training.decay_at <= 1, "training.decay_at", "0 to 1"),
         (training.longest_side >= 0, "training.longest_side", "0 or more"),
+        (preset.seeds > 0, "seeds", "1 or more"),
+        (all(scale > 0 for scale in preset.evaluation.scales), "evaluation.scales", "factors above 0"),
+    )
+
+
+def _proxy_ranges(preset: Preset) -> Ranges:
+    """Return what must hold of cues and DSRG, the key that says it, and what is expected."""
+    proxy, dsrg = preset.proxy, preset.dsrg
+    sizes = "one or more sizes of 16 pixels or more"
+    return (
         (proxy.steps > 0, "proxy.steps", "1 or more"),
         (proxy.batch > 0, "proxy.batch", "1 or more"),
         (proxy.lr > 0, "proxy.lr", "above 0"),
-        (preset.seeds > 0, "seeds", "1 or more"),
-        (all(scale > 0 for scale in preset.evaluation.scales), "evaluation.scales", "factors above 0"),
+        (0 < proxy.threshold < 1, "proxy.threshold", "between 0 and 1"),
+        (bool(proxy.cam_sizes) and min(proxy.cam_sizes) >= 16, "proxy.cam_sizes", sizes),
+        (0 < proxy.background_share < 1, "proxy.background_share", "between 0 and 1"),
+        (0 < proxy.saliency_threshold < 1, "proxy.saliency_threshold", "between 0 and 1"),
+        (dsrg.size >= 16, "dsrg.size", "16 or more"),
+        (bool(dsrg.test_sizes) and min(dsrg.test_sizes) >= 16, "dsrg.test_sizes", sizes),
+        (bool(dsrg.dilations) and min(dsrg.dilations) > 0, "dsrg.dilations", "one or more, each 1 or more"),
+        (dsrg.head_channels > 0, "dsrg.head_channels", "1 or more"),
+        (0 <= dsrg.dropout < 1, "dsrg.dropout", "0 to below 1"),
+        (min(dsrg.steps, dsrg.batch) > 0, "dsrg.steps", "1 or more, and so dsrg.batch"),
+        (min(dsrg.retrain_steps, dsrg.retrain_batch) > 0, "dsrg.retrain_steps", "1 or more, and so dsrg.retrain_batch"),
+        (
+            min(dsrg.lr_backbone, dsrg.lr_new, dsrg.lr_last) > 0,
+            "dsrg.lr_new",
+            "above 0, and so lr_backbone and lr_last",
+        ),
+        (dsrg.decay_every > 0, "dsrg.decay_every", "above 0"),
+        (0 < dsrg.grow_foreground < 1, "dsrg.grow_foreground", "between 0 and 1"),
+        (0 < dsrg.grow_background < 1, "dsrg.grow_background", "between 0 and 1"),
+        (bool(dsrg.retrain_scales) and min(dsrg.retrain_scales) > 0, "dsrg.retrain_scales", "factors above 0"),
     )

@@ -1,235 +1,208 @@
-"""Proxy masks: what image-level labels can say about pixels, one palette PNG for every training image.
+"""Proxy masks: what image-level labels can say about pixels, one palette PNG for every training image, made by DSRG.
 
-Set 1 comes from the class activation maps of a classifier, or from a network trained on published seed cues; set 2
-from a network that was trained on set 1.
-DSRG, the paper's own way, has its place here as another `proxy.method`.
+Set 1 comes from a network on seed cues that grow, set 2 from the same network after its retrain round on set 1.
 
-in: images, tags, initial weights -> out: `proxies/<id>/*.png`, `report.json` (quality against the true masks,
-a diagnosis that training never reads), `done.json`
+in: images, tags, cues, initial weights -> out: `proxies/<id>/{*.png, weights.pt, passport.json, passport.md, done.json}`
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from swdb import voc
-from swdb.classifier import Classifier, activation_maps, train_classifier
-from swdb.confusion import confusion, iou
-from swdb.cues import Cues, cue_map, cue_quality, read_cues, restrict
+from swdb.crf import crf_set
+from swdb.cueing import load_cues
 from swdb.dataset import DataSet
-from swdb.errors import BadInput
-from swdb.files import Stage, write_json
+from swdb.dsrg import DsrgNetwork, train_on_cues, train_on_masks
+from swdb.files import Progress, Stage
 from swdb.loop import Machine, load_finished, seed_initial
-from swdb.method import StrongWeakNetwork, probabilities, to_size
-from swdb.networks import BACKBONES, Backbone, Preprocessing
-from swdb.pictures import masks_digest, read_mask, shrink, write_mask
+from swdb.meanfield import energy_of, refine
+from swdb.method import to_size
+from swdb.networks import BACKBONES, Preprocessing, enlarge
+from swdb.passport import write_passport
+from swdb.pictures import image_size, masks_digest, shrink, write_mask
 from swdb.plan import Artefact, Work
-from swdb.sampling import to_pictures
-from swdb.seeding import train_on_cues
-from swdb.store import Store
+from swdb.preset import Preset, identity
+from swdb.sampling import normalise, to_pictures, warp
+from swdb.store import Store, gather, proxy_masks
 from swdb.weights import load_initial
 
-Scores = Callable[[np.ndarray], Tensor]  # an image (H, W, 3) uint8 RGB -> scores (C, H, W)
+VOC_SIDE = 500  # pixels: of the pictures that the CRF's parameters are for
+
+BATCH_PIXELS = 400_000  # of pictures of one size that are labelled together
+
+Scores = Callable[[Tensor], Tensor]  # pictures (B, H, W, 3) uint8 RGB -> logits (B, C, H, W)
+Labeller = Callable[[Tensor], Tensor]  # pictures (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W) after the CRF
 
 
-def make_cam_proxies(
-    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage
-) -> None:
-    """Make proxy set 1: train the classifier, threshold its activation maps."""
-    preset = work.preset
-    tags = data.tags(store.ids)
-    _check_tags(tags, data.class_names)
-    backbone, look = _initial_backbone(work)
+def make_proxies(work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage) -> None:
+    """Make one set: train on the cues, or on the masks of set 1, then write a mask for every image."""
+    proxy_set, tags = artefact.recipe["set"], data.tags(store.ids)
+    network, look = _network(work)
     progress = stage(artefact.name, artefact.steps, counts=True)
-    classifier, training = train_classifier(
-        artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress
+    if proxy_set == 1:
+        maps, _ = load_cues(work.cues, data, store.ids)
+        training = train_on_cues(
+            artefact.folder, artefact.id, network, store, maps, tags, work.preset.dsrg, look, machine, progress
+        )
+    else:
+        first = work.proxies(1)
+        load_finished(first.folder, network)
+        masks = proxy_masks(first.folder, first.content_digest(), data, store, lambda *_: None)
+        training = train_on_masks(
+            artefact.folder, artefact.id, network, store, masks, work.preset.dsrg, look, machine, progress
+        )
+    label = _labeller(work.preset, proxy_set, machine.layout(network).eval(), machine, look)
+    _write_masks(
+        artefact.folder,
+        data,
+        store,
+        tags,
+        label,
+        work.preset.dsrg.tags_only,
+        stage(f"{artefact.name} masks", len(store.ids)),
     )
-    scores = _cam_scores(classifier, preset.proxy.threshold, machine, look)
-    _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
-    _finish(artefact, data, store.ids, tags, {}, {"training": training}, stage)
+    artefact.finish({"masks_sha256": masks_digest(artefact.folder), "training": training})
 
 
-def make_cue_proxies(
-    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage
-) -> None:
-    """Make proxy set 1 from published seed cues: train a network on them, keep of its predictions what the tags allow."""
-    preset, tags = work.preset, data.tags(store.ids)
-    maps, counted = _cues_of(work, data, store.ids, tags)
-    network, look = _cue_network(work)
-    progress = stage(artefact.name, artefact.steps, counts=True)
-    network, training = train_on_cues(
-        artefact.folder, artefact.id, network, store, maps, preset, look, machine, progress
-    )
-    scores = _network_scores(network, machine, look)
-    _write_all(artefact, data, store.ids, tags, scores, preset.training.longest_side, stage)
-    truth = ((maps[k], data.mask(image_id, voc.ALL_SPLIT)) for k, image_id in enumerate(store.ids))
-    quality = _named(cue_quality(truth, data.data.num_classes), data.class_names)
-    report = {"cues": {"file": work.cues_file.name, **counted, **quality}}
-    _finish(artefact, data, store.ids, tags, report, {"training": training}, stage)
+def issue_passport(work: Work, artefact: Artefact, data: DataSet, stage: Stage) -> None:
+    """Write the passport of a finished set: what it was made from, and how good it is where true masks exist.
 
-
-def make_retrained_proxies(
-    artefact: Artefact,
-    data: DataSet,
-    store: Store,
-    network: StrongWeakNetwork,
-    look: Preprocessing,
-    longest_side: int,
-    machine: Machine,
-    stage: Stage,
-) -> None:
-    """Make proxy set 2: what a network that was trained on set 1 predicts, restricted to the tags."""
-    tags = data.tags(store.ids)
-    _write_all(artefact, data, store.ids, tags, _network_scores(network, machine, look), longest_side, stage)
-    _finish(artefact, data, store.ids, tags, {}, {}, stage)
+    The only place where proxies meet true masks, after the set is closed: no training and no mask can depend on them.
+    """
+    ids = data.ids(voc.ALL_SPLIT)
+    maps, counts = load_cues(work.cues, data, ids)
+    record = artefact.read_record("swdb make-proxy")
+    made = {
+        "set": artefact.recipe["set"],
+        "sources": {**record["inputs"], "cues": work.cues.content_digest(), "masks": record["masks_sha256"]},
+        "settings": {"proxy": identity(work.preset.proxy), "dsrg": identity(work.preset.dsrg)},
+        "cue_counts": counts,
+    }
+    progress = stage(f"{artefact.name} passport", len(ids))
+    write_passport(artefact.folder, data, ids, data.tags(ids), made, progress, maps)
 
 
 def proxies_of(work: Work, data: DataSet, ids: list[str], machine: Machine) -> dict[str, np.ndarray]:
     """Return set 1's masks (H, W) uint8 for other images than the training ones, by id: for pictures, never for training."""
-    tags, folder, longest = data.tags(ids), work.proxies(1).folder, work.preset.training.longest_side
-    if work.preset.proxy.method == "cues":
-        network, look = _cue_network(work)
-        load_finished(folder, network)
-        scores = _network_scores(machine.layout(network).eval(), machine, look)
-    else:
-        backbone, look = _initial_backbone(work)
-        classifier = Classifier(backbone, data.data.num_classes - 1)
-        load_finished(folder, classifier)
-        scores = _cam_scores(machine.layout(classifier).eval(), work.preset.proxy.threshold, machine, look)
-    return {image_id: _label(data.image(image_id), tags[k], scores, longest) for k, image_id in enumerate(ids)}
+    network, look = _network(work)
+    load_finished(work.proxies(1).folder, network)
+    label = _labeller(work.preset, 1, machine.layout(network).eval(), machine, look)
+    masks = {}
+    for image_id, allowed in zip(ids, data.tags(ids), strict=True):
+        image = data.image(image_id)
+        shown = np.array(shrink(image, work.preset.training.longest_side))
+        refined = label(torch.from_numpy(shown)[None])[0]
+        masks[image_id] = _mask(refined, image.shape[:2], allowed if work.preset.dsrg.tags_only else None)
+    return masks
 
 
-def _named(value: Any, names: list[str]) -> Any:
-    """Round percentages, and turn lists over classes into values by class name."""
-    if isinstance(value, dict):
-        return {key: _named(inner, names) for key, inner in value.items()}
-    if isinstance(value, list):
-        return {name: _named(inner, names) for name, inner in zip(names, value, strict=True)}
-    return round(value, 2) if isinstance(value, float) else value
-
-
-def _cues_of(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Read the cues of the training images as maps (N, 41, 41) uint8 within their tags, and count what is lacking."""
-    path = work.cues_file
-    assert path is not None
-    cues: Cues = read_cues(path, f"swdb make-proxy {work.options} --cues FILE")
-    table = voc.kept_labels(data.data.classes)
-    empty = np.zeros((3, 0), np.int64)
-    maps = np.stack(
-        [restrict(cue_map(cues.cells.get(image_id, empty), table), tags[k]) for k, image_id in enumerate(ids)]
-    )
-    cued = np.array([[(one == label).any() for label in range(1, tags.shape[1] + 1)] for one in maps])
-    if not cued.any():
-        raise BadInput(
-            f"{path} has no cues for any of the {len(ids)} training images; expected the cues of VOC's train_aug ids"
-        )
-    return maps, {
-        "images_unknown_to_the_cues": sum(image_id not in cues.cells for image_id in ids),
-        "images_with_a_tag_without_a_cue": int((tags & ~cued).any(1).sum()),
-    }
-
-
-def _cue_network(work: Work) -> tuple[StrongWeakNetwork, Preprocessing]:
-    """Build the network that learns from cues: a single branch without shared layers, as LargeFOV is."""
+def _network(work: Work) -> tuple[DsrgNetwork, Preprocessing]:
+    """Build DSRG's network with its initial values."""
     seed_initial(0, branch=1)
-    network = StrongWeakNetwork(work.preset.network, work.preset.data.num_classes, 0, False)
-    return network, load_initial(work.initial_weights, network.backbone)
-
-
-def _network_scores(network: StrongWeakNetwork, machine: Machine, look: Preprocessing) -> Scores:
-    """Scores of all classes from a trained network."""
-
-    def scores(image: np.ndarray) -> Tensor:
-        with machine.autocast():
-            pictures = machine.pictures(_pictures(image, machine, look))
-            return probabilities(network, pictures, "strong", (1.0,), False)[0]
-
-    return scores
-
-
-def _initial_backbone(work: Work) -> tuple[Backbone, Preprocessing]:
-    seed_initial(0)
     backbone = BACKBONES[work.preset.network.backbone]()
-    return backbone, load_initial(work.initial_weights, backbone)
+    network = DsrgNetwork(backbone, work.preset.dsrg, work.preset.data.num_classes)
+    return network, load_initial(work.initial_weights, backbone)
 
 
-def _cam_scores(classifier: Classifier, threshold: float, machine: Machine, look: Preprocessing) -> Scores:
-    """Scores of all classes from activation maps: background wins where every map is below the threshold."""
+def _write_masks(
+    folder: Path,
+    data: DataSet,
+    store: Store,
+    tags: np.ndarray,
+    label: Labeller,
+    tags_only: bool,
+    progress: Progress,
+) -> None:
+    """Write a mask for every image, in batches of one size; those that are there are kept.
 
-    def scores(image: np.ndarray) -> Tensor:
-        maps = activation_maps(classifier, _pictures(image, machine, look))[0]
-        return torch.cat([torch.full_like(maps[:1], threshold), maps])
+    A batch holds the same pictures after a kill as before it, so that it gives the same masks to the last bit.
+    """
+    paths = [folder / f"{image_id}.png" for image_id in store.ids]
+    done = sum(path.is_file() for path in paths)
+    for rows, (height, width) in _same_size(store.sizes):
+        missing = [row for row in rows if not paths[row].is_file()]
+        if not missing:
+            continue
+        images = gather(store.images, np.array(rows), torch.device("cpu"))[:, :height, :width]
+        for row, refined in zip(rows, label(images), strict=True):
+            if row in missing:
+                size = image_size(voc.image_path(data.root, store.ids[row]), data.mend)
+                write_mask(paths[row], _mask(refined, size, tags[row] if tags_only else None))
+        done += len(missing)
+        progress(done, len(paths))
+
+
+def _same_size(sizes: Tensor) -> Iterator[tuple[list[int], tuple[int, int]]]:
+    """Yield batches of rows of a store whose pictures have one size, and that size."""
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for row, (height, width) in enumerate(sizes.tolist()):
+        by_size.setdefault((height, width), []).append(row)
+    for size, alike in by_size.items():
+        count = max(1, BATCH_PIXELS // (size[0] * size[1]))
+        for start in range(0, len(alike), count):
+            yield alike[start : start + count], size
+
+
+def _mask(refined: Tensor, size: tuple[int, int], tags: np.ndarray | None) -> np.ndarray:
+    """Return the best class of every pixel at the picture's own size, (H, W) uint8; among background and `tags`, if given."""
+    refined = to_size(refined[None], size)[0]
+    if tags is not None:
+        allowed = torch.from_numpy(np.concatenate([[True], tags])).to(refined.device)
+        refined = refined.masked_fill(~allowed[:, None, None], -torch.inf)
+    return refined.argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def _labeller(preset: Preset, proxy_set: int, network: DsrgNetwork, machine: Machine, look: Preprocessing) -> Labeller:
+    """Return the function that labels pictures: logits over several sizes, softmax, CRF with the energy -log p: test-ms.py.
+
+    Network and CRF see pictures as large as the preset trains on them; the CRF's parameters shrink with them.
+    """
+    shown_side = preset.training.longest_side or preset.data.image_size
+    crf = crf_set(preset.dsrg.crf).scaled(shown_side / VOC_SIDE)
+    scores = _squares(preset, network, machine, look) if proxy_set == 1 else _scaled(preset, network, machine, look)
+
+    @torch.no_grad()
+    def label(images: Tensor) -> Tensor:
+        images = images.to(machine.device)
+        return refine(energy_of(scores(images).softmax(1)), images, crf)
+
+    return label
+
+
+def _squares(preset: Preset, network: DsrgNetwork, machine: Machine, look: Preprocessing) -> Scores:
+    """Sum the logits of pictures warped to several squares, as the first round saw them."""
+
+    def scores(images: Tensor) -> Tensor:
+        size = images.shape[1:3]
+        upright, whole = torch.zeros(len(images), dtype=torch.bool), torch.tensor([size]).expand(len(images), 2)
+        total = torch.zeros((), device=images.device)
+        for side in preset.dsrg.test_sizes:
+            squares = normalise(warp(images, whole, upright, side), look)
+            with machine.autocast():
+                cells = network(machine.pictures(squares))
+            logits = enlarge(cells, network.backbone)[..., :side, :side]
+            total = total + F.interpolate(logits, size, mode="bilinear", align_corners=True)
+        return total
 
     return scores
 
 
-def _pictures(image: np.ndarray, machine: Machine, look: Preprocessing) -> Tensor:
-    return to_pictures(torch.from_numpy(np.array(image)).to(machine.device)[None], look)
+def _scaled(preset: Preset, network: DsrgNetwork, machine: Machine, look: Preprocessing) -> Scores:
+    """Sum the logits of pictures at several scales of their own aspect, as the retrain round saw them: test-ms-f.py."""
 
+    def scores(images: Tensor) -> Tensor:
+        pictures = to_pictures(images, look)
+        total = torch.zeros((), device=images.device)
+        for scale in preset.dsrg.retrain_scales:
+            height, width = (max(1, round(side * scale)) for side in images.shape[1:3])
+            with machine.autocast():
+                cells = network(machine.pictures(to_size(pictures, (height, width))))
+            total = total + to_size(enlarge(cells, network.backbone)[..., :height, :width], images.shape[1:3])
+        return total
 
-def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
-    for column, name in enumerate(class_names[1:]):
-        if not tags[:, column].any():
-            raise BadInput(
-                f"no training image has the class {name!r}; a classifier cannot learn it: check image_labels.csv"
-            )
-
-
-def _write_all(
-    artefact: Artefact,
-    data: DataSet,
-    ids: list[str],
-    tags: np.ndarray,
-    scores: Scores,
-    longest_side: int,
-    stage: Stage,
-) -> None:
-    """Write a mask for every image; those that are there are kept."""
-    progress = stage(f"{artefact.name} masks", len(ids))
-    for k, image_id in enumerate(ids):
-        path = artefact.folder / f"{image_id}.png"
-        if not path.is_file():
-            write_mask(path, _label(data.image(image_id), tags[k], scores, longest_side))
-        progress(k + 1, len(ids))
-
-
-@torch.no_grad()
-def _label(image: np.ndarray, tags: np.ndarray, scores: Scores, longest_side: int) -> np.ndarray:
-    """Return the best-scored class of every pixel among background and the image's tags, (H, W) uint8."""
-    values = to_size(scores(shrink(image, longest_side))[None], image.shape[:2])[0]
-    allowed = torch.from_numpy(np.concatenate([[True], tags])).to(values.device)
-    return values.masked_fill(~allowed[:, None, None], -torch.inf).argmax(0).to(torch.uint8).cpu().numpy()
-
-
-def _finish(
-    artefact: Artefact, data: DataSet, ids: list[str], tags: np.ndarray, more: dict, record: dict, stage: Stage
-) -> None:
-    """Score the masks against the true ones for the report, add `more` to it, and close the set with `record`."""
-    progress = stage(f"{artefact.name} report", len(ids))
-    counts = np.zeros((data.data.num_classes, data.data.num_classes), np.int64)
-    silent = 0  # images of which a tag has no pixel
-    for k, image_id in enumerate(ids):
-        path = artefact.folder / f"{image_id}.png"
-        proxy = read_mask(path, data.data.num_classes, f"swdb make-proxy {data.where} --again")
-        counts += confusion(data.mask(image_id, voc.ALL_SPLIT), proxy, data.data.num_classes)
-        silent += not set(np.flatnonzero(tags[k]) + 1) <= set(np.unique(proxy).tolist())
-        progress(k + 1, len(ids))
-    per_class = iou(counts)
-    report = {
-        "images": len(ids),
-        "miou": round(float(np.nanmean(per_class)), 2),
-        "iou": {
-            name: None if np.isnan(value) else round(float(value), 2)
-            for name, value in zip(data.class_names, per_class, strict=True)
-        },
-        "foreground_share": round(float(counts[:, 1:].sum() / counts.sum()), 4),
-        "true_foreground_share": round(float(counts[1:].sum() / counts.sum()), 4),
-        "images_with_a_tag_without_pixels": int(silent),
-        "scored_on": "the training images' true masks; a diagnosis, never read by training",
-        **more,
-    }
-    write_json(artefact.folder / "report.json", report)
-    artefact.finish({"masks_sha256": masks_digest(artefact.folder), **record})
+    return scores

@@ -70,7 +70,8 @@ def notes(measured: MeasuredTable, work: Work) -> list[str]:
         if column.branch is None:
             lines.append(f"{column.title}: {column.provenance}")
     if measured.data_digest:
-        lines.append(f"data sha256 {measured.data_digest[:16]}, proxies {', '.join(measured.proxies) or 'none'}")
+        proxies = f"proxies {', '.join(measured.proxies)} (their passport.md says how good they are)"
+        lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
     lines += [f"computed on {machine}" for machine in measured.machines]
     return lines
 
@@ -135,17 +136,30 @@ def render(tables: list[MeasuredTable], work: Work, form: str) -> str:
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
-def proxy_lines(folder: str, found: dict[str, Any]) -> list[str]:
-    """Return what a set of proxies' report says, for people: the masks, and the cues they were made from, if any."""
-    lines = [
-        f"{folder}: {found['images']} masks, mIoU {found['miou']:.1f} against the true ones (a diagnosis, not read by training)"
-    ]
-    if cues := found.get("cues"):
-        precision, coverage = cues["precision"]["all"], cues["coverage"]
+def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
+    """Return what a set of proxies' passport says, for people in a hurry: the masks, and the cues they were made from."""
+    masks, cues, counts = found["masks"], found["cues"], found["cue_counts"]
+    scored = (
+        "no true masks to score them" if masks["miou"] is None else f"mIoU {masks['miou']:.1f} against the true ones"
+    )
+    lines = [f"{folder}: {found['images']} masks, {scored} (a diagnosis, not read by training)"]
+    if cues and cues["precision"]["all"] is not None:
+        coverage = cues["coverage"]
         lines.append(
-            f"cues of {cues['file']}: {precision:.1f} % right, on {coverage['all']:.1f} % of the cells ({coverage['foreground']:.1f} % foreground); "
-            f"{cues['images_with_a_tag_without_a_cue']} images have a tag without a cue, {cues['images_unknown_to_the_cues']} are unknown to the file"
+            f"cues: {cues['precision']['all']:.1f} % right, on {coverage['all']:.1f} % of the cells ({coverage['foreground']:.1f} % foreground)"
         )
+    lacking = {
+        "images_with_a_tag_without_a_cue": "with a tag without a cue",
+        "images_unknown_to_the_cues": "unknown to the cues",
+        "images_without_tags": "without tags",
+        "images_without_background_cues": "without a cue of background",
+    }
+    told = [f"{counts[key]} {words}" for key, words in lacking.items() if counts[key]]
+    if told:
+        lines.append(f"images: {', '.join(told)}")
+    if counts["classes_without_a_cue"]:
+        lines.append(f"no cue at all for {', '.join(counts['classes_without_a_cue'])}: nothing can be learnt of it")
+    lines.append(f"passport: {folder / 'passport.md'}")
     return lines
 
 
@@ -157,7 +171,7 @@ def settings(preset: Preset) -> str:
         "| key | value | unit | status | source or reason |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for group in ("data", "network", "training", "proxy", "evaluation"):
+    for group in ("data", "network", "training", "proxy", "dsrg", "evaluation"):
         values = getattr(preset, group)
         for knob in fields(values):
             about = knob.metadata

@@ -101,6 +101,21 @@ def cut(
     return pictures, nearest.masked_fill_(~inside, IGNORE)
 
 
+def warp(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Warp whole pictures to squares without keeping their aspect, as DSRG does, corner pixel on corner pixel; mirror some.
+
+    images (B, S, S, 3) uint8 RGB of `sizes` (B, 2) int64 inside the canvas, flip (B,) bool -> (B, 3, size, size) float of 0..255
+    """
+    device, canvas = images.device, images.shape[1:3]
+    place = torch.linspace(0, 1, size, device=device)
+    ys, xs = (place * (sizes[:, k, None].to(device) - 1) for k in (0, 1))  # (B, size) in pixels of the picture
+    xs = torch.where(flip.to(device)[:, None], xs.flip(1), xs)
+    grid = torch.empty(len(images), size, size, 2, device=device)
+    grid[..., 0] = ((2 * xs + 1) / canvas[1] - 1)[:, None, :]
+    grid[..., 1] = ((2 * ys + 1) / canvas[0] - 1)[:, :, None]
+    return F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+
+
 def normalise(pictures: Tensor, look: Preprocessing) -> Tensor:
     """Turn RGB of 0..255, (B, 3, H, W) float, into what the initial weights expect; 0 is the mean colour."""
     if look.order == "BGR":

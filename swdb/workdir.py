@@ -8,8 +8,9 @@ from pathlib import Path
 
 from swdb.errors import BadInput
 from swdb.files import read_json, write_atomic, write_json
-from swdb.plan import Work
+from swdb.plan import Saliency, Work
 from swdb.preset import load_preset
+from swdb.saliency import saliency_digest
 
 PRECISIONS = ("fp32", "bf16")
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
@@ -22,11 +23,13 @@ def open_work(
     precision: str | None = None,
     weights_file: Path | None = None,
     cues_file: Path | None = None,
+    saliency: Path | None = None,
     remember: bool = True,
 ) -> Work:
     """Open a work directory at a preset; the precision is chosen once and stays the directory's.
 
-    A file that the preset cannot do without is named once, and kept in `inputs/`; any other one is named each time.
+    A file that the preset cannot do without is named once, and kept in `inputs/`; so is the place of saliency maps. Any
+    other file is named each time.
     """
     preset = load_preset(preset_name)
     typed = {"preset": preset_name, "precision": precision, "weights": weights_file, "cues": cues_file}
@@ -34,14 +37,19 @@ def open_work(
     if preset.network.weights == "file":
         typed["weights"] = None if remember else weights_file  # no need to name it again
         weights_file = _kept_input(inputs / "weights", weights_file, remember)
-    if preset.proxy.method == "cues":
+    if preset.proxy.cues == "file":
         typed["cues"] = None if remember else cues_file
         cues_file = _kept_input(inputs / "cues", cues_file, remember)
     elif cues_file is not None:
-        preset = replace(preset, proxy=replace(preset.proxy, method="cues"))
+        preset = replace(preset, proxy=replace(preset.proxy, cues="file"))
+    if saliency is not None and preset.proxy.cues == "file":
+        raise BadInput(
+            "--saliency goes with the classifier's cues; cues from a file say themselves where background is"
+        )
+    maps = _kept_saliency(inputs / "saliency.json", saliency, remember) if preset.proxy.cues == "classifier" else None
     asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
     precision = precision or _stored_precision(folder, remember)
-    return Work(folder, preset, precision, weights_file, cues_file, asked)
+    return Work(folder, preset, precision, weights_file, cues_file, maps, asked)
 
 
 def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
@@ -56,6 +64,21 @@ def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
         for old in set(place.glob("*")) - {place / path.name for path in (named, *companions)}:
             old.unlink()
     return named
+
+
+def _kept_saliency(note: Path, named: Path | None, remember: bool) -> Saliency | None:
+    """Note a folder of saliency maps that was named, with the sha256 of what is in it; return it or the one noted."""
+    if named is None:
+        if not note.is_file():
+            return None
+        noted = read_json(note, "swdb make-proxy --saliency DIR")
+        return Saliency(Path(noted["folder"]), noted["sha256"])
+    if not named.is_dir():
+        raise BadInput(f"--saliency {named}: no such folder; expected a grey <id>.png for every training image")
+    found = Saliency(named.resolve(), saliency_digest(named))
+    if remember:
+        write_json(note, {"folder": str(found.folder), "sha256": found.sha256})
+    return found
 
 
 def _stored_precision(folder: Path, remember: bool) -> str:

@@ -92,4 +92,4 @@ def measured_in(work: Work, table: Table = TABLE, scores: dict = SCORES) -> Meas
 
 def shown_in(work: Work) -> MeasuredTable:
     """Return the made-up table for showing: without ids, which hang on the preset's every value."""
-    return replace(measured_in(work), proxies=["cam-1-0123456789"])
+    return replace(measured_in(work), proxies=["dsrg-1-0123456789"])

@@ -128,9 +128,9 @@ def test_the_set_of_options_is_frozen():
             "--json",
             "--help",
         },
-        "make-proxy": computing | {"--set", "--again", "--json"},
+        "make-proxy": computing | {"--set", "--again", "--saliency", "--json"},
         "train": computing | {"--seed"},
-        "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--figure", "--json"},
+        "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
         "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format"},
     }
 
@@ -206,7 +206,7 @@ def test_prepare_voc_reports_the_counts(walk):
 
 def test_make_proxy_writes_a_mask_for_every_training_image(walk):
     assert ": 32 masks, mIoU" in walk.results["proxy"].stdout
-    (folder,) = (walk.work / "proxies").glob("cam-1-*")
+    (folder,) = (walk.work / "proxies").glob("dsrg-1-*")
     assert len(list(folder.glob("*.png"))) == 32
 
 
@@ -214,7 +214,7 @@ def test_a_dry_run_shows_what_is_there_and_what_is_not(walk):
     lines = walk.results["dry"].stdout.splitlines()
     state = {line.split()[1]: "done" if " done " in line else "to do" for line in lines if "-" in line and "s0" in line}
     assert state == {"dual-n0-s0": "to do", "dual-n1-s0": "to do", "dual-n2-s0": "to do", "dual-s0": "to do"}
-    assert next(line for line in lines if "cam-1" in line).count(" done ") == 1
+    assert next(line for line in lines if "dsrg-1" in line).count(" done ") == 1
 
 
 def test_train_prints_the_runs_folder(walk):
@@ -443,7 +443,7 @@ def test_a_device_that_cannot_be_used_is_named(tmp_path, device):
         (('backbone = "small"', 'backbone = "smal"'), "'smal'"),
         (('weights = "pretext"', 'weights = "pretex"'), "'pretex'"),
         (('dataset = "synthetic"', 'dataset = "synthetik"'), "'synthetik'"),
-        (('method = "cam"', 'method = "cams"'), "'cams'"),
+        (('cues = "classifier"', 'cues = "classifiers"'), "'classifiers'"),
         (("num_classes = 6", "num_classes = 4"), "num_classes"),
     ],
     ids=["key", "type", "missing", "range", "not toml", "backbone", "weights", "dataset", "proxy", "classes"],

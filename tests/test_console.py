@@ -120,7 +120,7 @@ def test_a_plan_says_what_is_done_what_resumes_and_what_is_to_do(work):
 def test_a_plan_names_every_artefact_with_its_id_and_steps(work):
     artefacts = work.plan([work.recipe("dual")], [0])
     text = printed_plan(work, artefacts)
-    assert [artefact.name for artefact in artefacts] == ["pretext", "cam-1", "dual-s0"]
+    assert [artefact.name for artefact in artefacts] == ["pretext", "cues-classifier", "dsrg-1", "dual-s0"]
     assert all(artefact.id in text for artefact in artefacts)
     assert re.search(r"train dual-s0\s+6\s+to do", text)  # the tiny preset's steps
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from conftest import TINY
 from PIL import Image
 
-from swdb import voc
+from swdb import evaluation, voc
+from swdb.crf import CRF_SETS
 from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
 from swdb.evaluation import evaluate
@@ -150,6 +151,28 @@ def test_flip_and_scales_stand_in_the_result(scene):
     assert (result["scales"], result["flip"]) == ([0.5, 1.0], True)
     plain = scene.evaluate()
     assert (plain["scales"], plain["flip"]) == ([1.0], False)
+
+
+def test_a_crf_has_a_folder_of_its_own_and_refines_averaged_scores_on_the_whole_picture(scene, monkeypatch):
+    asked = []
+    real = evaluation.refine
+
+    def watched(energy, images, crf):
+        asked.append((energy, images, crf))
+        return real(energy, images, crf)
+
+    monkeypatch.setattr(evaluation, "refine", watched)
+    scoring = Scoring("strong", crf="irn-labels")
+    result = scene.evaluate(scoring)
+    assert scoring.name == "val-strong-crf-irn-labels" and result["crf"] == "irn-labels"
+    assert scene.evaluate(STRONG)["crf"] is None and STRONG.name == "val-strong"
+    assert all(crf == CRF_SETS["irn-labels"] for _, _, crf in asked)
+    assert sorted(tuple(images.shape[1:3]) for _, images, _ in asked for _ in images) == sorted(SIZES.values())
+    energy, images, crf = asked[0]
+    image_id = next(iter(SIZES))
+    labels = real(energy, images, crf).argmax(1)[0].numpy()
+    np.testing.assert_array_equal(read(scoring.folder(scene.artefact) / "predictions" / f"{image_id}.png"), labels)
+    np.testing.assert_array_equal(images[0].numpy(), scene.data.image(image_id))
 
 
 def by_hand(scene: Scene, image_id: str, views) -> np.ndarray:

@@ -76,3 +76,39 @@ def test_a_figure_shows_image_truth_and_masks_in_the_palettes_colours(tmp_path):
     corners = [tile_pixel(sheet, 1, 0, y, x) for y in (0.2, 0.8) for x in (0.2, 0.8)]
     assert corners == [BLACK, MAROON, GREEN, CREAM]
     assert [tile_pixel(sheet, 2, 0, 0.5, x) for x in (0.2, 0.8)] == [BLACK, MAROON]
+
+
+# ---------------------------------------------------------------- albums
+
+
+def test_an_album_has_blocks_of_examples_one_below_the_other_and_a_legend():
+    three, five = (
+        figures.album({"": [("", [solid(GREEN)])] * count}, {"": np.array(MAROON, np.uint8)}) for count in (3, 5)
+    )
+    assert five.shape[0] - three.shape[0] == TITLE + TILE + GAP  # a row more
+    assert five.shape[1] - three.shape[1] == TILE + GAP + figures.MARGIN  # four abreast instead of three
+    both = figures.album({"a": [("", [solid(GREEN)])] * 3, "b": [("", [solid(GREEN)])] * 5}, {})
+    assert both.shape[:2] == (three.shape[0] + five.shape[0] - 2 * TITLE, five.shape[1])
+    assert (five == MAROON).all(2).sum() == 14 * 14
+
+
+def test_the_pictures_of_an_example_stand_side_by_side_and_none_leaves_its_place_white():
+    sheet = figures.album({"": [("", [solid(GREEN), None, solid(MAROON)])]}, {})
+    row = sheet[figures.HEADING + TITLE + TILE // 2]
+    assert [tuple(row[k * (TILE + GAP) + TILE // 2].tolist()) for k in range(3)] == [GREEN, WHITE, MAROON]
+
+
+def test_captions_and_titles_are_written_in_ink():
+    bare = figures.album({"": [("", [None])]}, {})
+    assert (bare == 255).all()
+    for blocks, legend in [({"t": [("", [None])]}, {}), ({"": [("c", [None])]}, {})]:
+        assert (figures.album(blocks, legend) < 255).any()
+
+
+def test_a_picture_is_saved_in_the_format_of_its_name(tmp_path):
+    sheet = np.full((16, 16, 3), (200, 30, 90), np.uint8)
+    for name, form in (("a.png", "PNG"), ("a.jpg", "JPEG")):
+        figures.save(tmp_path / name, sheet)
+        picture = Image.open(tmp_path / name)
+        assert picture.format == form
+        assert np.abs(np.asarray(picture).astype(int) - sheet).max() <= (0 if form == "PNG" else 4)

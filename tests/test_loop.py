@@ -38,6 +38,20 @@ ON_CPU = ("--device", "cpu", "--precision", "fp32")
 # ---------------------------------------------------------------- steps by hand
 
 
+def test_a_drop_may_come_again_and_again():
+    # DSRG's solver-s: gamma 0.33 after every 1000 of 8000 steps
+    schedule = Schedule(8000, warmup=0, decay_at=0.125, decay_factor=0.33, repeated=True)
+    assert [schedule.factor(step) for step in (0, 999, 1000, 1999, 2000, 7999)] == pytest.approx(
+        [1, 1, 0.33, 0.33, 0.33**2, 0.33**7]
+    )
+
+
+def test_the_poly_schedule_falls_to_nothing():
+    # solver-f: poly with power 0.9
+    schedule = Schedule(20000, warmup=0, decay_at=1, decay_factor=1, power=0.9)
+    assert [schedule.factor(step) for step in (0, 10000, 19999)] == pytest.approx([1, 0.5**0.9, (1 / 20000) ** 0.9])
+
+
 def test_the_rate_rises_stays_and_drops():
     schedule = Schedule(steps=10, warmup=4, decay_at=0.6, decay_factor=0.1)
     expected = [0.25, 0.5, 0.75, 1, 1, 1, 0.1, 0.1, 0.1, 0.1]
@@ -542,6 +556,6 @@ def test_eval_refuses_weights_with_a_flipped_byte(finished, tmp_path):
 def test_a_training_that_diverges_names_its_step_and_run(finished, tmp_path):
     work = open_work(inputs(finished, tmp_path), preset(tmp_path, lr_new="1e30"), "fp32")
     run = work.run(work.recipe("dual"), 0)
-    with pytest.raises(BadInput, match=rf"{run.id}: the loss is \[.*(nan|inf).*\] at step [1-5]; .*training\.lr_new"):
+    with pytest.raises(BadInput, match=rf"{run.id}: the loss is \[.*(nan|inf).*\] at step [1-5]; .*lower lr_new"):
         pipeline(work).make([run])
     assert not run.done

@@ -22,6 +22,15 @@ REDUCED = {
     "steps = 6614": "steps = 2",
     "batch = 16": "batch = 2",
     "crop = 328": "crop = 16",
+    "cam_sizes = [241, 321, 401]": "cam_sizes = [16]",
+    "size = 321": "size = 24",
+    "test_sizes = [241, 321, 401]": "test_sizes = [24]",
+    "dilations = [6, 12, 18, 24]": "dilations = [1, 2, 3, 4]",
+    "head_channels = 1024\ndropout = 0.5\noptimizer": "head_channels = 16\ndropout = 0.5\noptimizer",
+    "steps = 8000": "steps = 2",
+    "batch = 20": "batch = 2",
+    "retrain_steps = 20000": "retrain_steps = 2",
+    "retrain_batch = 10": "retrain_batch = 2",
 }
 
 

@@ -9,7 +9,7 @@ import voc_tree
 from PIL import Image
 
 from swdb.errors import BadInput, MissingArtefact
-from swdb.pictures import check_sizes, masks_digest, palette_png, read_image, read_mask, shrink, write_mask
+from swdb.pictures import check_sizes, image_size, masks_digest, palette_png, read_image, read_mask, shrink, write_mask
 
 
 @pytest.fixture
@@ -217,3 +217,14 @@ def test_an_image_with_too_long_a_side_is_named_with_its_size(size):
     with pytest.raises(BadInput) as caught:
         sizes_of(size, size)
     assert str(caught.value) == words
+
+
+def test_the_size_of_a_picture_is_read_without_decoding_it_and_a_broken_one_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.zeros((5, 9, 3), np.uint8)).save(path)
+    assert image_size(path) == (5, 9)
+    with pytest.raises(MissingArtefact, match=r"b\.png is missing, expected an image"):
+        image_size(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match=r"c\.png cannot be read as an image"):
+        image_size(tmp_path / "c.png")

@@ -86,7 +86,7 @@ def test_finished_artefacts_are_not_touched(copied):
     plan = pipeline.work.plan(pipeline.work.recipes.values(), [0])
     before = times(copied)
     pipeline.make(plan)
-    assert len(plan) == 18 + 3  # and the initial weights, two sets of proxies
+    assert len(plan) == 18 + 4  # and the initial weights, the cues, two sets of proxies
     assert times(copied) == before
     assert pipeline.observer == []
 

@@ -16,7 +16,7 @@ from conftest import TINY, swdb
 from swdb import spec
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import write_json
-from swdb.plan import Scoring, Work
+from swdb.plan import Saliency, Scoring, Work
 from swdb.preset import Evaluation, Preset, load_preset
 
 PRESET = load_preset(TINY)
@@ -94,7 +94,7 @@ def test_a_run_lies_below_its_work_directory_under_its_id(tmp_path):
     run, proxies, weights = at.run(at.recipe("dual"), 2), at.proxies(1), at.initial_weights
     assert run.name == "dual-s2" and run.id.startswith("dual-s2-")
     assert run.folder == tmp_path / "runs" / run.id
-    assert proxies.folder == tmp_path / "proxies" / proxies.id and proxies.id.startswith("cam-1-")
+    assert proxies.folder == tmp_path / "proxies" / proxies.id and proxies.id.startswith("dsrg-1-")
     assert weights.folder == tmp_path / "weights" / weights.id and weights.id.startswith("pretext-")
 
 
@@ -147,13 +147,29 @@ def test_every_setting_of_data_network_and_training_changes_every_id(section, nu
 def test_every_setting_of_the_proxies_changes_the_runs_that_use_them():
     keys = settings("proxy")
     assert len(keys) >= 6
-    for key in keys:
+    for key in set(keys) - {"cues", "saliency_threshold"}:  # cues from a file are another test, and so are maps
         assert changed(with_another("proxy", key)) >= set(NAMES) - WITHOUT_PROXIES, key
 
 
-@pytest.mark.parametrize("key", ["method", "steps", "threshold"])
-def test_a_run_without_proxies_does_not_hang_on_how_they_are_made(key):
+@pytest.mark.parametrize("key", ["steps", "threshold", "cam_sizes", "background_share"])
+def test_a_run_without_proxies_does_not_hang_on_how_cues_are_made(key):
     assert changed(with_another("proxy", key)) == set(NAMES) - WITHOUT_PROXIES
+
+
+def test_every_setting_of_dsrg_changes_the_runs_that_use_its_masks_and_no_other():
+    keys = settings("dsrg")
+    assert len(keys) >= 20
+    for key in keys:
+        retrain = key.startswith("retrain")
+        expected = {"weak-retrain"} if retrain else set(NAMES) - WITHOUT_PROXIES
+        assert changed(with_another("dsrg", key)) == expected, key
+
+
+def test_saliency_maps_are_known_by_their_content():
+    one, two = (work(saliency=Saliency(Path("maps"), sha256)) for sha256 in ("1", "2"))
+    assert changed(one) == changed(two) == set(NAMES) - WITHOUT_PROXIES
+    assert one.proxies(1).id != two.proxies(1).id
+    assert work(saliency=Saliency(Path("elsewhere"), "1")).proxies(1).id == one.proxies(1).id
 
 
 def test_how_a_run_is_scored_is_no_part_of_its_id():
@@ -176,13 +192,13 @@ def test_a_run_records_what_it_was_made_from():
     at = work()
     run = at.run(at.recipe("weak-retrain"), 1)
     assert run.recipe["proxies"] == at.proxies(2).id and run.recipe["weights"] == at.initial_weights.id
-    assert at.proxies(2).recipe["run"] == at.run(at.recipe("weak"), 0).id
+    assert at.proxies(2).recipe["first"] == at.proxies(1).id and at.proxies(1).recipe["cues"] == at.cues.id
     assert run.recipe["seed"] == 1 and run.recipe["precision"] == "fp32" and run.recipe["run"]["proxy_set"] == 2
     assert at.run(at.recipe("strong"), 1).recipe["proxies"] is None
     assert json.loads(json.dumps(run.recipe, sort_keys=True)).keys() == run.recipe.keys()
 
 
-def test_the_retrained_proxies_come_from_the_weak_run_of_the_paper_whatever_rows_are_added(tmp_path, monkeypatch):
+def test_a_row_that_is_added_makes_no_other_row_another_run(tmp_path, monkeypatch):
     # "Adding a row is editing a TOML file": it must not make other rows other runs.
     before = ids(work())
     folder = Path(shutil.copytree(spec.tables_folder(), tmp_path / "tables"))
@@ -227,7 +243,12 @@ def test_all_tables_with_three_seeds_are_54_runs_once_each():
     plan = at.plan(rows, range(3))
     runs = [artefact.name for artefact in plan if artefact.kind == "run"]
     assert sorted(runs) == sorted(f"{name}-s{seed}" for name in NAMES for seed in range(3)) and len(runs) == 54
-    assert sorted(artefact.name for artefact in plan if artefact.kind != "run") == ["cam-1", "cam-2", "pretext"]
+    assert sorted(artefact.name for artefact in plan if artefact.kind != "run") == [
+        "cues-classifier",
+        "dsrg-1",
+        "dsrg-2",
+        "pretext",
+    ]
 
 
 def test_everything_is_planned_after_what_it_is_made_from():
@@ -236,7 +257,7 @@ def test_everything_is_planned_after_what_it_is_made_from():
     for attempt in range(3):
         random.Random(attempt).shuffle(rows)
         plan = at.plan(rows, range(3))
-        assert len({artefact.id for artefact in plan}) == len(plan) == 57
+        assert len({artefact.id for artefact in plan}) == len(plan) == 58
         seen: set[str] = set()
         known = {artefact.id for artefact in plan}
         for artefact in plan:
@@ -251,9 +272,9 @@ def test_a_single_run_is_planned_with_all_it_needs_and_no_more():
     at = work()
     expected = {
         "strong": ["pretext", "strong-s1"],
-        "mixed": ["pretext", "cam-1", "mixed-s1"],
-        "weak-then-strong": ["pretext", "cam-1", "weak-s1", "weak-then-strong-s1"],
-        "weak-retrain": ["pretext", "cam-1", "weak-s0", "cam-2", "weak-retrain-s1"],
+        "mixed": ["pretext", "cues-classifier", "dsrg-1", "mixed-s1"],
+        "weak-then-strong": ["pretext", "cues-classifier", "dsrg-1", "weak-s1", "weak-then-strong-s1"],
+        "weak-retrain": ["pretext", "cues-classifier", "dsrg-1", "dsrg-2", "weak-retrain-s1"],
     }
     for name, plan in expected.items():
         assert names(at.plan([at.recipe(name)], [1])) == plan
@@ -281,7 +302,7 @@ def test_seeds_follow_each_other_so_that_whoever_stops_has_whole_tables():
 def test_asking_twice_for_a_run_plans_it_once():
     at = work()
     dual = at.recipe("dual")
-    assert names(at.plan([dual, dual], [0, 0])) == ["pretext", "cam-1", "dual-s0"]
+    assert names(at.plan([dual, dual], [0, 0])) == ["pretext", "cues-classifier", "dsrg-1", "dual-s0"]
 
 
 def test_an_unknown_run_gets_the_nearest_name():
@@ -374,7 +395,7 @@ def test_planning_imports_no_torch():
         "print(len(plan), 'torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code, TINY], capture_output=True, text=True, check=True)
-    assert result.stdout == "57 False\n"
+    assert result.stdout == "58 False\n"
 
 
 def test_a_dry_run_of_the_command_imports_no_torch(tmp_path):

@@ -113,7 +113,7 @@ def test_ids_of_what_was_made_before_late_knobs_came_are_unchanged():
     assert [digest(group)[:16] for group in groups] == ["d61b8c022f270cdf", "d378446a00f33849", "1111525e6b8eae05"]
 
 
-SECTIONS = (presets.Data, presets.Network, presets.Training, presets.Proxy, presets.Evaluation)
+SECTIONS = (presets.Data, presets.Network, presets.Training, presets.Proxy, presets.Dsrg, presets.Evaluation)
 
 
 def test_every_setting_has_a_unit_a_status_and_a_reason():
@@ -129,7 +129,7 @@ def test_every_setting_has_a_unit_a_status_and_a_reason():
 
 def test_a_preset_has_no_settings_outside_its_sections():
     own = {knob.name for knob in dataclasses.fields(presets.Preset)}
-    assert own == {"name", "title", "comparable", "seeds", "data", "network", "training", "proxy", "evaluation"}
+    assert own == {"name", "title", "comparable", "seeds", "data", "network", "training", "proxy", "dsrg", "evaluation"}
 
 
 def test_an_unknown_preset_gets_the_nearest_name():
@@ -211,7 +211,18 @@ PRESET_MISTAKES = {
     "unknown weights": (
         'weights = "pretext"', 'weights = "imagnet"', ["'network.weights'", "'imagnet'", "did you mean 'imagenet'?"],
     ),
-    "unknown proxy method": ('method = "cam"', 'method = "came"', ["'proxy.method'", "'came'", "did you mean 'cam'?"]),
+    "unknown cues": (
+        'cues = "classifier"', 'cues = "clasifier"', ["'proxy.cues'", "'clasifier'", "did you mean 'classifier'?"],
+    ),
+    "unknown CRF": ('optimizer = "adam"', 'optimizer = "adam"\ncrf = "drsg"', ["'dsrg.crf'", "did you mean 'dsrg'?"]),
+    "unknown optimizer": ('optimizer = "adam"', 'optimizer = "sgdd"', ["'dsrg.optimizer'", "did you mean 'sgd'?"]),
+    "no size of maps": ("cam_sizes = [24, 32]", "cam_sizes = []", ["'proxy.cam_sizes'", "16 pixels or more"]),
+    "a head without dilation": ("dilations = [1, 2]", "dilations = [0]", ["'dsrg.dilations'", "1 or more"]),
+    "growing at any probability": (
+        'optimizer = "adam"', 'optimizer = "adam"\ngrow_foreground = 1.0', ["'dsrg.grow_foreground'", "between 0 and 1"],
+    ),
+    "no retrain steps": ("retrain_steps = 4", "retrain_steps = 0", ["'dsrg.retrain_steps'", "1 or more"]),
+    "no rate of DSRG": ("lr_last = 1e-3", "lr_last = 0.0", ["'dsrg.lr_new'", "above 0"]),
     "unshrinkable": ("warmup = 2", "longest_side = -1", ["'training.longest_side'", "0 or more"]),
     "no rate of the backbone": ("lr_backbone = 1e-3", "lr_backbone = 0.0", ["'training.lr_backbone'", "above 0"]),
     "no rate of what is new": ("lr_new = 1e-3", "lr_new = -1e-3", ["'training.lr_new'", "above 0"]),

@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -145,7 +146,7 @@ def test_notes_of_a_complete_table_do_not_speak_of_missing_seeds(work):
 
 def test_notes_name_data_proxies_and_machine(measured, work):
     assert report.notes(measured, work)[-2:] == [
-        f"data sha256 {'d' * 16}, proxies cam-1-0123456789",
+        f"data sha256 {'d' * 16}, proxies dsrg-1-0123456789 (their passport.md says how good they are)",
         "computed on Made-up 9000 (cpu, fp32, 2 threads), torch 2.11.0",
     ]
 
@@ -245,9 +246,11 @@ def test_a_report_is_written_in_every_format_as_rendered(measured, work):
 def test_settings_list_every_value_with_its_status(work):
     lines = report.settings(work.preset).splitlines()
     rows = [
-        line for line in lines if line.startswith(("| data.", "| network.", "| training.", "| proxy.", "| evaluation."))
+        line
+        for line in lines
+        if line.startswith(("| data.", "| network.", "| training.", "| proxy.", "| dsrg.", "| evaluation."))
     ]
-    assert len(rows) == 12 + 7 + 15 + 8 + 2
+    assert len(rows) == 12 + 7 + 15 + 11 + 25 + 2
     assert all(any(status in row for status in ("STATED", "INFERRED", "UNKNOWN")) for row in rows)
     assert any(row.startswith("| training.batch | 4 |") for row in rows)
 
@@ -257,18 +260,34 @@ def test_settings_are_written_beside_the_tables(measured, work):
     assert (work.reports / "settings.md").read_text() == report.settings(load_preset(TINY))
 
 
-def test_the_lines_about_proxies_tell_of_their_cues_where_there_are_any():
-    found = {"images": 7, "miou": 41.26}
-    (plain,) = report.proxy_lines("proxies/cam-1", found)
-    assert plain.startswith("proxies/cam-1: 7 masks, mIoU 41.3 against the true ones")
-    cues = {
-        "file": "cues.pickle",
-        "precision": {"all": 87.24},
-        "coverage": {"all": 21.3, "foreground": 11.4},
+FOUND = {
+    "images": 7,
+    "masks": {"miou": 41.26},
+    "cues": {"precision": {"all": 87.24}, "coverage": {"all": 21.3, "foreground": 11.4}},
+    "cue_counts": {
         "images_with_a_tag_without_a_cue": 102,
         "images_unknown_to_the_cues": 3,
-    }
-    masks, line = report.proxy_lines("proxies/cues-1", found | {"cues": cues})
-    assert masks.startswith("proxies/cues-1: 7 masks")
-    assert "cues.pickle: 87.2 % right, on 21.3 % of the cells (11.4 % foreground)" in line
-    assert "102 images have a tag without a cue, 3 are unknown to the file" in line
+        "images_without_tags": 0,
+        "images_without_background_cues": 1,
+        "classes_without_a_cue": ["cow"],
+    },
+}
+
+
+def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_cues_lack():
+    assert report.proxy_lines(Path("proxies/dsrg-1"), FOUND) == [
+        "proxies/dsrg-1: 7 masks, mIoU 41.3 against the true ones (a diagnosis, not read by training)",
+        "cues: 87.2 % right, on 21.3 % of the cells (11.4 % foreground)",
+        "images: 102 with a tag without a cue, 3 unknown to the cues, 1 without a cue of background",
+        "no cue at all for cow: nothing can be learnt of it",
+        "passport: proxies/dsrg-1/passport.md",
+    ]
+
+
+def test_where_there_are_no_true_masks_the_lines_about_proxies_say_so():
+    counts = {**dict.fromkeys(FOUND["cue_counts"], 0), "classes_without_a_cue": []}
+    lines = report.proxy_lines(Path("p"), FOUND | {"masks": {"miou": None}, "cues": None, "cue_counts": counts})
+    assert lines == [
+        "p: 7 masks, no true masks to score them (a diagnosis, not read by training)",
+        "passport: p/passport.md",
+    ]

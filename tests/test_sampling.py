@@ -17,6 +17,7 @@ from swdb.sampling import (
     stream,
     strong_subset,
     to_pictures,
+    warp,
 )
 
 RAW = Preprocessing("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -288,3 +289,23 @@ def test_the_subset_depends_on_the_seed_only():
     strong_subset(tags, 25, 8)
     assert strong_subset(tags, 5, 7).tolist() == before.tolist()
     assert strong_subset(tags, 5, 8).tolist() != before.tolist()
+
+
+# ---------------------------------------------------------------- whole pictures, warped
+
+
+def test_a_warped_picture_keeps_its_corners_and_is_mirrored_where_told():
+    canvas = torch.zeros(2, 12, 12, 3, dtype=torch.uint8)
+    random = np.random.default_rng(5)
+    for k, (height, width) in enumerate([(7, 10), (12, 5)]):
+        canvas[k, :height, :width] = torch.from_numpy(random.integers(0, 255, (height, width, 3)).astype(np.uint8))
+    sizes = torch.tensor([[7, 10], [12, 5]])
+    plain, mirrored = (warp(canvas, sizes, torch.tensor([flip] * 2), 9) for flip in (False, True))
+    assert plain.shape == (2, 3, 9, 9)
+    for k, (height, width) in enumerate(sizes.tolist()):
+        inside = canvas[k, :height, :width].float().permute(2, 0, 1)
+        corners = inside[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+        torch.testing.assert_close(plain[k][:, [0, 0, -1, -1], [0, -1, 0, -1]], corners, atol=1e-3, rtol=1e-4)
+        wanted = torch.nn.functional.interpolate(inside[None], (9, 9), mode="bilinear", align_corners=True)[0]
+        torch.testing.assert_close(plain[k], wanted, atol=1e-2, rtol=1e-4)  # nothing of the canvas around it
+    torch.testing.assert_close(mirrored, plain.flip(-1), atol=1e-2, rtol=1e-4)

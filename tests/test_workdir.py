@@ -50,7 +50,7 @@ def test_proposed_commands_lead_back_to_the_preset_and_the_work_directory(tmp_pa
 
 PRESETS = {
     "weights": ('weights = "pretext"', 'weights = "file"'),
-    "cues": ('method = "cam"', 'method = "cues"'),
+    "cues": ('cues = "classifier"', 'cues = "file"'),
 }
 OPTIONS = {"weights": "weights_file", "cues": "cues_file"}
 NEEDS = pytest.mark.parametrize("kind", OPTIONS)
@@ -219,8 +219,9 @@ def test_a_file_that_the_preset_does_without_is_named_each_time(tmp_path, kind):
 def test_cues_that_are_named_make_the_proxies_of_any_preset(tmp_path):
     theirs = named_file(tmp_path / "downloads")
     plain, cued = open_work(tmp_path, TINY, "fp32"), open_work(tmp_path, TINY, "fp32", cues_file=theirs)
-    assert (plain.preset.proxy.method, cued.preset.proxy.method) == ("cam", "cues")
-    assert plain.proxies(1).id.startswith("cam-1-") and cued.proxies(1).id.startswith("cues-1-")
+    assert (plain.preset.proxy.cues, cued.preset.proxy.cues) == ("classifier", "file")
+    assert plain.cues.id.startswith("cues-classifier-") and cued.cues.id.startswith("cues-file-")
+    assert plain.proxies(1).id != cued.proxies(1).id
     assert plain.run(plain.recipe("strong"), 0).id == cued.run(cued.recipe("strong"), 0).id  # needs no proxies
 
 

@@ -1,0 +1,90 @@
+"""Seeded region growing: seeds spread over the confident predictions that they touch, for a whole batch at once.
+
+A cell's class is what the network is sure of there, or else what it is seeded with. Cells of one class that touch,
+be it at a corner, are a region; a region that holds a seed of its class becomes that class's seed as a whole.
+
+Source: DSRG (Huang et al., CVPR 2018), `DSRGLayer` in pylayers.py of the official code. Its probabilities are those
+of a CRF; it grows anew from the original seeds in every step.
+
+in: probabilities (B, C, h, w), seeds (B, C, h, w), tags (B, C) -> out: seeds (B, C, h, w), grown
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+NOTHING = -1  # the class of a cell that is neither seeded nor predicted with confidence
+
+
+@torch.no_grad()
+def grow(
+    probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: float = 0.85, background: float = 0.99
+) -> Tensor:
+    """Return the seeds and what they grew to, (B, C, h, w) bool; no seed is ever lost, and the arguments stay as they are.
+
+    probabilities (B, C, h, w) float, seeds (B, C, h, w) bool, tags (B, C) bool, all on one device; class 0 is the
+    background, which every image has. A prediction counts where it is more, not equal, than its threshold. As in
+    DSRG's code, a cell with one seed is never given to another class, though regions are connected through it; a
+    cell with several seeds may be.
+    """
+    regions = _regions(probabilities, seeds, tags, foreground, background)
+    place = regions.clamp(min=0)[:, None]  # of the cell's class among all; a cell of NOTHING has no seed there, either
+    own = seeds.gather(1, place)[:, 0]
+    single = seeds.sum(1, dtype=torch.int16) == 1
+
+    component = _components(regions).flatten()
+    seeded = torch.zeros_like(component, dtype=torch.bool)
+    seeded[component[own.flatten()]] = True
+    reached = seeded[component].view_as(own) & ~single
+    return seeds.scatter(1, place, (own | reached)[:, None])
+
+
+def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: float, background: float) -> Tensor:
+    """Return the class of every cell, (B, h, w) int64, or NOTHING; of several seeds it is the last class."""
+    likeliest, predicted = (probabilities * tags[:, :, None, None]).max(1)
+    likeliest = likeliest.to(torch.promote_types(likeliest.dtype, torch.float32))  # half precision rounds thresholds
+    sure = torch.where(predicted == 0, likeliest > background, likeliest > foreground)
+    numbers = torch.arange(1, seeds.shape[1] + 1, dtype=torch.int16, device=seeds.device)
+    seeded = (seeds * numbers[:, None, None]).amax(1) - 1  # NOTHING where no product is above 0
+    return torch.where(sure, predicted, seeded)
+
+
+def _components(regions: Tensor) -> Tensor:
+    """Return (B, h, w) int64, equal in two cells exactly where a path over touching cells of one class joins them.
+
+    Every cell points to the first of its neighbours, and then to the root of the tree that this makes. Where trees
+    touch, their roots point to the smallest root they touch, until none touch: a few rounds, even for a long snake.
+    """
+    index = torch.arange(regions.numel(), device=regions.device).view_as(regions)
+    alike = [one == other for one, other in _neighbours(regions)]
+    first = index.clone()
+    for same, (one, _), (_, other) in zip(alike, _neighbours(index), _neighbours(first), strict=True):
+        other.copy_(torch.where(same, torch.minimum(one, other), other))
+    root = _flat(first.flatten())
+
+    apart = []  # roots of neighbours that are alike but not yet joined
+    for same, (one, other) in zip(alike, _neighbours(root.view_as(regions)), strict=True):
+        pairs = same & (one != other)
+        apart.append((one[pairs], other[pairs]))
+    one, other = (torch.cat(side) for side in zip(*apart, strict=True))
+    while len(one):
+        root = _flat(root.scatter_reduce(0, torch.maximum(one, other), torch.minimum(one, other), "amin"))
+        one, other = root[one], root[other]
+        one, other = one[one != other], other[one != other]
+    return root.view_as(regions)
+
+
+def _flat(root: Tensor) -> Tensor:
+    """Let every cell point to the root of its tree; the ways there halve with each step."""
+    while not torch.equal(further := root.gather(0, root), root):
+        root = further
+    return root
+
+
+def _neighbours(cells: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all pairs of neighbours in (B, h, w), corners too, as two equally large parts; each pair once."""
+    yield cells[:, :, :-1], cells[:, :, 1:]
+    yield cells[:, :-1], cells[:, 1:]
+    yield cells[:, :-1, :-1], cells[:, 1:, 1:]
+    yield cells[:, :-1, 1:], cells[:, 1:, :-1]

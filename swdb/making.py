@@ -1,0 +1,57 @@
+"""What `swdb make-proxy` does, what `swdb eval` shows, and the pipeline with its progress bar that commands open.
+
+in: a work directory and what was typed -> out: finished artefacts, and what is shown of them
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from swdb import console
+from swdb.errors import BadInput
+from swdb.files import read_json
+from swdb.intake import Shown
+from swdb.plan import Artefact, Work
+from swdb.report import proxy_lines
+
+if TYPE_CHECKING:
+    from swdb.pipeline import Pipeline
+
+
+@contextmanager
+def opened(work: Work, device: str, todo: list[Artefact]) -> Iterator["Pipeline"]:
+    """Open the pipeline, which loads torch, with a progress bar over all steps that are still to do."""
+    from swdb import loop
+    from swdb.pipeline import Pipeline
+
+    fresh = not work.initial_weights.done
+    with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
+        yield Pipeline(work, loop.machine(device, work.precision), bar)
+    if fresh and work.initial_weights.done:
+        console.say(work.weights_summary())
+
+
+def make_sets(work: Work, which: str, again: bool, device: str) -> Shown:
+    """Make proxy sets (`1`, `2` or `all`) and what they need, `again` from their training on; returns their passports."""
+    if which not in ("1", "2", "all"):
+        raise BadInput(f"--set {which}: expected 1, 2 or all")
+    sets = [work.proxies(number) for number in ((1, 2) if which == "all" else (int(which),))]
+    for artefact in sets if again else []:
+        artefact.record.unlink(missing_ok=True)  # first of all, so that a kill leaves no record of what is gone
+        if artefact.folder.exists():
+            shutil.rmtree(artefact.folder)
+    todo = work.needed(*sets)
+    with opened(work, device, todo) as pipeline:
+        pipeline.make(todo)
+    passports = {artefact.id: read_json(artefact.passport, "swdb make-proxy --again") for artefact in sets}
+    lines = [line for artefact in sets for line in proxy_lines(artefact.folder, passports[artefact.id])]
+    return Shown(lines, passports)
+
+
+def shown_score(result: dict[str, Any]) -> Shown:
+    """Return what an evaluation's result says, for people: mIoU, and the IoU of every class."""
+    how = f"{result['branch']} branch{', CRF ' + result['crf'] if result['crf'] else ''}"
+    lines = [f"{result['run']}, {how}: mIoU {result['miou']:.2f} on {result['images']} val images"]
+    lines += [f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}" for name, value in result["iou"].items()]
+    return Shown(lines, result)
