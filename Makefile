@@ -28,7 +28,7 @@ help: ## list the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC, SBD, LABELS, CUES, WEIGHTS: see swdb --help"
+	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC, SBD, LABELS, CUES, SALIENCY, WEIGHTS: see swdb --help"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -42,7 +42,7 @@ data: $(READY) ## prepare the data set
 	$(SWDB) prepare-voc $(OPTIONS) $(if $(VOC),--voc $(VOC)) $(if $(SBD),--sbd $(SBD)) $(if $(LABELS),--image-labels $(LABELS))
 
 proxies: data ## make both sets of proxy masks
-	$(SWDB) make-proxy $(COMPUTE) $(if $(CUES),--cues $(CUES)) $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(SWDB) make-proxy $(COMPUTE) $(if $(CUES),--cues $(CUES)) $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(SALIENCY),--saliency $(SALIENCY))
 
 table: $(READY) ## one table: make table N=4
 	$(SWDB) reproduce-table $(N) $(COMPUTE) --seeds $(SEEDS)
@@ -72,6 +72,9 @@ bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/bench.py
 	PYTHONPATH=. $(PY) bench/convert.py
 	PYTHONPATH=. $(PY) bench/photographs.py
+	PYTHONPATH=. $(PY) bench/crf.py
+	PYTHONPATH=. $(PY) bench/growing.py
+	PYTHONPATH=. $(PY) bench/dsrg.py --sets
 
 clean: ## delete .venv and caches; data and runs in $(WORK) stay
 	rm -rf .venv .pytest_cache .ruff_cache

@@ -30,18 +30,29 @@ def publish(work: Path, preset_name: str) -> None:
     text = with_tables(readme.read_text(), reports, preset_name)  # first of all: a README without a place is refused
     target = ROOT / "results" / preset_name
     target.mkdir(parents=True, exist_ok=True)
+    drawn = load_preset(preset_name).data.dataset == "synthetic"
     for number in TABLES:
         for form in ("md", "csv", "json"):
             shutil.copyfile(reports / f"table{number}.{form}", target / f"table{number}.{form}")
     for proxies in json.loads((reports / "table2.json").read_text())["proxies"]:
-        source = work / "proxies" / proxies / "report.json"
-        shutil.copyfile(source, target / f"proxies-{proxies.rpartition('-')[0]}.json")
+        publish_passport(work / "proxies" / proxies, target, f"passport-{proxies.split('-')[1]}", drawn)
     shutil.copyfile(reports / "settings.md", target / "settings.md")
-    if load_preset(preset_name).data.dataset == "synthetic":
+    if drawn:
         shutil.copyfile(reports / "figures" / "dual-s0.png", target / "dual-s0.png")
     else:
         publish_inputs(work, preset_name, target)
     readme.write_text(text)
+
+
+def publish_passport(proxies: Path, target: Path, name: str, with_picture: bool) -> None:
+    """Copy the passport of a set of proxies; of photographs without its picture, which is made of them."""
+    shutil.copyfile(proxies / "passport.json", target / f"{name}.json")
+    text = (proxies / "passport.md").read_text()
+    picture = re.compile(r"!\[[^]]*\]\(passport\.jpg\)")
+    shown = f"![20 worst and 20 random masks]({name}.jpg)" if with_picture else "(not published: photographs)"
+    (target / f"{name}.md").write_text(picture.sub(shown, text))
+    if with_picture:
+        shutil.copyfile(proxies / "passport.jpg", target / f"{name}.jpg")
 
 
 def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
@@ -59,12 +70,7 @@ def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
     inputs = {path.parent.name: json.loads(path.read_text()) for path in sorted(work.glob("runs/*/inputs.json"))}
     made = {path.parent.name: json.loads(path.read_text())["inputs"] for path in work.glob("proxies/*/done.json")}
     recipes = [json.loads(path.read_text())["recipe"] for path in sorted(work.glob("*/*/done.json"))]
-    files = {
-        name: recipe[key]
-        for recipe in recipes
-        for key, name in (("file", "weights"), ("cues", "cues"))
-        if key in recipe
-    }
+    files = {"cues" if "cues" in recipe else "weights": recipe["file"] for recipe in recipes if "file" in recipe}
     write_json(target / "digests.json", {"files": files, "runs": inputs, "proxies": made})
     machines = {json.dumps(json.loads(path.read_text())["machine"]) for path in work.glob("runs/*/done.json")}
     versions = {name: version(name) for name in LIBRARIES}

@@ -10,7 +10,7 @@ import numpy as np
 from swdb import voc
 from swdb.cams import forget_parts, make_cues
 from swdb.classifier import train_classifier
-from swdb.cue_file import cues_of, write_cue_file
+from swdb.cue_file import cues_of, read_cue_file, write_cue_file
 from swdb.cues import GRID, cue_map, read_cues, restrict
 from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
@@ -73,17 +73,23 @@ def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> t
     mend = f"swdb make-proxy {work.options} --cues FILE"
     if path.suffix == ".npz":
         found, known = cues_of(path, ids, data.class_names, mend)
+        total = len(read_cue_file(path, mend)[0])
     else:
         cues = read_cues(path, mend)
         table, empty = voc.kept_labels(data.data.classes), np.zeros((3, 0), np.int64)
         found = np.stack([cue_map(cues.cells.get(image_id, empty), table) for image_id in ids])
         known = np.array([image_id in cues.cells for image_id in ids])
+        total = len(cues.cells)
     maps = np.stack([restrict(one, of_image) for one, of_image in zip(found, tags, strict=True)])
     if not ((maps != 0) & (maps != voc.IGNORE)).any():
         raise BadInput(
             f"{path} has no cues for any of the {len(ids)} training images; expected the cues of VOC's train_aug ids"
         )
-    return maps, {"source": path.name, "images_unknown_to_the_cues": int((~known).sum())}
+    return maps, {
+        "source": path.name,
+        "images_unknown_to_the_cues": int((~known).sum()),
+        "cues_of_other_images": total - int(known.sum()),
+    }
 
 
 def _from_classifier(
@@ -114,7 +120,7 @@ def _from_classifier(
     settings = (preset.proxy.cam_sizes, preset.proxy.threshold, preset.proxy.background_share)
     progress = stage(f"{artefact.name} maps", len(store.ids))
     maps = make_cues(artefact.folder, classifier, store, tags, settings, look, machine, progress, background)
-    return maps, {"source": "classifier", "images_unknown_to_the_cues": 0, "training": training}
+    return maps, {"source": "classifier", "training": training}
 
 
 def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:

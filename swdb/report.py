@@ -154,9 +154,11 @@ def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
         "images_without_tags": "without tags",
         "images_without_background_cues": "without a cue of background",
     }
-    told = [f"{counts[key]} {words}" for key, words in lacking.items() if counts[key]]
+    told = [f"{counts[key]} {words}" for key, words in lacking.items() if counts.get(key)]
     if told:
         lines.append(f"images: {', '.join(told)}")
+    if counts.get("cues_of_other_images"):
+        lines.append(f"left out: the cues of {counts['cues_of_other_images']} images that are not in the training list")
     if counts["classes_without_a_cue"]:
         lines.append(f"no cue at all for {', '.join(counts['classes_without_a_cue'])}: nothing can be learnt of it")
     lines.append(f"passport: {folder / 'passport.md'}")

@@ -144,6 +144,7 @@ def as_json(measured: MeasuredTable, work: Work) -> dict[str, Any]:
         "selection": "last weights; nothing is chosen on the validation split",
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
+        "passports": [f"proxies/{name}/passport.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,
         "claims": [{**asdict(claim), **asdict(verdict)} for claim, verdict in measured.claims],

@@ -1,6 +1,6 @@
 """Background cues from saliency maps that were made elsewhere, DSRG's rule: what is hardly salient is background.
 
-DSRG took DRFI's maps and called background what is below 0.06 (speedinghzl/DSRG, issue 24). The maps are grey pictures.
+DSRG took DRFI's maps (speedinghzl/DSRG, issue 24). The maps are grey pictures.
 
 in: `<folder>/<id>.png` or `.jpg` -> out: (41, 41) bool, where an image is background
 """
@@ -14,7 +14,6 @@ from swdb.cues import GRID
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import file_digest, tree_root
 
-THRESHOLD = 0.06
 SUFFIXES = (".png", ".jpg")
 MAX_SIDE = 8192  # pixels; asked before a map is decoded
 EXPECTED = "expected an 8-bit grey picture, black where nothing is salient"
@@ -39,7 +38,7 @@ def saliency_digest(folder: Path) -> str:
     return tree_root({Path(path.name): file_digest(path) for path in folder.iterdir() if path.suffix in SUFFIXES})
 
 
-def background_cells(folder: Path, image_id: str, size: tuple[int, int], threshold: float = THRESHOLD) -> np.ndarray:
+def background_cells(folder: Path, image_id: str, size: tuple[int, int], threshold: float) -> np.ndarray:
     """Return where the image of `size` (height, width) is background: (41, 41) bool, saliency below the threshold (0..1).
 
     Cell (i, j) looks at the one pixel of the map at fractions i/40 and j/40, corner on corner, and at no neighbours.

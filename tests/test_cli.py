@@ -433,10 +433,10 @@ def test_a_device_that_cannot_be_used_is_named(tmp_path, device):
     ("change", "expected"),
     [
         (
-            ("steps = 6\nbatch = 4", "stepz = 6\nbatch = 4"),
+            ("steps = 6\nbatch = 4\ncrop", "stepz = 6\nbatch = 4\ncrop"),
             "key 'training': unknown key 'stepz'; did you mean 'steps'?",
         ),
-        (("warmup = 2", 'warmup = "two"'), "key 'training', key 'warmup': found 'two', expected int"),
+        (("warmup = 2\nclip", 'warmup = "two"\nclip'), "key 'training', key 'warmup': found 'two', expected int"),
         (("comparable = false\n", ""), "key 'comparable' is missing"),
         (("crop = 32", "crop = 8"), "key 'training.crop' is out of range; expected 16 or more"),
         (("[network]", "[network"), "is not valid TOML"),

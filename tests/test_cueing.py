@@ -66,6 +66,7 @@ def test_published_cues_are_kept_within_the_tags_as_one_small_file(published):
 def test_the_manifest_counts_what_the_cues_lack(published):
     manifest = json.loads((published.cues.folder / "cues.json").read_text())
     assert manifest["source"] == "localization_cues.pickle" and manifest["grid"] == 41 and manifest["images"] == 4
+    assert manifest["cues_of_other_images"] == 1  # a validation image's
     assert manifest["images_unknown_to_the_cues"] == 1  # the file says nothing of image 2
     assert manifest["images_with_a_tag_without_a_cue"] == 3  # image 1 has no cue of its bottle, 2 and 3 have none
     assert manifest["images_without_background_cues"] == 2 and manifest["images_without_tags"] == 0

@@ -25,7 +25,7 @@ def dark(height: int = 81, width: int = 121) -> np.ndarray:
 def refusal(folder: Path, size=(81, 121), kind: type[SwdbError] = BadInput) -> str:
     """Read what must be refused, in one line that names the file and says how to mend it."""
     with pytest.raises(kind) as caught:
-        background_cells(folder, ID, size)
+        background_cells(folder, ID, size, 0.06)
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder / ID) in message
@@ -42,7 +42,7 @@ def test_a_cell_looks_at_the_pixel_at_its_fraction_corner_on_corner(tmp_path):
     grey = dark() + np.uint8(255)
     grey[::2, ::3] = np.random.default_rng(0).integers(0, 2, (GRID, GRID)) * 255
     save(tmp_path, grey)
-    assert np.array_equal(background_cells(tmp_path, ID, (81, 121)), grey[::2, ::3] == 0)
+    assert np.array_equal(background_cells(tmp_path, ID, (81, 121), 0.06), grey[::2, ::3] == 0)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_threshold_is_dsrg_s_where_none_is_given(tmp_path):
     grey[:, 60:] = 16
     save(tmp_path, grey)
     assert np.array_equal(
-        background_cells(tmp_path, ID, (81, 121)), np.broadcast_to(np.arange(GRID) < 20, (GRID, GRID))
+        background_cells(tmp_path, ID, (81, 121), 0.06), np.broadcast_to(np.arange(GRID) < 20, (GRID, GRID))
     )
 
 
@@ -69,7 +69,7 @@ def test_an_image_smaller_than_the_cells_has_its_map(tmp_path):
     grey = dark(20, 30)
     grey[:10] = 255
     save(tmp_path, grey)
-    cells = background_cells(tmp_path, ID, (20, 30))
+    cells = background_cells(tmp_path, ID, (20, 30), 0.06)
     assert not cells[:20].any()
     assert cells[21:].all()
 
@@ -90,7 +90,7 @@ def test_a_jpeg_is_a_map_too(tmp_path):
     grey = dark()
     grey[:, 64:] = 255
     save(tmp_path, grey, f"{ID}.jpg", quality=95)
-    cells = background_cells(tmp_path, ID, (81, 121))
+    cells = background_cells(tmp_path, ID, (81, 121), 0.06)
     assert cells[:, :19].all()
     assert not cells[:, 23:].any()
 
@@ -119,13 +119,13 @@ def test_a_picture_of_another_mode_is_refused(tmp_path, mode):
 )
 def test_a_map_of_the_image_s_size_or_aspect_is_taken(tmp_path, size):
     save(tmp_path, dark(*size))
-    assert background_cells(tmp_path, ID, (81, 121)).all()
+    assert background_cells(tmp_path, ID, (81, 121), 0.06).all()
 
 
 def test_the_map_of_a_shrunken_image_is_taken(tmp_path):
     # 500 x 333 pixels shrunk to 64 are 43 high, not 42.6: half a pixel there is more than three in the map.
     save(tmp_path, dark(333, 500))
-    assert background_cells(tmp_path, ID, (43, 64)).all()
+    assert background_cells(tmp_path, ID, (43, 64), 0.06).all()
 
 
 @pytest.mark.parametrize(
