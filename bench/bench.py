@@ -32,6 +32,9 @@ ROUNDS, STEPS = 7, 12
 
 
 class Quiet:
+    def tell(self, line: str) -> None:
+        pass
+
     def stage(self, name: str, total: int, counts: bool = False) -> Callable[[int, int], None]:
         return lambda done, of: None
 

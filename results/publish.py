@@ -34,6 +34,8 @@ def publish(work: Path, preset_name: str) -> None:
     for number in TABLES:
         for form in ("md", "csv", "json"):
             shutil.copyfile(reports / f"table{number}.{form}", target / f"table{number}.{form}")
+    for old in (*target.glob("proxies-*.json"), *target.glob("passport-*")):
+        old.unlink()
     for proxies in json.loads((reports / "table2.json").read_text())["proxies"]:
         publish_passport(work / "proxies" / proxies, target, f"passport-{proxies.split('-')[1]}", drawn)
     shutil.copyfile(reports / "settings.md", target / "settings.md")
@@ -50,7 +52,7 @@ def publish_passport(proxies: Path, target: Path, name: str, with_picture: bool)
     text = (proxies / "passport.md").read_text()
     picture = re.compile(r"!\[[^]]*\]\(passport\.jpg\)")
     shown = f"![20 worst and 20 random masks]({name}.jpg)" if with_picture else "(not published: photographs)"
-    (target / f"{name}.md").write_text(picture.sub(shown, text))
+    (target / f"{name}.md").write_text(picture.sub(shown, text).replace("passport.json", f"{name}.json"))
     if with_picture:
         shutil.copyfile(proxies / "passport.jpg", target / f"{name}.jpg")
 
@@ -67,12 +69,27 @@ def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
         shutil.copyfile(split_path(data.root, split), target / "lists" / f"{split}.txt")
     report = audit.verify(data, lambda name, total: lambda done, of: None)
     write_json(target / "data.json", {**data.manifest, "audit": report})
-    inputs = {path.parent.name: json.loads(path.read_text()) for path in sorted(work.glob("runs/*/inputs.json"))}
-    made = {path.parent.name: json.loads(path.read_text())["inputs"] for path in work.glob("proxies/*/done.json")}
-    recipes = [json.loads(path.read_text())["recipe"] for path in sorted(work.glob("*/*/done.json"))]
-    files = {"cues" if "cues" in recipe else "weights": recipe["file"] for recipe in recipes if "file" in recipe}
+    tables = [json.loads((target / f"table{number}.json").read_text()) for number in TABLES]
+    cells = [cell for table in tables for row in table["rows"] for cell in row["values"].values()]
+    runs = {run for cell in cells for run in cell["runs"].values()}
+    inputs = {run: json.loads((work / "runs" / run / "inputs.json").read_text()) for run in sorted(runs)}
+    proxies = {
+        name: json.loads((work / "proxies" / name / "done.json").read_text())
+        for table in tables
+        for name in table["proxies"]
+    }
+    made = {name: record["inputs"] for name, record in proxies.items()}
+    sources = [(key, record["recipe"].get(key)) for record in proxies.values() for key in ("weights", "cues")]
+    files = {
+        kind: recipe["file"]
+        for kind, name in sources
+        if name and "file" in (recipe := json.loads((work / kind / name / "done.json").read_text())["recipe"])
+    }
     write_json(target / "digests.json", {"files": files, "runs": inputs, "proxies": made})
-    machines = {json.dumps(json.loads(path.read_text())["machine"]) for path in work.glob("runs/*/done.json")}
+    machines = {
+        json.dumps(json.loads(path.read_text())["machine"])
+        for path in (work / "runs" / run / "done.json" for run in runs)
+    }
     versions = {name: version(name) for name in LIBRARIES}
     write_json(target / "environment.json", {"machines": list(map(json.loads, sorted(machines))), "versions": versions})
 

@@ -1,6 +1,6 @@
-"""The classification network on image-level labels, and its class activation maps.
+"""The classification network on image-level labels; `cams.py` asks it where what it found is.
 
-in: pictures (B, 3, H, W) float and tags (B, C-1) -> out: maps (B, C-1, h, w); what telling parts look like, and where
+in: pictures (B, 3, H, W) float and tags (B, C-1) -> out: maps of scores (B, C-1, h, w)
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.loop import Machine, Schedule, optimise, seed_initial
-from swdb.networks import Backbone, Preprocessing, enlarge
+from swdb.networks import Backbone, Preprocessing
 from swdb.preset import Preset
 from swdb.sampling import cut, place, positions
 from swdb.store import Store, gather
@@ -66,15 +66,10 @@ def train_classifier(
         wanted = targets[torch.from_numpy(index)].to(machine.device)
         return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
 
+    def ids_at(step: int) -> list[str]:
+        return [store.ids[row] for row in positions(len(tags), 0, 0, step, proxy.batch)] if store.ids else []
+
     groups = [{"params": list(classifier.parameters()), "lr": proxy.lr}]
     schedule = Schedule(steps, 0, proxy.decay_at, proxy.decay_factor, clip_norm=training.clip_norm)
-    record = optimise(folder, identity, classifier, groups, schedule, losses_at, 0, progress)
+    record = optimise(folder, identity, classifier, groups, schedule, losses_at, 0, progress, ids_at=ids_at)
     return classifier.eval(), record
-
-
-@torch.no_grad()
-def activation_maps(classifier: Classifier, pictures: Tensor) -> Tensor:
-    """Return maps (B, C-1, H, W) float32 in 0..1: positive evidence, each map divided by its maximum."""
-    height, width = pictures.shape[-2:]
-    maps = enlarge(classifier(pictures).relu(), classifier.backbone)[..., :height, :width]
-    return maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-6)

@@ -55,7 +55,8 @@ Weights = Annotated[
     Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
 ]
 Cues = Annotated[
-    Path | None, typer.Option("--cues", help="Published seed cues (localization_cues.pickle.gz) to make proxies from.")
+    Path | None,
+    typer.Option("--cues", help="Seed cues: localization_cues.pickle.gz as published, or a cues.npz of swdb's."),
 ]
 Voc = Annotated[
     Path | None, typer.Option("--voc", help="VOC 2012: the archive, or a folder that holds VOCdevkit/VOC2012.")
@@ -168,7 +169,8 @@ def make_proxy(
     weights: Weights = None,
     cues: Cues = None,
     saliency: Annotated[
-        Path | None, typer.Option("--saliency", help="Saliency maps (<id>.png): dark is background. Named once.")
+        Path | None,
+        typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
     ] = None,
     json: Json = False,
 ) -> None:

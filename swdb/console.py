@@ -136,6 +136,10 @@ class Bar:
 
         return advance
 
+    def tell(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.progress.console.print(Text(line), soft_wrap=True)
+
 
 @contextmanager
 def bar(total_steps: int = 0) -> Iterator[Bar]:

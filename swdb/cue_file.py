@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -80,6 +80,23 @@ def read_cue_file(path: Path, mend: str) -> tuple[list[str], np.ndarray, list[st
         ) from None
     except _Refused as refusal:
         raise BadInput(f"{path} is not a cue file: {refusal}; run: {mend}") from None
+
+
+def lacking_lines(counts: dict[str, Any]) -> list[str]:
+    """Say for people what cues lack, from what was counted when they were made; nothing where they lack nothing."""
+    kinds = {
+        "images_with_a_tag_without_a_cue": "with a tag without a cue",
+        "images_unknown_to_the_cues": "unknown to the cues",
+        "images_without_tags": "without tags",
+        "images_without_background_cues": "without a cue of background",
+    }
+    told = [f"{counts[key]} {words}" for key, words in kinds.items() if counts.get(key)]
+    lines = [f"training images: {', '.join(told)}"] if told else []
+    if counts.get("cues_of_other_images"):
+        lines.append(f"left out: the cues of {counts['cues_of_other_images']} images that are not in the training list")
+    if counts["classes_without_a_cue"]:
+        lines.append(f"no cue at all for {', '.join(counts['classes_without_a_cue'])}: nothing can be learnt of it")
+    return lines
 
 
 def cues_of(path: Path, ids: Sequence[str], class_names: Sequence[str], mend: str) -> tuple[np.ndarray, np.ndarray]:

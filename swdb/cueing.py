@@ -34,6 +34,11 @@ def make_cue_artefact(
         maps, counted = _published(work, data, store.ids, tags)
     else:
         maps, counted = _from_classifier(work, artefact, data, store, tags, machine, stage)
+    if not ((maps != 0) & (maps != voc.IGNORE)).any():
+        of = work.cues_file if work.preset.proxy.cues == "file" else "the classifier"
+        raise BadInput(
+            f"{of} has no cues for any of the {len(store.ids)} training images; expected cues of these images and of their classes"
+        )
     lacking = _lacking(maps, tags, data.class_names)
     path = artefact.folder / FILE
     write_cue_file(path, store.ids, maps, data.class_names)
@@ -51,8 +56,8 @@ def make_cue_artefact(
         **lacking,
     }
     write_json(artefact.folder / "cues.json", manifest)
-    artefact.finish({"cues_sha256": digest, "counts": counted | lacking})
     forget_parts(artefact.folder)
+    artefact.finish({"cues_sha256": digest, "counts": counted | lacking})
 
 
 def load_cues(artefact: Artefact, data: DataSet, ids: list[str]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -74,6 +79,8 @@ def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> t
     if path.suffix == ".npz":
         found, known = cues_of(path, ids, data.class_names, mend)
         total = len(read_cue_file(path, mend)[0])
+    elif not path.name.endswith((".pickle", ".pickle.gz")):
+        raise BadInput(f"--cues {path}: expected a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's")
     else:
         cues = read_cues(path, mend)
         table, empty = voc.kept_labels(data.data.classes), np.zeros((3, 0), np.int64)
@@ -81,10 +88,6 @@ def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> t
         known = np.array([image_id in cues.cells for image_id in ids])
         total = len(cues.cells)
     maps = np.stack([restrict(one, of_image) for one, of_image in zip(found, tags, strict=True)])
-    if not ((maps != 0) & (maps != voc.IGNORE)).any():
-        raise BadInput(
-            f"{path} has no cues for any of the {len(ids)} training images; expected the cues of VOC's train_aug ids"
-        )
     return maps, {
         "source": path.name,
         "images_unknown_to_the_cues": int((~known).sum()),
@@ -100,7 +103,7 @@ def _from_classifier(
     _check_tags(tags, data.class_names)
     background = None
     if saliency is not None:
-        check_saliency(saliency.folder, store.ids)
+        check_saliency(saliency.folder, store.ids, store.sizes.tolist())
         if saliency_digest(saliency.folder) != saliency.sha256:
             raise BadInput(
                 f"the maps in {saliency.folder} are others than when the folder was named; name it again: swdb make-proxy {work.options} --saliency DIR"

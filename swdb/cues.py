@@ -23,6 +23,8 @@ import numpy as np
 from swdb.errors import BadInput, MissingArtefact
 from swdb.voc import CLASSES, IGNORE, MAX_CLASS
 
+CUE_LIST = "input_list.txt"  # stands beside published cues and says which image each belongs to
+SEC_LIST = "6be862913abdf55ba827c8ae2b4ccfcb003a2fd3870062902d243312e38dcbbd"  # the sha256 of SEC's own
 GRID = 41  # cells a side: the networks see a picture of 321 = 8 * 40 + 1 pixels, cell i's centre at pixel 8 * i
 MAX_BYTES = 2**30  # of the unpacked file; SEC's has 104 MB
 MAX_STEPS = 2**22  # instructions, each of which may make a small object; SEC's file has 390,000
@@ -73,8 +75,14 @@ def read_cues(path: Path, mend: str, id_list: Path | None = None) -> Cues:
     for whatever is not plain cues, naming it; nothing that the file says is ever executed.
     Source of the format: kolesman/SEC, training/localization_cues and training/input_list.txt.
     """
-    ids = _read(id_list or path.with_name("input_list.txt"), _ids, mend)
+    ids = _read(id_list or path.with_name(CUE_LIST), _ids, mend)
     return _read(path, lambda content: _by_image(_unpickle(content), ids), mend)
+
+
+def centres(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return an index for the pixels at the centres of all cells, (41, 41), in a picture of (height, width)."""
+    rows, columns = (np.rint(np.arange(GRID) * (size - 1) / (GRID - 1)).astype(int) for size in shape)
+    return rows[:, None], columns[None]
 
 
 def cue_map(cells: np.ndarray, mapping: np.ndarray | None = None) -> np.ndarray:
@@ -108,8 +116,7 @@ def cue_quality(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int
     seeded = np.zeros(num_classes + 1, np.int64)  # by cue; the last entry is without
     counts = np.zeros((num_classes, num_classes + 1), np.int64)  # by truth and cue, so too
     for cues, mask in pairs:
-        rows, columns = (np.rint(np.arange(GRID) * (size - 1) / (GRID - 1)).astype(int) for size in mask.shape)
-        truth, found = mask[rows[:, None], columns], np.where(cues == IGNORE, num_classes, cues)
+        truth, found = mask[centres(mask.shape)], np.where(cues == IGNORE, num_classes, cues)
         valid = truth != IGNORE
         np.add.at(counts, (truth[valid], found[valid]), 1)
         np.add.at(seeded, found, 1)

@@ -53,12 +53,12 @@ class DsrgNetwork(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Map normalised pictures (B, 3, H, W) to logits of cells (B, C, h, w)."""
         features = self.backbone(pictures)
-        return sum(head(features) for head in self.heads)
+        return sum(branch(features) for branch in self.heads)
 
     def groups(self, spec: Dsrg, factor: float = 1.0) -> list[dict]:
         """Return the optimizer's groups: every rate times `factor`; biases take double steps and do not decay."""
-        last = [head[-1] for head in self.heads]
-        body = [layer for head in self.heads for layer in head[:-1]]
+        last = [branch[-1] for branch in self.heads]
+        body = [layer for branch in self.heads for layer in branch[:-1]]
         parts = ((spec.lr_backbone, [self.backbone]), (spec.lr_new, body), (spec.lr_last, last))
         groups = []
         for rate, modules in parts:
@@ -137,7 +137,8 @@ def train_on_masks(
 ) -> dict[str, Any]:
     """Train a network that has had its first round on that round's masks (N, S, S) uint8, the retrain round.
 
-    Crops at the pictures' own scale, mirrored at random, and the poly schedule: train-f and solver-f.prototxt.
+    Crops at the pictures' own scale, mirrored at random, and the poly schedule: train-f and solver-f.prototxt. Unlike
+    there, a crop may begin between two pixels, as all crops here do.
     """
     network = machine.layout(network)
     store = store.to(machine.device)
@@ -233,7 +234,10 @@ def boundary_loss(probability: Tensor, refined: Tensor) -> Tensor:
 
 
 class _Collapse:
-    """Watches that a network does not end in predicting background alone, and says so while hours can still be saved."""
+    """Watches that a network does not end in predicting background alone, and says so while hours can still be saved.
+
+    A training that goes on after a kill is watched anew from there.
+    """
 
     def __init__(self, identity: str, steps: int):
         self.identity = identity
@@ -250,5 +254,5 @@ class _Collapse:
             raise BadInput(
                 f"{self.identity}: the network predicts background alone: at step {step} {100 * predicted:.2f} % of its cells are "
                 f"foreground (mean of {COLLAPSE_OVER} steps), of its cues {100 * wanted:.1f} % are; lower dsrg.lr_new or lr_backbone, "
-                f"or look at the cues: swdb make-proxy prints how good they are"
+                f"or look at the cues: cues.json says what they lack"
             )

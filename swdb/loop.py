@@ -159,7 +159,10 @@ def optimise(
 
 
 def _optimizer(method: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
-    """Build Adam, or SGD with Caffe's momentum; a group may have a weight decay of its own."""
+    """Build Adam, or SGD with momentum 0.9; a group may have a weight decay of its own.
+
+    Caffe's velocity carries the learning rate and torch's does not: after a drop of the rate they differ for some steps.
+    """
     if method == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, fused=True)
     return torch.optim.Adam(groups, weight_decay=weight_decay, fused=True)
@@ -227,7 +230,8 @@ def _log(
     except OSError as error:
         raise disk_error(error, folder / "log.jsonl") from error
     if good < len(values):
-        images = f" (images {', '.join(ids_at(first + good))})" if ids_at else ""
+        ids = ids_at(first + good) if ids_at else []
+        images = f" (images {', '.join(ids)})" if ids else ""
         raise BadInput(
             f"{identity}: the loss is {values[good]} at step {first + good}{images}; training diverged: lower lr_new or lr_backbone in the preset"
         )

@@ -6,6 +6,7 @@ in: a work directory and what was typed -> out: finished artefacts, and what is 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swdb import console
@@ -38,20 +39,29 @@ def make_sets(work: Work, which: str, again: bool, device: str) -> Shown:
         raise BadInput(f"--set {which}: expected 1, 2 or all")
     sets = [work.proxies(number) for number in ((1, 2) if which == "all" else (int(which),))]
     for artefact in sets if again else []:
-        artefact.record.unlink(missing_ok=True)  # first of all, so that a kill leaves no record of what is gone
-        if artefact.folder.exists():
-            shutil.rmtree(artefact.folder)
+        _forget(artefact.folder)
     todo = work.needed(*sets)
     with opened(work, device, todo) as pipeline:
         pipeline.make(todo)
-    passports = {artefact.id: read_json(artefact.passport, "swdb make-proxy --again") for artefact in sets}
+    passports = {artefact.id: read_json(artefact.passport, "the same command again") for artefact in sets}
     lines = [line for artefact in sets for line in proxy_lines(artefact.folder, passports[artefact.id])]
     return Shown(lines, passports)
 
 
+def _forget(folder: Path) -> None:
+    """Delete a folder so that a kill leaves nothing of it that would be gone on with."""
+    going = folder.with_name(f".{folder.name}.old")
+    if going.exists():
+        shutil.rmtree(going)
+    if folder.exists():
+        folder.replace(going)
+        shutil.rmtree(going)
+
+
 def shown_score(result: dict[str, Any]) -> Shown:
     """Return what an evaluation's result says, for people: mIoU, and the IoU of every class."""
-    how = f"{result['branch']} branch{', CRF ' + result['crf'] if result['crf'] else ''}"
+    crf = result.get("crf")  # results of before have none
+    how = f"{result['branch']} branch{f', CRF {crf}' if crf else ''}"
     lines = [f"{result['run']}, {how}: mIoU {result['miou']:.2f} on {result['images']} val images"]
     lines += [f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}" for name, value in result["iou"].items()]
     return Shown(lines, result)

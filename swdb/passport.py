@@ -15,7 +15,7 @@ import numpy as np
 
 from swdb import voc
 from swdb.confusion import confusion, iou
-from swdb.cues import GRID, cue_quality
+from swdb.cues import GRID, centres, cue_quality
 from swdb.dataset import DataSet
 from swdb.errors import BadInput
 from swdb.figures import TILE, Example, album, save
@@ -120,12 +120,12 @@ def _read_all(folder: Path, data: DataSet, ids: list[str], progress: Progress) -
         scored = np.where(mask == IGNORE, np.uint8(IGNORE), truth)
         return pixels, confusion(scored, mask, classes), _centres(truth)
 
-    for k, (pixels, counts, centres) in enumerate(in_order(look, ids)):
+    for k, (pixels, counts, truth) in enumerate(in_order(look, ids)):
         found.pixels[k] = pixels
         found.counts[:] += counts
         found.scores[k] = _mean(iou(counts))
-        if centres is not None:
-            found.has_truth[k], found.cells[k] = True, centres
+        if truth is not None:
+            found.has_truth[k], found.cells[k] = True, truth
         progress(k + 1, len(ids))
     return found
 
@@ -145,8 +145,7 @@ def _pair(folder: Path, data: DataSet, image_id: str) -> tuple[np.ndarray, np.nd
 
 def _centres(truth: np.ndarray) -> np.ndarray:
     """Return the truth at the centre pixels of all cells, (41, 41) uint8, as `cue_quality` takes it from whole masks."""
-    rows, columns = (np.rint(np.arange(GRID) * (size - 1) / (GRID - 1)).astype(int) for size in truth.shape)
-    return truth[rows[:, None], columns]
+    return truth[centres(truth.shape)]
 
 
 # ---------------------------------------------------------------- what the passport says

@@ -4,7 +4,7 @@ in: a plan -> out: finished artefacts and scores on disk; progress through an `O
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from swdb import audit, cueing, dataset, evaluation, figures, proxies, training, weights
+from swdb.cue_file import lacking_lines
 from swdb.dataset import DataSet
 from swdb.files import Progress
 from swdb.loop import Machine
@@ -28,6 +29,9 @@ class Observer(Protocol):
 
     def stage(self, name: str, total: int, counts: bool = False) -> Progress:
         """Begin a stage, whose steps may count towards the whole; returns a function to be called with (done, of)."""
+
+    def tell(self, line: str) -> None:
+        """Say something that people should know before the work is over."""
 
 
 @dataclass
@@ -54,6 +58,11 @@ class Pipeline:
         total = len(self.data.ids(ALL_SPLIT))
         longest_side = self.work.preset.training.longest_side
         return training_store(self.data, longest_side, self.observer.stage("decode the training images", total))
+
+    @property
+    def unmasked(self) -> Store:
+        """The training images without their true masks: all that cues and proxies are made from."""
+        return replace(self.store, masks=None)
 
     def make(self, artefacts: Iterable[Artefact]) -> None:
         """Make every artefact that is not finished, in the order given."""
@@ -95,9 +104,11 @@ class Pipeline:
     def _make_one(self, artefact: Artefact) -> None:
         work, machine = self.work, self.machine
         if artefact.kind == "cues":
-            cueing.make_cue_artefact(work, artefact, self.data, self.store, machine, self.observer.stage)
+            cueing.make_cue_artefact(work, artefact, self.data, self.unmasked, machine, self.observer.stage)
+            for line in lacking_lines(artefact.read_record("swdb make-proxy")["counts"]):
+                self.observer.tell(line)
         elif artefact.kind == "proxies":
-            proxies.make_proxies(work, artefact, self.data, self.store, machine, self.observer.stage)
+            proxies.make_proxies(work, artefact, self.data, self.unmasked, machine, self.observer.stage)
         elif artefact.kind == "weights":
             progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
             weights.make_initial_weights(work, artefact, machine, progress)

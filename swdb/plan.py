@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from swdb import dataset, voc
+from swdb.cues import CUE_LIST, SEC_LIST
 from swdb.errors import BadInput, MissingArtefact, nearest
 from swdb.files import digest, file_digest, read_json, write_json
 from swdb.preset import Preset, identity
@@ -229,7 +230,7 @@ class Work:
             "cues": proxy.cues,
         }
         if proxy.cues == "file":
-            return self._artefact("cues", "cues-file", recipe | {"file": file_digest(self._named_cues)}, 0)
+            return self._artefact("cues", "cues-file", recipe | self._cue_digests(self._named_cues), 0)
         own = {
             name: list(value) if isinstance(value := getattr(proxy, name), tuple) else value
             for name in ("steps", "threshold", "cam_sizes", "background_share")
@@ -243,6 +244,14 @@ class Work:
             "precision": self.precision,
         }
         return self._artefact("cues", "cues-classifier", recipe, proxy.steps)
+
+    @staticmethod
+    def _cue_digests(path: Path) -> dict[str, str]:
+        """Return the sha256 of published cues, and of the list that says whose they are where it is not SEC's own."""
+        digests, id_list = {"file": file_digest(path)}, path.with_name(CUE_LIST)
+        if path.suffix != ".npz" and id_list.is_file() and (of_list := file_digest(id_list)) != SEC_LIST:
+            digests["list"] = of_list
+        return digests
 
     @property
     def _named_cues(self) -> Path:

@@ -26,7 +26,7 @@ from swdb.networks import BACKBONES, Preprocessing, enlarge
 from swdb.passport import write_passport
 from swdb.pictures import image_size, masks_digest, shrink, write_mask
 from swdb.plan import Artefact, Work
-from swdb.preset import Preset, identity
+from swdb.preset import Preset
 from swdb.sampling import normalise, to_pictures, warp
 from swdb.store import Store, gather, proxy_masks
 from swdb.weights import load_initial
@@ -72,15 +72,23 @@ def make_proxies(work: Work, artefact: Artefact, data: DataSet, store: Store, ma
 def issue_passport(work: Work, artefact: Artefact, data: DataSet, stage: Stage) -> None:
     """Write the passport of a finished set: what it was made from, and how good it is where true masks exist.
 
-    The only place where proxies meet true masks, after the set is closed: no training and no mask can depend on them.
+    The only place where proxies are compared with true masks, after the set is closed: what makes cues and proxies is
+    handed pictures without masks.
     """
     ids = data.ids(voc.ALL_SPLIT)
     maps, counts = load_cues(work.cues, data, ids)
     record = artefact.read_record("swdb make-proxy")
+    recipe = work.cues.recipe
+    digests = {"weights": work.initial_weights.content_digest(), "cues": work.cues.content_digest()}
     made = {
         "set": artefact.recipe["set"],
-        "sources": {**record["inputs"], "cues": work.cues.content_digest(), "masks": record["masks_sha256"]},
-        "settings": {"proxy": identity(work.preset.proxy), "dsrg": identity(work.preset.dsrg)},
+        "sources": {
+            **record["inputs"],
+            **digests,
+            **{f"cues, the {key}": recipe[key] for key in ("file", "list", "saliency") if key in recipe},
+            "masks": record["masks_sha256"],
+        },
+        "settings": {"cues": recipe, "set 1": work.proxies(1).recipe, f"set {artefact.recipe['set']}": artefact.recipe},
         "cue_counts": counts,
     }
     progress = stage(f"{artefact.name} passport", len(ids))
@@ -125,7 +133,7 @@ def _write_masks(
     paths = [folder / f"{image_id}.png" for image_id in store.ids]
     done = sum(path.is_file() for path in paths)
     for rows, (height, width) in _same_size(store.sizes):
-        missing = [row for row in rows if not paths[row].is_file()]
+        missing = {row for row in rows if not paths[row].is_file()}
         if not missing:
             continue
         images = gather(store.images, np.array(rows), torch.device("cpu"))[:, :height, :width]

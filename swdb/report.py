@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from swdb.cue_file import lacking_lines
 from swdb.files import write_text
 from swdb.plan import Work
 from swdb.preset import Preset
@@ -148,19 +149,7 @@ def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
         lines.append(
             f"cues: {cues['precision']['all']:.1f} % right, on {coverage['all']:.1f} % of the cells ({coverage['foreground']:.1f} % foreground)"
         )
-    lacking = {
-        "images_with_a_tag_without_a_cue": "with a tag without a cue",
-        "images_unknown_to_the_cues": "unknown to the cues",
-        "images_without_tags": "without tags",
-        "images_without_background_cues": "without a cue of background",
-    }
-    told = [f"{counts[key]} {words}" for key, words in lacking.items() if counts.get(key)]
-    if told:
-        lines.append(f"images: {', '.join(told)}")
-    if counts.get("cues_of_other_images"):
-        lines.append(f"left out: the cues of {counts['cues_of_other_images']} images that are not in the training list")
-    if counts["classes_without_a_cue"]:
-        lines.append(f"no cue at all for {', '.join(counts['classes_without_a_cue'])}: nothing can be learnt of it")
+    lines += lacking_lines(counts)
     lines.append(f"passport: {folder / 'passport.md'}")
     return lines
 

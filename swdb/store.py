@@ -35,7 +35,7 @@ class Store:
 
     ids: list[str]
     images: np.ndarray | Tensor  # (N, S, S, 3) uint8 RGB
-    masks: np.ndarray | Tensor  # (N, S, S) uint8
+    masks: np.ndarray | Tensor | None  # (N, S, S) uint8; None where nobody may look at them
     sizes: Tensor  # (N, 2) int64
 
     def to(self, device: torch.device) -> "Store":
@@ -43,9 +43,9 @@ class Store:
         if device.type != "cuda":
             return self
         free, _ = torch.cuda.mem_get_info(device)
-        if self.images.nbytes + self.masks.nbytes > GPU_SHARE * free:
+        if self.images.nbytes + (0 if self.masks is None else self.masks.nbytes) > GPU_SHARE * free:
             return self
-        move = lambda array: torch.from_numpy(np.array(array)).to(device)  # noqa: E731
+        move = lambda array: array if array is None else torch.from_numpy(np.array(array)).to(device)  # noqa: E731
         return Store(self.ids, move(self.images), move(self.masks), self.sizes)
 
 
@@ -102,7 +102,7 @@ def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progre
     """
     path = folder / "masks.npy"
     remake = f"swdb make-proxy {data.where} --again"
-    if not _is_whole(path, store.masks.shape):
+    if not _is_whole(path, store.images.shape[:3]):
         if masks_digest(folder) != expected:
             raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
         _decode_proxies(path, data, store, remake, progress)
@@ -117,7 +117,7 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
 
 
 def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:
-    size, sizes = store.masks.shape[1], store.sizes.tolist()
+    size, sizes = store.images.shape[1], store.sizes.tolist()
 
     def decode(k: int) -> np.ndarray:
         png = path.parent / f"{store.ids[k]}.png"

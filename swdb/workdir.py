@@ -6,7 +6,8 @@ in: a folder, a preset's name, what was typed -> out: a `Work`, with what the di
 from dataclasses import replace
 from pathlib import Path
 
-from swdb.errors import BadInput
+from swdb.cues import CUE_LIST
+from swdb.errors import BadInput, MissingArtefact
 from swdb.files import read_json, write_atomic, write_json
 from swdb.plan import Saliency, Work
 from swdb.preset import load_preset
@@ -14,7 +15,6 @@ from swdb.saliency import saliency_digest
 
 PRECISIONS = ("fp32", "bf16")
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
-CUE_LIST = "input_list.txt"  # stands beside published cues and says which image each belongs to
 
 
 def open_work(
@@ -72,7 +72,14 @@ def _kept_saliency(note: Path, named: Path | None, remember: bool) -> Saliency |
         if not note.is_file():
             return None
         noted = read_json(note, "swdb make-proxy --saliency DIR")
-        return Saliency(Path(noted["folder"]), noted["sha256"])
+        match noted:
+            case {"folder": str() as folder, "sha256": str() as sha256}:
+                return Saliency(Path(folder), sha256)
+        raise MissingArtefact(f"{note} is damaged; delete it and run: swdb make-proxy --saliency DIR")
+    if str(named) == "none":
+        if remember:
+            note.unlink(missing_ok=True)
+        return None
     if not named.is_dir():
         raise BadInput(f"--saliency {named}: no such folder; expected a grey <id>.png for every training image")
     found = Saliency(named.resolve(), saliency_digest(named))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import TINY
 from slow import enlarged
 
-from swdb.classifier import Classifier, activation_maps, train_classifier
+from swdb.classifier import Classifier, train_classifier
 from swdb.loop import Machine, machine
 from swdb.networks import Preprocessing, small
 from swdb.preset import load_preset
@@ -57,29 +57,6 @@ def test_a_tag_is_scored_by_the_mean_of_its_map():
     torch.testing.assert_close(classifier(pictures).mean((2, 3)), scores, atol=1e-5, rtol=1e-4)
 
 
-def test_activation_maps_are_positive_evidence_divided_by_its_maximum():
-    torch.manual_seed(1)
-    classifier = Classifier(small(), 5).eval()
-    pictures = torch.randn(2, 3, 32, 24)
-    maps = classifier(pictures).detach().numpy().clip(min=0)
-    tops = maps.max((2, 3))
-    assert (tops > 0).any()
-    found = activation_maps(classifier, pictures)
-    assert found.shape == (2, 5, 32, 24)
-    cells = maps / np.where(tops > 0, tops, 1)[:, :, None, None]
-    expected = enlarged(torch.from_numpy(cells), classifier.backbone)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    assert found.min() >= 0
-    assert found.max() <= 1
-
-
-def test_a_class_without_evidence_has_an_empty_map():
-    classifier = Classifier(small(), 3).eval()
-    torch.nn.init.zeros_(classifier.scores.weight)
-    torch.nn.init.constant_(classifier.scores.bias, -1)
-    assert torch.equal(activation_maps(classifier, torch.randn(1, 3, 16, 16)), torch.zeros(1, 3, 16, 16))
-
-
 def test_the_loss_is_the_mean_sigmoid_cross_entropy_over_images_and_tags(tmp_path):
     # One mirror-symmetric picture, seen whole, with one set of tags and steps of length 0: whatever is drawn, the loss
     # is that of this picture under the first values, which the classifier still has afterwards.
@@ -114,7 +91,8 @@ def test_tags_are_learned_and_the_maps_show_where_they_come_from(tmp_path):
         right = (classifier(pictures).mean((2, 3)) > 0).numpy() == tags
     assert record["steps"] == 40
     assert right.mean() > 0.9
-    maps = activation_maps(classifier, pictures).numpy()
+    with torch.no_grad():
+        maps = enlarged(classifier(pictures).relu(), classifier.backbone).numpy()
     with_red = tags[:, 0]
     assert with_red.sum() > 5
     assert maps[with_red, 0, 4:14, 4:14].mean() > 2 * maps[with_red, 0].mean()

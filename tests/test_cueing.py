@@ -138,7 +138,7 @@ def copied(finished, tmp_path) -> Path:
 
 def tiny(folder: Path, quiet, **options) -> tuple[Work, Pipeline]:
     work = replace(open_work(folder, TINY, "fp32"), **options)
-    return work, Pipeline(work, machine("cpu", "fp32"), SimpleNamespace(stage=lambda *_, **__: quiet))
+    return work, Pipeline(work, machine("cpu", "fp32"), SimpleNamespace(stage=lambda *_, **__: quiet, tell=str))
 
 
 def test_the_classifiers_cues_lie_within_the_tags_and_nothing_is_left_of_the_parts(finished, quiet):
@@ -262,6 +262,35 @@ def test_a_saliency_folder_is_named_once(tmp_path):
         open_work(tmp_path / "work", TINY, "fp32", saliency=tmp_path / "no")
     with pytest.raises(BadInput, match="cues from a file say themselves where background is"):
         open_work(tmp_path / "work", TINY, "fp32", cues_file=tmp_path / "cues.npz", saliency=folder)
+
+
+def test_saliency_maps_are_forgotten_by_none_and_a_damaged_note_is_named(tmp_path):
+    folder = tmp_path / "maps"
+    (folder / "b.png").mkdir(parents=True)  # a folder is no map
+    (folder / "a.png").write_bytes(b"1")
+    assert open_work(tmp_path / "work", TINY, "fp32", saliency=folder).saliency is not None
+    (note,) = (tmp_path / "work" / "inputs" / "tiny").glob("saliency.json")
+    for damaged in ("{}", "[]", '{"folder": 3, "sha256": ""}'):
+        note.write_text(damaged)
+        with pytest.raises(MissingArtefact, match=r"saliency\.json is damaged; delete it and run: swdb make-proxy"):
+            open_work(tmp_path / "work", TINY, "fp32")
+    assert open_work(tmp_path / "work", TINY, "fp32", saliency=Path("none")).saliency is None
+    assert open_work(tmp_path / "work", TINY, "fp32").saliency is None
+
+
+def test_another_list_of_images_makes_other_cues(tmp_path):
+    work = cued.work(tmp_path)
+    before = work.cues.id
+    id_list = work.cues_file.with_name("input_list.txt")
+    id_list.write_text(id_list.read_text().replace(" 0\n", " 7\n"))
+    assert replace(work).cues.id != before
+
+
+def test_cues_of_another_suffix_are_refused(tmp_path):
+    work = cued.work(tmp_path)
+    other = Path(shutil.copy(work.cues_file, tmp_path / "cues.txt"))
+    with pytest.raises(BadInput, match=r"--cues .*cues\.txt: expected a localization_cues\.pickle"):
+        made(replace(work, cues_file=other))
 
 
 def test_a_preset_of_cues_ignores_saliency_that_another_preset_noted(tmp_path):

@@ -350,7 +350,9 @@ def inputs(finished, folder):
 
 
 def pipeline(work):
-    return Pipeline(work, machine("cpu", "fp32"), SimpleNamespace(stage=lambda *_, **__: lambda done, of: None))
+    return Pipeline(
+        work, machine("cpu", "fp32"), SimpleNamespace(stage=lambda *_, **__: lambda done, of: None, tell=str)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -504,7 +506,9 @@ def checkpoint_of(name, work, preset_file, monkeypatch):
             raise RuntimeError("power cut")
 
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    stages = SimpleNamespace(stage=lambda stage, *_, **__: power_cut if stage == run.name else lambda done, of: None)
+    stages = SimpleNamespace(
+        stage=lambda stage, *_, **__: power_cut if stage == run.name else lambda done, of: None, tell=str
+    )
     with pytest.raises(RuntimeError, match="power cut"):
         Pipeline(opened, machine("cpu", "fp32"), stages).make([run])
     assert (run.folder / "checkpoint.pt").is_file()

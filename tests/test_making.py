@@ -42,6 +42,19 @@ def test_a_set_is_made_anew_with_the_same_masks_and_the_other_one_stays(copied):
     assert times(first.folder) != before[0] and (times(second.folder), times(work.cues.folder)) == before[1:]
 
 
+def test_what_a_kill_left_of_a_set_that_was_going_is_deleted(copied):
+    work = open_work(copied, TINY, "fp32")
+    folder = work.proxies(1).folder
+    shutil.copytree(folder, folder.with_name(f".{folder.name}.old"))
+    making.make_sets(work, "1", True, "cpu")
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_score_of_before_crfs_came_is_shown():
+    result = {"run": "dual-s0-abc", "branch": "weak", "miou": 41.234, "images": 6, "iou": {}}
+    assert making.shown_score(result).lines == ["dual-s0-abc, weak branch: mIoU 41.23 on 6 val images"]
+
+
 def test_an_unknown_set_is_refused(copied):
     with pytest.raises(BadInput, match="--set 3: expected 1, 2 or all"):
         making.make_sets(open_work(copied, TINY, "fp32"), "3", False, "cpu")

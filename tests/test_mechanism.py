@@ -26,6 +26,9 @@ class Loud:
         print(f"{name} ...", flush=True)
         return lambda done, of: None
 
+    def tell(self, line):
+        print(line, flush=True)
+
 
 def measure(folder, name, seeds=SEEDS):
     """Train and score a run by its strong branch; returns mIoU by seed."""

@@ -28,6 +28,9 @@ class Seen(list):
         self.append(name)
         return lambda done, of: None
 
+    def tell(self, line):
+        self.append(line)
+
 
 def pipeline_in(folder: Path, preset=None) -> Pipeline:
     return Pipeline(Work(folder, preset or load_preset(TINY), "fp32"), CPU, Seen())

@@ -221,6 +221,11 @@ PRESET_MISTAKES = {
     "growing at any probability": (
         'optimizer = "adam"', 'optimizer = "adam"\ngrow_foreground = 1.0', ["'dsrg.grow_foreground'", "between 0 and 1"],
     ),
+    "a rate below nothing": (
+        'optimizer = "adam"', 'optimizer = "adam"\nretrain_rate = -1.0', ["'dsrg.retrain_rate'", "above 0"],
+    ),
+    "decay below nothing": ("weight_decay = 1e-4", "weight_decay = -1.0", ["'dsrg.weight_decay'", "0 or more"]),
+    "warmup below nothing": ("warmup = 2\ndecay", "warmup = -2\ndecay", ["'dsrg.warmup'", "0 or more"]),
     "no retrain steps": ("retrain_steps = 4", "retrain_steps = 0", ["'dsrg.retrain_steps'", "1 or more"]),
     "no rate of DSRG": ("lr_last = 1e-3", "lr_last = 0.0", ["'dsrg.lr_new'", "above 0"]),
     "unshrinkable": ("warmup = 2", "longest_side = -1", ["'training.longest_side'", "0 or more"]),

@@ -39,7 +39,7 @@ def opened(folder, quiet, **dsrg):
     work = open_work(folder, TINY, "fp32")
     if dsrg:
         work = replace(work, preset=replace(work.preset, dsrg=replace(work.preset.dsrg, **dsrg)))
-    return work, Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: quiet))
+    return work, Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: quiet, tell=str))
 
 
 @pytest.fixture
@@ -216,10 +216,14 @@ def test_a_passport_says_what_the_set_was_made_from(finished, quiet, number):
     passport, record = json.loads(artefact.passport.read_text()), json.loads(artefact.record.read_text())
     assert passport["set"] == number and passport["images"] == passport["images_with_true_masks"] == NUM_TRAIN
     assert passport["sources"] == {
-        **record["inputs"], "cues": work.cues.content_digest(), "masks": record["masks_sha256"],
+        **record["inputs"],
+        "weights": work.initial_weights.content_digest(),
+        "cues": work.cues.content_digest(),
+        "masks": record["masks_sha256"],
     }  # fmt: skip
     assert set(record["inputs"]) == ({"data", "weights", "cues"} if number == 1 else {"data", "proxies"})
-    assert passport["settings"]["dsrg"]["grow_foreground"] == 0.85
+    assert passport["settings"]["set 1"]["dsrg"]["grow_foreground"] == 0.85
+    assert passport["settings"]["cues"]["threshold"] == 0.4 and passport["settings"][f"set {number}"]["set"] == number
     assert passport["cue_counts"] == json.loads(work.cues.record.read_text())["counts"]
     assert passport["masks"]["miou"] is not None and passport["cues"]["precision"]["all"] is not None
     assert (artefact.folder / "passport.md").read_text().startswith(f"# Passport of the proxy masks {artefact.id}")

@@ -279,7 +279,7 @@ def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_c
     assert report.proxy_lines(Path("proxies/dsrg-1"), FOUND) == [
         "proxies/dsrg-1: 7 masks, mIoU 41.3 against the true ones (a diagnosis, not read by training)",
         "cues: 87.2 % right, on 21.3 % of the cells (11.4 % foreground)",
-        "images: 102 with a tag without a cue, 3 unknown to the cues, 1 without a cue of background",
+        "training images: 102 with a tag without a cue, 3 unknown to the cues, 1 without a cue of background",
         "left out: the cues of 12 images that are not in the training list",
         "no cue at all for cow: nothing can be learnt of it",
         "passport: proxies/dsrg-1/passport.md",

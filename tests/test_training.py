@@ -39,7 +39,7 @@ def changed(folder, *replacements):
 
 def opened(folder, quiet, preset=TINY):
     work = open_work(folder, preset, "fp32")
-    return work, Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: quiet))
+    return work, Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: quiet, tell=str))
 
 
 @pytest.fixture
