@@ -59,7 +59,7 @@ all: tables check ## data, proxies, all tables, lint and tests
 test: $(READY) ## the quick tests, minutes on two cores
 	$(PY) -m pytest
 
-mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 10 minutes)
+mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py
 
 lint: $(READY) ## ruff
