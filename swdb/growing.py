@@ -42,7 +42,11 @@ def grow(
 
 def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: float, background: float) -> Tensor:
     """Return the class of every cell, (B, h, w) int64, or NOTHING; of several seeds it is the last class."""
-    likeliest, predicted = (probabilities * tags[:, :, None, None]).max(1)
+    # Of each image its own classes alone, in their order: a few of many. Whoever has fewer looks at background again.
+    among = (~tags).byte().argsort(stable=True, dim=1)[:, : max(tags.sum(1).tolist(), default=1)]
+    among = among * tags.gather(1, among)
+    likeliest, place = probabilities[torch.arange(len(tags), device=tags.device)[:, None], among].max(1)
+    predicted = among.gather(1, place.flatten(1)).view_as(place)
     likeliest = likeliest.to(torch.promote_types(likeliest.dtype, torch.float32))  # half precision rounds thresholds
     sure = torch.where(predicted == 0, likeliest > background, likeliest > foreground)
     numbers = torch.arange(1, seeds.shape[1] + 1, dtype=torch.int16, device=seeds.device)
@@ -57,17 +61,17 @@ def _components(regions: Tensor) -> Tensor:
     touch, their roots point to the smallest root they touch, until none touch: a few rounds, even for a long snake.
     """
     index = torch.arange(regions.numel(), device=regions.device).view_as(regions)
-    alike = [one == other for one, other in _neighbours(regions)]
+    differ = [one != other for one, other in _neighbours(regions)]
     first = index.clone()
-    for same, (one, _), (_, other) in zip(alike, _neighbours(index), _neighbours(first), strict=True):
-        other.copy_(torch.where(same, torch.minimum(one, other), other))
+    for apart, (one, _), (_, other) in zip(differ, _neighbours(index), _neighbours(first), strict=True):
+        other.copy_(torch.minimum(one + apart * regions.numel(), other))  # too large where they are not alike
     root = _flat(first.flatten())
 
-    apart = []  # roots of neighbours that are alike but not yet joined
-    for same, (one, other) in zip(alike, _neighbours(root.view_as(regions)), strict=True):
-        pairs = same & (one != other)
-        apart.append((one[pairs], other[pairs]))
-    one, other = (torch.cat(side) for side in zip(*apart, strict=True))
+    open_pairs = []  # roots of neighbours that are alike but not yet joined
+    for apart, (one, other) in zip(differ, _neighbours(root.view_as(regions)), strict=True):
+        pairs = (~apart & (one != other)).nonzero(as_tuple=True)
+        open_pairs.append((one[pairs], other[pairs]))
+    one, other = (torch.cat(side) for side in zip(*open_pairs, strict=True))
     while len(one):
         root = _flat(root.scatter_reduce(0, torch.maximum(one, other), torch.minimum(one, other), "amin"))
         one, other = root[one], root[other]
