@@ -21,7 +21,7 @@ from swdb.cues import GRID
 from swdb.errors import SwdbError
 from swdb.files import Progress, disk_error
 from swdb.loop import Machine
-from swdb.networks import Backbone, Preprocessing
+from swdb.networks import Backbone, Preprocessing, bilinear
 from swdb.sampling import normalise, warp
 from swdb.store import Store, gather
 from swdb.voc import IGNORE
@@ -170,15 +170,9 @@ def to_cells(maps: Tensor, backbone: Backbone, side: int) -> Tensor:
 
     Cell i's centre lies at fraction i/40 of the picture, corner on corner; a feature's where the backbone has it.
     """
-    rows, columns = (_between(size, backbone, side, maps.device) for size in maps.shape[-2:])
+    pixels = torch.arange(GRID, device=maps.device) * ((side - 1) / (GRID - 1))
+    rows, columns = (bilinear(size, backbone, pixels) for size in maps.shape[-2:])
     return rows @ maps.float() @ columns.T
-
-
-def _between(size: int, backbone: Backbone, side: int, device: torch.device) -> Tensor:
-    """The matrix (41, size) that interpolates between the centres of `size` features and holds the ends."""
-    centres = torch.arange(GRID, device=device) * ((side - 1) / (GRID - 1))
-    place = ((centres - backbone.first_centre) / backbone.stride).clamp(0, size - 1)
-    return (1 - (place[:, None] - torch.arange(size, device=device)).abs()).clamp(min=0)
 
 
 # ---------------------------------------------------------------- where nothing is

@@ -21,6 +21,8 @@ from swdb.errors import BadInput, MissingArtefact
 from swdb.files import write_atomic
 from swdb.voc import IGNORE
 
+Contents = tuple[list[str], np.ndarray, list[str]]  # ids, maps, class names
+
 MEMBERS = ("ids.npy", "maps.npy", "classes.npy")
 MAX_BYTES = 2**28  # of one member, packed or not; the maps of VOC's 10,582 images have 18 MB
 HEADER = re.compile(  # as numpy writes it; everything else is not ours, and is never parsed
@@ -56,7 +58,7 @@ def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names
     write_atomic(path, write)
 
 
-def read_cue_file(path: Path, mend: str) -> tuple[list[str], np.ndarray, list[str]]:
+def read_cue_file(path: Path, mend: str) -> Contents:
     """Read a cue file: ids (N), maps (N, 41, 41) uint8 as `write_cue_file` took them, and the C class names.
 
     Raises MissingArtefact where there is no such file, BadInput for one that is damaged or not a cue file.
@@ -105,7 +107,12 @@ def cues_of(path: Path, ids: Sequence[str], class_names: Sequence[str], mend: st
     Labels are those of the asked `class_names` (background first), found by name; cues of other classes become 255,
     as does everything of an id that the file lacks. Raises what `read_cue_file` raises.
     """
-    known, maps, names = read_cue_file(path, mend)
+    return matched(read_cue_file(path, mend), ids, class_names)
+
+
+def matched(contents: Contents, ids: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Take the asked ids out of what `read_cue_file` returned: as `cues_of`, for whoever has read the file already."""
+    known, maps, names = contents
     labels = np.full(256, IGNORE, np.uint8)
     labels[0] = 0
     for label, name in enumerate(names[1:], start=1):

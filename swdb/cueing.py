@@ -10,12 +10,12 @@ import numpy as np
 from swdb import voc
 from swdb.cams import forget_parts, make_cues
 from swdb.classifier import train_classifier
-from swdb.cue_file import cues_of, read_cue_file, write_cue_file
+from swdb.cue_file import cues_of, matched, read_cue_file, write_cue_file
 from swdb.cues import GRID, cue_map, read_cues, restrict
 from swdb.dataset import DataSet
 from swdb.errors import BadInput, MissingArtefact
 from swdb.files import Stage, file_digest, write_json
-from swdb.loop import Machine, seed_initial
+from swdb.loop import Machine
 from swdb.networks import BACKBONES
 from swdb.plan import Artefact, Work
 from swdb.saliency import background_cells, check_saliency, saliency_digest
@@ -77,8 +77,9 @@ def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> t
     assert path is not None
     mend = f"swdb make-proxy {work.options} --cues FILE"
     if path.suffix == ".npz":
-        found, known = cues_of(path, ids, data.class_names, mend)
-        total = len(read_cue_file(path, mend)[0])
+        contents = read_cue_file(path, mend)
+        found, known = matched(contents, ids, data.class_names)
+        total = len(contents[0])
     elif not path.name.endswith((".pickle", ".pickle.gz")):
         raise BadInput(f"--cues {path}: expected a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's")
     else:
@@ -113,7 +114,6 @@ def _from_classifier(
         def background(image_id: str, size: tuple[int, int]) -> np.ndarray:
             return background_cells(saliency.folder, image_id, size, threshold)
 
-    seed_initial(0)
     backbone = BACKBONES[preset.network.backbone]()
     look = load_initial(work.initial_weights, backbone)
     progress = stage(artefact.name, artefact.steps, counts=True)

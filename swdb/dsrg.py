@@ -97,6 +97,9 @@ def train_on_cues(
     def rows_at(step: int) -> np.ndarray:
         return cued[positions(len(cued), 0, 0, step, spec.batch)]
 
+    def ids_at(step: int) -> list[str]:
+        return [store.ids[row] for row in rows_at(step)]
+
     def losses_at(step: int) -> dict[str, Tensor]:
         rows = rows_at(step)
         flip = torch.from_numpy(stream(0, PLACE, step).random(len(rows)) < 0.5)
@@ -110,18 +113,15 @@ def train_on_cues(
         try:
             terms, shares = seeded_losses(cells, seeds, small, allowed[torch.from_numpy(rows)].to(machine.device), spec)
         except BadInput as error:  # the CRF refuses what is not finite, before the loss could show it
-            images = ", ".join(store.ids[row] for row in rows)
-            raise BadInput(f"{identity}: at step {step} (images {images}): {error}") from None
+            raise BadInput(f"{identity}: at step {step} (images {', '.join(ids_at(step))}): {error}") from None
         watch.see(step, shares)
         return terms
 
     schedule = Schedule(
         spec.steps, spec.warmup, spec.decay_every, spec.decay_factor, spec.weight_decay, spec.clip_norm, repeated=True
     )
-    return optimise(
-        folder, identity, network, network.groups(spec), schedule, losses_at, 0, progress, spec.optimizer,
-        lambda step: [store.ids[row] for row in rows_at(step)],
-    )  # fmt: skip
+    groups = network.groups(spec)
+    return optimise(folder, identity, network, groups, schedule, losses_at, 0, progress, spec.optimizer, ids_at)
 
 
 def train_on_masks(

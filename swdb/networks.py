@@ -119,15 +119,17 @@ def enlarge(cells: Tensor, backbone: Backbone) -> Tensor:
     """
     with torch.autocast("cuda" if cells.is_cuda else "cpu", enabled=False):  # bf16 would make ties of near values
         cells = cells.float()
-        rows, columns = (_bilinear(size, backbone, cells.device) for size in cells.shape[-2:])
+        rows, columns = (
+            bilinear(size, backbone, torch.arange(size * backbone.stride, device=cells.device))
+            for size in cells.shape[-2:]
+        )
         return rows @ cells @ columns.T
 
 
-def _bilinear(size: int, backbone: Backbone, device: torch.device) -> Tensor:
-    """The matrix (size * stride, size) that interpolates between the centres of `size` cells and holds the ends."""
-    pixels = torch.arange(size * backbone.stride, device=device)
+def bilinear(size: int, backbone: Backbone, pixels: Tensor) -> Tensor:
+    """The matrix (P, size) that interpolates at `pixels` (P,) between the centres of `size` cells and holds the ends."""
     place = ((pixels - backbone.first_centre) / backbone.stride).clamp(0, size - 1)
-    return (1 - (place[:, None] - torch.arange(size, device=device)).abs()).clamp(min=0)
+    return (1 - (place[:, None] - torch.arange(size, device=pixels.device)).abs()).clamp(min=0)
 
 
 def _he(module: nn.Sequential) -> nn.Sequential:

@@ -118,7 +118,7 @@ def _read_all(folder: Path, data: DataSet, ids: list[str], progress: Progress) -
         if truth is None:
             return pixels, np.zeros_like(found.counts), None
         scored = np.where(mask == IGNORE, np.uint8(IGNORE), truth)
-        return pixels, confusion(scored, mask, classes), _centres(truth)
+        return pixels, confusion(scored, mask, classes), truth[centres(truth.shape)]
 
     for k, (pixels, counts, truth) in enumerate(in_order(look, ids)):
         found.pixels[k] = pixels
@@ -141,11 +141,6 @@ def _pair(folder: Path, data: DataSet, image_id: str) -> tuple[np.ndarray, np.nd
         sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (mask, truth)]
         raise BadInput(f"{path} is {sizes[0]}, the true mask of its image is {sizes[1]}; mend it with: {mend}")
     return mask, truth
-
-
-def _centres(truth: np.ndarray) -> np.ndarray:
-    """Return the truth at the centre pixels of all cells, (41, 41) uint8, as `cue_quality` takes it from whole masks."""
-    return truth[centres(truth.shape)]
 
 
 # ---------------------------------------------------------------- what the passport says

@@ -231,10 +231,8 @@ class Work:
         }
         if proxy.cues == "file":
             return self._artefact("cues", "cues-file", recipe | self._cue_digests(self._named_cues), 0)
-        own = {
-            name: list(value) if isinstance(value := getattr(proxy, name), tuple) else value
-            for name in ("steps", "threshold", "cam_sizes", "background_share")
-        }
+        settings = identity(proxy)
+        own = {name: settings[name] for name in ("steps", "threshold", "cam_sizes", "background_share")}
         if self.saliency is not None:
             own |= {"saliency": self.saliency.sha256, "saliency_threshold": proxy.saliency_threshold}
         recipe |= {

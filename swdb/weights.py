@@ -145,7 +145,7 @@ def _pretext(
     tags = np.array([[(mask == label).any() for label in range(1, data.num_classes)] for _, mask in drawn])
     images = np.stack([image for image, _ in drawn])
     sizes = torch.full((len(images), 2), data.image_size)
-    store = Store([], images, np.empty((0, 0, 0), np.uint8), sizes)
+    store = Store([], images, None, sizes)
     classifier, _ = train_classifier(
         artefact.folder / "pretext",
         artefact.id,
