@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from swdb import training
-from swdb.loop import Machine, machine
-from swdb.method import losses
-from swdb.pipeline import Pipeline
-from swdb.plan import Work
-from swdb.store import proxy_masks
-from swdb.workdir import open_work
+from swdb.data.store import proxy_masks
+from swdb.methods import training
+from swdb.methods.strong_weak import losses
+from swdb.nn.compute import Machine, machine
+from swdb.study.plan import Work
+from swdb.study.runner import Pipeline
+from swdb.study.workdir import open_work
 
 TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
 ROUNDS, STEPS = 7, 12

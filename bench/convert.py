@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from swdb import voc
-from swdb.sbd import Job, write_masks
+from swdb.data import voc
+from swdb.data.sources.sbd import Job, write_masks
 
 ROUNDS = 3
 TIMES = 10  # each file is written so often: with 400 files a third of what SBD has

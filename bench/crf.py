@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from swdb.crf import CRF_SETS, CrfSet, crf_set
-from swdb.lattice import Lattice
-from swdb.meanfield import energy_of, refine
+from swdb.nn.dense_crf import energy_of, refine
+from swdb.nn.permutohedral import Lattice
+from swdb.specs.crf_parameters import CRF_SETS, CrfSet, crf_set
 
 ROUNDS = 5
 THREADS = 2

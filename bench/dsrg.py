@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import torch
 
-from swdb.dsrg import DsrgNetwork, balanced_seed_loss, floored, seeded_losses
-from swdb.loop import Machine
-from swdb.networks import BACKBONES
-from swdb.preset import load_preset
+from swdb.nn.compute import Machine
+from swdb.nn.networks import BACKBONES
+from swdb.proxy.dsrg import DsrgNetwork, balanced_seed_loss, floored, seeded_losses
+from swdb.specs.presets import load_preset
 
 ROUNDS = 7
 PRESETS = {"cpu": ("synthetic", "voc-animals"), "cuda": ("synthetic", "voc-animals", "voc")}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from swdb.growing import grow
+from swdb.proxy.region_growing import grow
 
 ROUNDS = 3
 SIDE, CLASSES = 41, 21

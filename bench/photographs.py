@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from swdb import audit, voc
-from swdb.dataset import DataSet
-from swdb.pictures import palette_png
-from swdb.prepare import prepare
-from swdb.preset import load_preset
-from swdb.sources import Sources
+from swdb.data import audit, voc
+from swdb.data.dataset import DataSet
+from swdb.data.images import palette_png
+from swdb.data.prepare import prepare
+from swdb.data.sources.voc2012 import Sources
+from swdb.specs.presets import load_preset
 
 WHOLE = 12_031  # images: train_aug and val
 MEMORY = (300, 1200)  # images
@@ -66,7 +66,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def measure(folder: Path, source: Path) -> list[tuple[str, str, str]]:
-    from swdb.store import training_store
+    from swdb.data.store import training_store
 
     found: list[DataSet] = []
     preparing = seconds(lambda: found.append(prepared(folder, source)))

@@ -11,12 +11,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from swdb import audit
-from swdb.dataset import LISTS, load
-from swdb.files import write_json
-from swdb.preset import PACKAGE, load_preset
-from swdb.spec import tables_folder
-from swdb.voc import split_path
+from swdb.core.files import write_json
+from swdb.data import audit
+from swdb.data.dataset import LISTS, load
+from swdb.data.voc import split_path
+from swdb.specs.presets import PACKAGE, load_preset
+from swdb.specs.tables import tables_folder
 
 ROOT = Path(__file__).parent.parent
 TABLES = (1, 2, 3, 4)
@@ -62,7 +62,7 @@ def publish_inputs(work: Path, preset_name: str, target: Path) -> None:
     preset = load_preset(preset_name)
     data = load(preset.data, work, "")
     (target / "specs").mkdir(exist_ok=True)
-    for path in (PACKAGE / "presets" / f"{preset_name}.toml", *sorted(tables_folder().glob("table*.toml"))):
+    for path in (PACKAGE / "specs" / "presets" / f"{preset_name}.toml", *sorted(tables_folder().glob("table*.toml"))):
         shutil.copyfile(path, target / "specs" / path.name)
     (target / "lists").mkdir(exist_ok=True)
     for split in LISTS:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-TINY = str(Path(__file__).parent / "tiny.toml")
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
+SHARED = REPOSITORY.parent / "shared"  # reference data; where it is not at hand, the tests that use it are skipped
+TINY = str(TESTS / "tiny.toml")
 
 
 def swdb(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -45,16 +48,16 @@ def finished(tmp_path_factory) -> Path:
 
 def other_data(work: Path) -> None:
     """Let the tiny data set be another one, as preparing it anew from another source would: a pixel more in a mask."""
-    from swdb import audit, pictures, voc
-    from swdb.dataset import load
-    from swdb.files import write_json
-    from swdb.preset import load_preset
+    from swdb.core.files import write_json
+    from swdb.data import audit, images, voc
+    from swdb.data.dataset import load
+    from swdb.specs.presets import load_preset
 
     data = load(load_preset(TINY).data, work, "")
     image_id = data.ids(voc.ALL_SPLIT)[0]
     mask = data.mask(image_id, voc.ALL_SPLIT).copy()
     mask[0, 0] = 1 - mask[0, 0].clip(0, 1)
-    pictures.write_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), mask)
+    images.write_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), mask)
     root = audit.audit(data, lambda name, total: lambda done, of: None, "")["tree_root"]
     write_json(data.root / "manifest.json", data.manifest | {"tree_root": root})
 

@@ -10,12 +10,12 @@ import voc_tree
 from conftest import TINY
 from voc_tree import DATA, TRAIN_AUG, VAL
 
-from swdb.loop import machine
-from swdb.pipeline import Pipeline
-from swdb.plan import Work
-from swdb.prepare import prepare
-from swdb.preset import load_preset
-from swdb.sources import Sources
+from swdb.data.prepare import prepare
+from swdb.data.sources.voc2012 import Sources
+from swdb.nn.compute import machine
+from swdb.specs.presets import load_preset
+from swdb.study.plan import Work
+from swdb.study.runner import Pipeline
 
 LIST = "".join(f"{image_id}.jpg {k}\n" for k, image_id in enumerate([*TRAIN_AUG, *VAL]))
 CUES = {  # class, row and column of every cell; the images' tags are 1, 2, 3, 4 (aeroplane .. boat) and 5 (bottle) each

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from conftest import TINY
 
-from swdb.plan import Work
-from swdb.preset import load_preset
-from swdb.results import MeasuredTable, measure
-from swdb.spec import Claim, Column, Recipe, Row, Table
+from swdb.reports.results import MeasuredTable, measure
+from swdb.specs.presets import load_preset
+from swdb.specs.tables import Claim, Column, Recipe, Row, Table
+from swdb.study.plan import Work
 
 MACHINE = {"device": "cpu", "name": "Made-up 9000", "threads": 2, "precision": "fp32", "torch": "2.11.0"}
 

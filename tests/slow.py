@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from swdb.cues import GRID
+from swdb.data.voc import IGNORE
+from swdb.proxy.grid import GRID
 
 
 def enlarged(cells, backbone):
@@ -25,3 +26,24 @@ def enlarge_cues(cue_map: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     rows, columns = (np.rint(np.arange(size) * (GRID - 1) / max(size - 1, 1)).astype(int) for size in (height, width))
     return cue_map[rows[:, None], columns]
+
+
+def softmax(logits):
+    """Softmax over axis 1 in float64."""
+    values = logits.detach().numpy().astype(np.float64)
+    values = np.exp(values - values.max(1, keepdims=True))
+    return values / values.sum(1, keepdims=True)
+
+
+def cross_entropy_by_hand(logits, labels):
+    """Mean of -log p(label) over the pixels that are not void, one pixel after the other."""
+    p, labels = softmax(logits), labels.numpy()
+    terms = [-np.log(p[b, labels[b, y, x], y, x]) for b, y, x in zip(*np.nonzero(labels != IGNORE), strict=True)]
+    return float(np.mean(terms)) if terms else 0.0
+
+
+def kl_by_hand(strong, weak, labels):
+    """Equation 1 as it is printed: -1/|s| sum_{u,c} s^s log(s^w / s^s), over the pixels that are not void."""
+    s, w = softmax(strong), softmax(weak)
+    per_pixel = -(s * np.log(w / s)).sum(1)
+    return float(per_pixel[labels.numpy() != IGNORE].mean())

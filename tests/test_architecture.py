@@ -16,75 +16,92 @@ PACKAGE = REPOSITORY / "swdb"
 ORDER = (
     "__init__",
     # facts and values
-    "errors",
-    "voc",
-    "files",
-    "parallel",
-    "pictures",
-    "synthetic",
-    "strict",
-    "crf",
-    "preset",
-    "spec",
+    "core.errors",
+    "data.voc",
+    "core.files",
+    "core.parallel",
+    "data.images",
+    "data.synthetic",
+    "specs.toml",
+    "specs.crf_parameters",
+    "specs.presets",
+    "specs.tables",
     # what comes from outside, read without trusting it
-    "archives",
-    "sbd",
-    "cues",
-    "cue_file",
-    "saliency",
-    "splits",
+    "data.sources.archives",
+    "data.sources.download",
+    "data.sources.sbd",
+    "proxy.grid",
+    "proxy.pickle_reader",
+    "proxy.sec_cues",
+    "proxy.cue_file",
+    "proxy.saliency",
+    "data.split_lists",
     # data on disk, and the plan of what is made from it
-    "dataset",
-    "audit",
-    "sources",
-    "photographs",
-    "prepare",
-    "plan",
-    "workdir",
+    "data.dataset",
+    "data.audit",
+    "data.sources.voc2012",
+    "data.sources.importer",
+    "data.prepare",
+    "study.plan",
+    "study.workdir",
     # from the store to a trained network
-    "store",
-    "networks",
-    "sampling",
-    "method",
-    "loop",
-    "classifier",
-    "weights",
+    "data.store",
+    "nn.networks",
+    "nn.sampling",
+    "nn.losses",
+    "nn.compute",
+    "methods.strong_weak",
+    "nn.trainer",
+    "nn.classifier",
+    "nn.initial_weights",
     # how image-level labels become proxy masks
-    "cams",
-    "lattice",
-    "meanfield",
-    "growing",
-    "dsrg",
+    "proxy.cams",
+    "nn.permutohedral",
+    "nn.dense_crf",
+    "proxy.region_growing",
+    "proxy.dsrg",
     # stages: each reads what the ones before it left on disk
-    "confusion",
-    "figures",
-    "passport",
-    "cueing",
-    "proxies",
-    "training",
-    "evaluation",
-    "pipeline",
+    "evaluation.confusion",
+    "evaluation.figures",
+    "proxy.quality",
+    "proxy.cues",
+    "proxy.masks",
+    "methods.training",
+    "evaluation.evaluate",
+    "study.runner",
     # from finished runs to what is shown, without torch
-    "claims",
-    "results",
-    "report",
-    "console",
-    "arguments",
-    "intake",
-    "making",
-    "cli",
+    "specs.claims",
+    "reports.results",
+    "reports.tables",
+    "cli.console",
+    "cli.arguments",
+    "cli.intake",
+    "cli.making",
+    "cli.app",
     "__main__",
 )
 LIGHT = (
-    "errors", "voc", "files", "parallel", "pictures", "strict", "preset", "spec", "synthetic",
-    "crf", "archives", "sbd", "cues", "cue_file", "saliency", "splits", "dataset", "audit", "sources", "photographs", "prepare", "plan", "workdir",
-    "claims", "results", "report", "console", "arguments", "intake", "making", "cli",
-    "passport",
+    "core.errors", "data.voc", "core.files", "core.parallel", "data.images", "specs.toml", "specs.presets", "specs.tables", "data.synthetic",
+    "specs.crf_parameters", "data.sources.archives", "data.sources.download", "data.sources.sbd", "proxy.grid", "proxy.pickle_reader", "proxy.sec_cues", "proxy.cue_file", "proxy.saliency", "data.split_lists", "data.dataset", "data.audit", "data.sources.voc2012", "data.sources.importer", "data.prepare", "study.plan", "study.workdir",
+    "specs.claims", "reports.results", "reports.tables", "cli.console", "cli.arguments", "cli.intake", "cli.making", "cli.app",
+    "proxy.quality",
 )  # fmt: skip
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that test_cli.py runs all the time
 MAX_FILE, MAX_FUNCTION = 400, 60  # lines: what is read in one sitting, and on one screen
 
-FILES = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
+FOLDERS = ("core", "specs", "data", "data.sources", "nn", "methods", "evaluation", "proxy", "study", "reports", "cli")
+
+
+def module_name(path: Path) -> str:
+    """Name a file as an import does, without the package: `data.sources.sbd`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+FILES = {
+    module_name(path): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.parent == PACKAGE or path.name != "__init__.py"
+}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 
@@ -101,7 +118,9 @@ def imported(tree: ast.AST) -> list[str]:
 
 
 def own_modules(tree: ast.AST) -> set[str]:
-    return {name.split(".")[1] for name in imported(tree) if name.startswith("swdb.")}
+    """List the modules of the package that a module imports, by their names in it."""
+    inside = [name.removeprefix("swdb.") for name in imported(tree) if name.startswith("swdb.")]
+    return {name if name in FILES else name.rpartition(".")[0] for name in inside}
 
 
 def functions(tree: ast.AST) -> list[ast.FunctionDef]:
@@ -136,18 +155,21 @@ def test_a_module_imports_only_what_stands_before_it(module):
 
 def test_imports_inside_functions_are_seen():
     # the pipeline is loaded inside a function: were it not seen, the test above would prove little
-    assert "pipeline" in own_modules(TREES["making"])
+    assert "study.runner" in own_modules(TREES["cli.making"])
 
 
-def test_the_package_has_no_folders_of_modules():
-    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-    assert folders == {"."}
+def test_the_package_has_the_folders_of_the_house_and_each_says_what_it_holds():
+    folders = {module_name(path.parent) for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE}
+    assert folders == set(FOLDERS)
+    assert all(
+        ast.get_docstring(ast.parse((PACKAGE / name.replace(".", "/") / "__init__.py").read_text())) for name in FOLDERS
+    )
 
 
 # ---------------------------------------------------------------- who may use what
 
 
-@pytest.mark.parametrize(("library", "home"), [("rich", "console"), ("typer", "cli")])
+@pytest.mark.parametrize(("library", "home"), [("rich", "cli.console"), ("typer", "cli.app")])
 def test_a_library_has_one_home(library, home):
     users = [name for name, tree in TREES.items() if any(i.split(".")[0] == library for i in imported(tree))]
     assert users == [home]
@@ -167,7 +189,7 @@ def test_modules_before_the_store_and_after_the_pipeline_load_without_torch():
 # Runs the real command line and says at the end, on the last line of stderr, whether torch was loaded.
 WATCHED = """
 import sys
-from swdb.cli import app
+from swdb.cli.app import app
 try:
     app(prog_name="swdb")
 finally:
@@ -237,7 +259,11 @@ def test_every_module_has_a_header(module):
 
 
 def test_every_module_has_a_test_file_of_its_name():
-    tested = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    tests = Path(__file__).parent
+    tested = {
+        ".".join(path.relative_to(tests).with_suffix("").parts).replace("test_", "")
+        for path in tests.rglob("test_*.py")
+    }
     assert set(FILES) - tested == WITHOUT_TEST_FILE
 
 
@@ -259,7 +285,7 @@ def repository_texts() -> dict[str, str]:
         if path.suffix not in (".png", ".jpg", ".npz"):
             texts[path.relative_to(REPOSITORY).as_posix()] = path.read_text()
     assert len(texts) > 35
-    assert {"swdb/cli.py", "tables/table1.toml", "pyproject.toml"} <= set(texts)
+    assert {"swdb/cli/app.py", "tables/table1.toml", "pyproject.toml"} <= set(texts)
     return texts
 
 

@@ -11,10 +11,12 @@ import shutil
 import pytest
 import torch
 
-from swdb import claims, method, training
-from swdb.loop import machine
-from swdb.pipeline import Pipeline
-from swdb.workdir import open_work
+from swdb.methods import training
+from swdb.nn import losses
+from swdb.nn.compute import machine
+from swdb.specs import claims
+from swdb.study.runner import Pipeline
+from swdb.study.workdir import open_work
 
 pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)
@@ -69,8 +71,8 @@ def swapped(network, pictures, labels, num_strong, run, training):
     features = network.features(pictures)
     strong, weak = network.logits(features[num_strong:], "strong"), network.logits(features[:num_strong], "weak")
     return {
-        "strong": method.cross_entropy(strong, labels[num_strong:]),
-        "weak": method.cross_entropy(weak, labels[:num_strong]),
+        "strong": losses.cross_entropy(strong, labels[num_strong:]),
+        "weak": losses.cross_entropy(weak, labels[:num_strong]),
     }
 
 
@@ -78,8 +80,8 @@ def merged(network, pictures, labels, num_strong, run, training):
     """Fault: both losses reach the strong head, and the weak head none."""
     logits = network.logits(network.features(pictures), "strong")
     return {
-        "strong": method.cross_entropy(logits[:num_strong], labels[:num_strong]),
-        "weak": method.cross_entropy(logits[num_strong:], labels[num_strong:]),
+        "strong": losses.cross_entropy(logits[:num_strong], labels[:num_strong]),
+        "weak": losses.cross_entropy(logits[num_strong:], labels[num_strong:]),
     }
 
 
@@ -88,8 +90,8 @@ def detached(network, pictures, labels, num_strong, run, training):
     features = network.features(pictures)
     weak = network.logits(features[num_strong:].detach(), "weak")
     return {
-        "strong": method.cross_entropy(network.logits(features[:num_strong], "strong"), labels[:num_strong]),
-        "weak": method.cross_entropy(weak, labels[num_strong:]),
+        "strong": losses.cross_entropy(network.logits(features[:num_strong], "strong"), labels[:num_strong]),
+        "weak": losses.cross_entropy(weak, labels[num_strong:]),
     }
 
 

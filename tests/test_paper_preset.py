@@ -9,8 +9,8 @@ import voc_tree
 from conftest import swdb
 from voc_tree import TRAIN_AUG, VAL
 
-from swdb.preset import PACKAGE
-from swdb.voc import CLASSES
+from swdb.data.voc import CLASSES
+from swdb.specs.presets import PACKAGE
 
 # What is reduced: images, steps, batch, crop; and the weights are random, for a download has no place in a test.
 REDUCED = {
@@ -38,7 +38,7 @@ REDUCED = {
 def tables(tmp_path_factory):
     """The output of preparing, and the four tables as JSON, printed from the archives of a tiny VOC 2012 and SBD."""
     folder = tmp_path_factory.mktemp("paper")
-    text = (PACKAGE / "presets" / "voc.toml").read_text()
+    text = (PACKAGE / "specs" / "presets" / "voc.toml").read_text()
     for old, new in REDUCED.items():
         assert old in text
         text = text.replace(old, new)

@@ -9,8 +9,8 @@ import scipy.io
 import scipy.sparse
 from PIL import Image
 
-from swdb.preset import Data
-from swdb.voc import CLASSES
+from swdb.data.voc import CLASSES
+from swdb.specs.presets import Data
 
 TRAIN = ["2007_000001", "2007_000002"]
 TRAIN_AUG = [*TRAIN, "2008_000003", "2008_000004"]

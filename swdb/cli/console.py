@@ -1,0 +1,149 @@
+"""All that is drawn in a terminal: tables, plans, progress with the time left. The only module that imports rich."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from swdb.reports.results import NOT_RUN, MeasuredTable
+from swdb.reports.tables import claim_lines, frame, notes, title
+from swdb.study.plan import Artefact, Work
+
+COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
+PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
+
+
+def out() -> Console:
+    """Return the console for results (stdout); piped output is 100 columns wide and has no colours."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _piped_width())
+
+
+def err() -> Console:
+    """Return the console for progress and errors (stderr)."""
+    return Console(stderr=True, highlight=False)
+
+
+def _piped_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else 100
+
+
+def say(line: str) -> None:
+    """Print one line to stderr, as it is."""
+    err().print(Text(line), soft_wrap=True)
+
+
+def print_table(measured: MeasuredTable, work: Work, console: Console | None = None) -> None:
+    """Print a table next to the paper's values, its claims and the notes that belong under it."""
+    console = console or out()
+    shown = frame(measured, work)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    num_labels = len(measured.spec.label_titles)
+    # Text may break between words, not within them, nor numbers at all - as long as that fits the terminal.
+    words = [max(len(word) for text in (name, *shown[name]) for word in str(text).split()) for name in shown.columns]
+    whole = sum(words) + 3 * len(words) <= console.width
+    for k, name in enumerate(shown.columns):
+        justify = "left" if k < num_labels else "right"
+        table.add_column(Text(name), justify=justify, overflow="fold", min_width=words[k] if whole else None)
+    for row, values in zip(measured.spec.rows, shown.itertuples(index=False), strict=True):
+        if row.in_text:  # below the printed table's line
+            table.add_section()
+        table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in values])
+    console.print(Text(title(measured, work), style="bold"))
+    console.print(table)
+    for line in claim_lines(measured):
+        word, _, rest = line.partition(":")
+        console.print(Text.assemble((word, COLOURS[word]), f":{rest}"))
+    for line in notes(measured, work):
+        console.print(Text(line, style="dim"))
+    console.print()
+
+
+def print_plan(artefacts: list[Artefact], scores: list[tuple[str, bool]], work: Work, estimate: str) -> None:
+    """Print what would be made, in order, and what is there already."""
+    console = out()
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
+    for name in ("stage", "steps", "state", "id"):
+        table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold")
+    data_state = "done" if (work.data_root / "manifest.json").is_file() else "to do"
+    table.add_row(f"data {work.preset.data.name}", "", data_state, str(work.data_root))
+    for artefact in artefacts:
+        state = "done" if artefact.done else ("to resume" if (artefact.folder / "checkpoint.pt").is_file() else "to do")
+        table.add_row(
+            Text(f"{'train' if artefact.kind == 'run' else artefact.kind} {artefact.name}"),
+            str(artefact.steps or ""),
+            state,
+            Text(artefact.id),
+        )
+    open_scores = sum(not done for _, done in scores)
+    table.add_row("evaluations", "", f"{len(scores) - open_scores} done, {open_scores} to do", "")
+    console.print(table)
+    console.print(Text(estimate))
+
+
+class Bar:
+    """Progress over all stages of a plan: the steps of all trainings together, with the time left."""
+
+    def __init__(self, total_steps: int):
+        self.console = err()
+        self.plain = not self.console.is_terminal
+        self.last = time.monotonic()
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=self.plain,
+            transient=True,
+        )
+        self.whole = self.progress.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
+        self.part = self.progress.add_task("", total=None)
+
+    def stage(self, name: str, total: int, counts: bool = False) -> Callable[[int, int], None]:
+        """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
+        self.progress.reset(self.part, description=name, total=total or None)
+        if self.plain:
+            self.console.print(Text(f"{name} ..."), soft_wrap=True)
+        seen = 0
+
+        def advance(done: int, of: int) -> None:
+            nonlocal seen
+            if counts:
+                self.progress.advance(self.whole, done - seen)
+            seen = done
+            self.progress.update(self.part, completed=done, total=of or None)  # 0: nobody knows yet
+            if self.plain and time.monotonic() - self.last > PLAIN_EVERY:
+                self.last = time.monotonic()
+                self.console.print(Text(f"{name}: {done}" + (f" of {of}" if of else "")), soft_wrap=True)
+
+        return advance
+
+    def tell(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.progress.console.print(Text(line), soft_wrap=True)
+
+
+@contextmanager
+def bar(total_steps: int = 0) -> Iterator[Bar]:
+    """Show a progress bar while the block runs."""
+    shown = Bar(total_steps)
+    with shown.progress:
+        yield shown

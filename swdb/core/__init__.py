@@ -1,0 +1,1 @@
+"""What everything stands on: errors, files, leases, artefacts, work on all cores."""

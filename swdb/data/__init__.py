@@ -1,0 +1,1 @@
+"""Data sets: their facts, how they are prepared, checked and decoded."""

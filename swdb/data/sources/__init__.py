@@ -1,0 +1,1 @@
+"""What data sets are imported from: official archives and folders, read without trusting them."""

@@ -1,0 +1,239 @@
+"""Archives of the official data: read safely and alike, packed or unpacked.
+
+Archives are never unpacked as such: members are handed out one by one, and whoever asks for them decides where they
+go. What is no plain file of sane name and size is refused, so that a hostile archive can do no harm.
+
+in: a folder, .tar, .tar.gz or .zip -> out: its members' names and bytes
+"""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from swdb.core.errors import BadInput, MissingArtefact
+
+MIB = 1 << 20
+# Far above what VOC and SBD hold.
+MAX_MEMBER = 64 * MIB  # bytes of one member
+MAX_MEMBERS = 500_000
+MAX_TOTAL = 16 << 30  # bytes of all members
+MAX_HEADER = MIB  # bytes of what a tar says about one member: names, times, attributes
+MAX_TAIL = MIB  # bytes behind a tar's end, where writers fill up their last record
+MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
+
+FILE, FOLDER = "a file", "a folder"
+TAR_KINDS = {
+    tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
+    tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe",
+    tarfile.CHRTYPE: "a device", tarfile.BLKTYPE: "a device",
+}  # fmt: skip
+MODE_KINDS = {
+    0: FILE,  # zips that were not written on Unix know no modes
+    stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket",
+}  # fmt: skip
+# All that tarfile, gzip, zipfile and the file system raise over bytes they cannot make sense of.
+BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError,
+    ValueError, LookupError, OverflowError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source."""
+
+    name: str  # path inside the source, with "/", relative
+    size: int  # bytes
+    path: Path | None  # where it lies already, so that it can be linked instead of copied; None in archives
+    read: Callable[[], bytes]  # valid until the next member is asked for, or no more are
+
+
+Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kind, unchecked
+
+
+def members(source: Path, wanted: Callable[[str], bool], mend: str, option: str = "--voc") -> Iterator[Member]:
+    """Go once through a folder (sorted), .tar, .tar.gz or .zip (in their order) and hand out the wanted files.
+
+    Every member of an archive is checked, wanted or not; of a folder, which may hold anything, only the wanted ones.
+    Raises MissingArtefact if the source is not there, BadInput if it is something else, damaged, unsafe or too large.
+    """
+    where = f"{option} {source}"
+    walk = _walk_of(source, where, mend)
+    loose = walk is _folder
+    packed = "is truncated or damaged", "a whole archive; fetch it again"
+    damage, expected = ("cannot be read", "files that can be; mend that") if loose else packed
+
+    def whole(call: Callable[..., Any], *arguments: Any, at: str = "") -> Any:
+        try:
+            return call(*arguments)
+        except BROKEN as error:
+            raise BadInput(f"{where}{at} {damage} ({reason(error)}); expected {expected} and run: {mend}") from None
+
+    entries = walk(source)
+    number = total = 0
+    while entry := whole(next, entries, None):
+        member, kind = entry
+        name = PurePosixPath(member.name).as_posix()  # without "./" and "//"
+        asked = wanted(name)
+        number += 1
+        fault = f"is number {number:,}; expected at most {MAX_MEMBERS:,}" if number > MAX_MEMBERS else ""
+        if asked or not loose:
+            total += member.size
+            fault = fault or _fault(member, kind, total)
+        if fault:
+            raise BadInput(f"{where}: the member {member.name[:200]!r} {fault}; take the official data and run: {mend}")
+        if asked and kind == FILE:
+            yield replace(member, name=name, read=partial(whole, member.read, at=f": the member {name[:200]!r}"))
+
+
+def _fault(member: Member, kind: str, total: int) -> str:
+    """Say what is wrong with a member on any system, the `total` bytes up to it included; empty if nothing."""
+    name = member.name
+    if not name or any(ord(character) < 32 for character in name):
+        return "has no name or control characters in it; expected a plain path"
+    if "\\" in name or PureWindowsPath(name).anchor:
+        return "is an absolute path or has a backslash; expected a relative path with '/'"
+    if ".." in name.split("/"):
+        return "leads out of the archive with '..'; expected a path below its root"
+    if kind not in (FILE, FOLDER):
+        return f"is {kind}; expected plain files and folders"
+    if not 0 <= member.size <= MAX_MEMBER:
+        return f"has {member.size:,} bytes; expected at most {MAX_MEMBER:,}"
+    if total > MAX_TOTAL:
+        return f"makes it {total:,} unpacked bytes; expected at most {MAX_TOTAL:,} in all"
+    return ""
+
+
+def _walk_of(source: Path, where: str, mend: str) -> Callable[[Path], Entries]:
+    """Choose how a source is walked, by what it holds: names lie."""
+    if not os.path.exists(source):
+        raise MissingArtefact(f"{where} is missing; expected the official archive or a folder of it; run: {mend}")
+    if source.is_dir():
+        return _folder
+    found = "is no plain file"  # a pipe would keep us waiting
+    try:
+        if source.is_file():
+            with source.open("rb") as stream:
+                head = stream.read(tarfile.BLOCKSIZE)
+            found = f"begins with {head[:8]!r}" if head else "is empty"
+            if head.startswith(b"\x1f\x8b"):
+                return partial(_tar, unpack=gzip.GzipFile)
+            if head.startswith((b"PK\3\4", b"PK\5\6")):
+                return _zip
+            if head.startswith((b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")):
+                found = "is packed with xz, bzip2 or zstd"
+            elif head[257:262] == b"ustar" or tarfile.is_tarfile(source):  # the oldest tars have no such word
+                return _tar
+    except BROKEN as error:
+        found = f"cannot be read ({reason(error)})"
+    raise BadInput(f"{where} {found}; expected a folder, .tar, .tar.gz or .zip; replace it and run: {mend}")
+
+
+def _folder(source: Path) -> Entries:
+    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in."""
+    waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(source, ".", frozenset())]
+    while waiting:
+        path, name, above = waiting.pop()
+        try:
+            found = path.stat()
+        except OSError:
+            yield Member(name, 0, path, path.read_bytes), "a link that leads nowhere"
+            continue
+        here = (found.st_dev, found.st_ino)
+        if here in above:
+            continue
+        kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
+        yield Member(name, 0 if kind == FOLDER else found.st_size, path, path.read_bytes), kind
+        if kind == FOLDER:
+            for inner in sorted(os.listdir(path), reverse=True):
+                waiting.append((path / inner, f"{name}/{inner}", above | {here}))
+
+
+class _Metered(io.BufferedReader):
+    """A stream that gives out no more than was allowed: headers that claim to be huge would fill the memory."""
+
+    left = 0  # bytes
+    last = b""  # what was read last
+
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        """Read up to `size` bytes; zipfile asks for all there are near the end of a file only, for less than a MiB."""
+        self.last = super().read(min(MIB if size == -1 else size, self.left + 1))
+        if len(self.last) > self.left:
+            raise tarfile.ReadError("a header is too long")
+        self.left -= len(self.last)
+        return self.last
+
+
+def _tar(source: Path, unpack: Callable[[Path], Any] = io.FileIO) -> Entries:
+    """Walk a tar from front to back, seeking over what nobody reads; a compressed one is unpacked on the way."""
+    with unpack(source) as raw, _Metered(raw) as stream:
+        stream.left = MAX_HEADER
+        with tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape") as tar:
+            while (found := tar.next()) is not None:
+                kind = TAR_KINDS.get(found.type, f"of the unknown type {found.type!r}")
+                kind = "a sparse file" if found.issparse() else kind
+                read = partial(_read_tar, stream, found.offset_data, found.size)
+                yield Member(found.name, found.size, None, read), kind
+                tar.members = []  # else it remembers all of them
+                stream.left = MAX_HEADER
+            # tarfile takes a damaged header or a cut for the end, but only a block of zeros is one. Behind it comes
+            # some filling; more means a hole in the file. Reading on brings gzip to its sum, which it then checks.
+            if stream.last != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no header and no end where one should be, at byte {tar.offset}")
+            stream.left = MAX_TAIL + 1
+            if len(stream.read(MAX_TAIL + 1)) > MAX_TAIL:
+                raise tarfile.ReadError(f"it ends at byte {tar.offset}, but the file goes on")
+
+
+def _read_tar(stream: _Metered, offset: int, size: int) -> bytes:
+    stream.seek(offset)
+    stream.left = size
+    if len(content := stream.read(size)) < size:
+        raise EOFError(f"it ends at byte {offset + len(content)}, inside a member")
+    return content
+
+
+def _zip(source: Path) -> Entries:
+    """Walk a zip in the order of its directory."""
+    with io.FileIO(source) as raw, _Metered(raw) as stream:
+        stream.left = MAX_DIRECTORY
+        with zipfile.ZipFile(stream) as archive:
+            stream.left = 1 << 62  # from here on zipfile asks for no more than a member's size
+            stream.seek(-22 - len(archive.comment), io.SEEK_END)  # to the record at the end, which zipfile believes
+            count = int.from_bytes(stream.read(12)[10:], "little")
+            if count not in (len(archive.infolist()) % (1 << 16), (1 << 16) - 1):  # more of them are counted elsewhere
+                raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
+            for found in archive.infolist():
+                kind = MODE_KINDS.get(stat.S_IFMT(found.external_attr >> 16), "of an unknown kind")
+                if kind in (FILE, FOLDER):  # told apart by their names, as zipfile does
+                    kind = FOLDER if found.is_dir() else FILE
+                if found.flag_bits & 1:
+                    kind = "encrypted"
+                elif found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    kind = f"packed in a rare way (method {found.compress_type})"
+                # orig_filename: zipfile cuts the other one at a zero byte
+                yield Member(found.orig_filename, found.file_size, None, partial(_read_zip, archive, found)), kind
+
+
+def _read_zip(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:
+    with archive.open(found) as stream:
+        content = stream.read(found.file_size + 1)
+    if len(content) != found.file_size:
+        raise zipfile.BadZipFile(f"{found.filename!r} has {len(content)} bytes, not {found.file_size} as announced")
+    return content
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says, in one short line."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error)[:200])
+    return " ".join(text.split()) or type(error).__name__

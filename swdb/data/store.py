@@ -1,0 +1,179 @@
+"""The decoded store: all training pictures and masks as uint8 on one canvas size, memory-mapped or on the GPU.
+
+Decoding once is what makes training need no worker processes. Only training images are ever in it.
+
+in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`; batches of (B, S, S, 3) and (B, S, S) uint8
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.files import Progress, digest, disk_error, write_atomic, write_json
+from swdb.core.parallel import in_order
+from swdb.data import voc
+from swdb.data.dataset import DataSet
+from swdb.data.images import check_sizes, masks_digest, read_mask, shrink
+
+GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
+
+
+@dataclass
+class Store:
+    """Decoded pictures with one mask each; `sizes` (N, 2) int64 is the height and width inside the canvas."""
+
+    ids: list[str]
+    images: np.ndarray | Tensor  # (N, S, S, 3) uint8 RGB
+    masks: np.ndarray | Tensor | None  # (N, S, S) uint8; None where nobody may look at them
+    sizes: Tensor  # (N, 2) int64
+
+    def to(self, device: torch.device) -> "Store":
+        """Move to the GPU where it fits there; otherwise batches travel one by one."""
+        if device.type != "cuda":
+            return self
+        free, _ = torch.cuda.mem_get_info(device)
+        if self.images.nbytes + (0 if self.masks is None else self.masks.nbytes) > GPU_SHARE * free:
+            return self
+        move = lambda array: array if array is None else torch.from_numpy(np.array(array)).to(device)  # noqa: E731
+        return Store(self.ids, move(self.images), move(self.masks), self.sizes)
+
+
+def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) -> Tensor:
+    """Take rows of a store's array to the device."""
+    if isinstance(array, Tensor):
+        return array[torch.from_numpy(index).to(array.device)]
+    return torch.from_numpy(array[index]).to(device, non_blocking=True)
+
+
+def training_store(data: DataSet, longest_side: int, progress: Progress) -> Store:
+    """Open the store of the training images with their true masks, decoding and shrinking them first where needed."""
+    ids = data.ids(voc.ALL_SPLIT)
+    size = longest_side or data.data.image_size
+    folder = data.root / (f"store-{size}" if longest_side else "store")
+
+    def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = data.image(image_id), data.mask(image_id, voc.ALL_SPLIT)
+        mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
+        check_sizes(data.data.image_size, voc.image_path(data.root, image_id), image, mask_path, mask, data.mend)
+        return shrink(image, longest_side), shrink(mask, longest_side)
+
+    store = _open_store(folder, ids, size)
+    if store is None:
+        _decode_all(folder, ids, size, decode, progress)
+        store = _open_store(folder, ids, size)
+        assert store is not None
+    return store
+
+
+def _open_store(folder: Path, ids: list[str], size: int) -> Store | None:
+    """Open what was decoded; None where it is not there, damaged, or of another list."""
+    try:
+        if json.loads((folder / "store.json").read_text()) != _contents(ids, size):
+            return None
+        images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+        sizes = np.load(folder / "sizes.npy")
+    except (OSError, ValueError, EOFError):
+        return None
+    shapes = (len(ids), size, size, 3), (len(ids), size, size), (len(ids), 2)
+    if (images.shape, masks.shape, sizes.shape) != shapes:
+        return None
+    return Store(ids, images, masks, torch.from_numpy(sizes))
+
+
+def _contents(ids: list[str], size: int) -> dict[str, Any]:
+    return {"images": len(ids), "canvas": size, "ids": digest(ids)}
+
+
+def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
+    """Open the proxy masks of the store's images, (N, S, S) uint8, decoding the PNGs of `folder` first where needed.
+
+    Raises MissingArtefact where the PNGs' digest is not the `expected` one that was recorded when they were made.
+    """
+    path = folder / "masks.npy"
+    remake = f"swdb make-proxy {data.where} --again"
+    if not _is_whole(path, store.images.shape[:3]):
+        if masks_digest(folder) != expected:
+            raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
+        _decode_proxies(path, data, store, remake, progress)
+    return np.load(path, mmap_mode="r")
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+    try:
+        return np.load(path, mmap_mode="r").shape == shape
+    except (OSError, ValueError, EOFError):
+        return False
+
+
+def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:
+    size, sizes = store.images.shape[1], store.sizes.tolist()
+
+    def decode(k: int) -> np.ndarray:
+        png = path.parent / f"{store.ids[k]}.png"
+        mask = shrink(read_mask(png, data.data.num_classes, remake), size)
+        if list(mask.shape) != sizes[k]:
+            height, width = sizes[k]
+            raise BadInput(f"{png} is {_size(mask)}, its image is {width}x{height}; mend it with: {remake}")
+        return mask
+
+    with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
+
+        def fill(k: int) -> None:
+            mask = decode(k)
+            masks[k, : mask.shape[0], : mask.shape[1]] = mask
+
+        for k, _ in enumerate(in_order(fill, range(len(store.ids)))):
+            progress(k + 1, len(store.ids))
+
+
+def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
+    sizes = np.zeros((len(ids), 2), np.int64)
+    with (
+        _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
+        _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks,
+    ):
+
+        def fill(k: int) -> None:  # in the thread that decoded: to copy takes as long as to decode
+            image, mask = decode(ids[k])
+            height, width = mask.shape
+            images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
+
+        for k, _ in enumerate(in_order(fill, range(len(ids)))):
+            progress(k + 1, len(ids))
+    write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
+    write_json(folder / "store.json", _contents(ids, size))
+
+
+@contextmanager
+def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.ndarray]:
+    """Give a memory-mapped uint8 .npy to be filled, which appears under its name only when it is."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
+            raise OSError(errno.ENOSPC, "No space left on device")
+        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        if fill:
+            array[:] = fill
+        yield array
+        array.flush()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]}x{array.shape[0]}"

@@ -1,0 +1,28 @@
+"""The metric: integer confusion counts, and the IoU that follows from them. Pure numpy.
+
+mIoU here is the mean over all classes of sum(intersection) / sum(union), the sums taken over the whole split and
+void pixels left out; a class with neither prediction nor truth has no IoU and is left out of the mean.
+"""
+
+import numpy as np
+
+from swdb.data.voc import IGNORE
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count pixels by (true class, predicted class), (C, C) int64; void pixels of the truth do not count."""
+    valid = truth != IGNORE
+    cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou(counts: np.ndarray) -> np.ndarray:
+    """Return the IoU of every class in % from counts (..., C, C), (..., C) float64; NaN for a class that never appears."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
+    union = counts.sum(-1) + counts.sum(-2) - hits
+    return 100 * np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+
+
+def miou(counts: np.ndarray) -> float:
+    """Return the mean IoU in % over all classes that appear."""
+    return float(np.nanmean(iou(counts)))

@@ -1,0 +1,148 @@
+"""Which image, where, how large, mirrored or not: drawn from counters, so nothing has to be remembered.
+
+A draw depends on (seed, purpose, step) alone, by Philox; a killed run goes on with the very samples it
+would have seen. The picture is then cut out on the device in one gather for the whole batch.
+
+in: seed, step, a label set -> out: pictures (B, 3, crop, crop) float, labels (B, crop, crop) int64 with 255
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swdb.data.voc import IGNORE
+from swdb.nn.networks import Preprocessing
+
+# Purposes keep the streams of one seed apart. Never renumber: the numbers are part of every run's identity.
+ORDER, PLACE, DROPOUT, STRONG_SUBSET, INITIAL = range(5)
+
+
+def stream(seed: int, purpose: int, *place: int) -> np.random.Generator:
+    """Return the generator that belongs to (seed, purpose, place); the same numbers, the same draws."""
+    counter = [0, purpose, *place, *[0] * (2 - len(place))]
+    return np.random.Generator(np.random.Philox(key=seed, counter=counter))
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """What a branch learns from: rows of the store, and for each whether its label is the proxy mask."""
+
+    index: np.ndarray  # (K,) int64
+    is_proxy: np.ndarray  # (K,) bool
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, branch: int, epoch: int, size: int) -> np.ndarray:
+    return stream(seed, ORDER, branch, epoch).permutation(size)
+
+
+def positions(size: int, seed: int, branch: int, step: int, count: int) -> np.ndarray:
+    """Return `count` positions in a set of `size`: permutation after permutation, read on from step to step."""
+    first, last = step * count, (step + 1) * count
+    epochs = range(first // size, (last - 1) // size + 1)
+    order = np.concatenate([_permutation(seed, branch, epoch, size) for epoch in epochs])
+    return order[first - epochs[0] * size : last - epochs[0] * size]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where crops lie, for a batch: scale (B,), offset of the crop in the scaled picture (B, 2) as y, x; flip (B,)."""
+
+    scale: Tensor
+    offset: Tensor
+    flip: Tensor
+
+
+def place(seed: int, step: int, sizes: Tensor, crop: int, scale_min: float, scale_max: float) -> Placement:
+    """Draw scales (uniform in the logarithm), crop positions and mirrors for pictures of `sizes` (B, 2).
+
+    Where the scaled picture is smaller than the crop it lies at a random place inside it.
+    """
+    batch = len(sizes)
+    draws = torch.from_numpy(stream(seed, PLACE, step).random((batch, 4)))
+    scale = scale_min * (scale_max / scale_min) ** draws[:, 0]
+    room = sizes * scale[:, None] - crop
+    offset = draws[:, 1:3] * room
+    return Placement(scale.float(), offset.float(), draws[:, 3] < 0.5)
+
+
+def cut(
+    images: Tensor, labels: Tensor | None, sizes: Tensor, at: Placement, crop: int, look: Preprocessing
+) -> tuple[Tensor, Tensor | None]:
+    """Cut a batch of crops: bilinear pictures, nearest labels (if any); outside lies the mean colour and 255.
+
+    images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8, on one device -> (B, 3, crop, crop) float, (B, crop, crop) int64
+    """
+    device, canvas = images.device, images.shape[1]
+    sizes = sizes.to(device)
+    scale, offset, flip = at.scale.to(device), at.offset.to(device), at.flip.to(device)
+    pixel = torch.arange(crop, device=device) + 0.5
+    ys, xs = ((pixel + offset[:, k, None]) / scale[:, None] - 0.5 for k in (0, 1))  # (B, crop) in pixels of the picture
+    height, width = sizes[:, :1], sizes[:, 1:]
+    xs = torch.where(flip[:, None], width - 1 - xs, xs)
+    inside = ((ys > -0.5) & (ys < height - 0.5))[:, :, None] & ((xs > -0.5) & (xs < width - 0.5))[:, None, :]
+    ys, xs = torch.minimum(ys.clamp(min=0), height - 1.0), torch.minimum(xs.clamp(min=0), width - 1.0)
+
+    grid = torch.empty(len(images), crop, crop, 2, device=device)
+    grid[..., 0] = ((2 * xs + 1) / canvas - 1)[:, None, :]
+    grid[..., 1] = ((2 * ys + 1) / canvas - 1)[:, :, None]
+    raw = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+    pictures = normalise(raw, look) * inside[:, None]
+    if labels is None:
+        return pictures, None
+    rows, columns = ys.round().long(), xs.round().long()
+    nearest = labels[
+        torch.arange(len(labels), device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ].long()
+    return pictures, nearest.masked_fill_(~inside, IGNORE)
+
+
+def warp(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Warp whole pictures to squares without keeping their aspect, as DSRG does, corner pixel on corner pixel; mirror some.
+
+    images (B, S, S, 3) uint8 RGB of `sizes` (B, 2) int64 inside the canvas, flip (B,) bool -> (B, 3, size, size) float of 0..255
+    """
+    device, canvas = images.device, images.shape[1:3]
+    place = torch.linspace(0, 1, size, device=device)
+    ys, xs = (place * (sizes[:, k, None].to(device) - 1) for k in (0, 1))  # (B, size) in pixels of the picture
+    xs = torch.where(flip.to(device)[:, None], xs.flip(1), xs)
+    grid = torch.empty(len(images), size, size, 2, device=device)
+    grid[..., 0] = ((2 * xs + 1) / canvas[1] - 1)[:, None, :]
+    grid[..., 1] = ((2 * ys + 1) / canvas[0] - 1)[:, :, None]
+    return F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
+
+
+def normalise(pictures: Tensor, look: Preprocessing) -> Tensor:
+    """Turn RGB of 0..255, (B, 3, H, W) float, into what the initial weights expect; 0 is the mean colour."""
+    if look.order == "BGR":
+        pictures = pictures.flip(1)
+    mean, std = (pictures.new_tensor(values)[:, None, None] for values in (look.mean, look.std))
+    return (pictures - mean) / std
+
+
+def to_pictures(images: Tensor, look: Preprocessing) -> Tensor:
+    """Turn whole images, (B, H, W, 3) uint8 RGB, into (B, 3, H, W) float as the initial weights expect."""
+    return normalise(images.permute(0, 3, 1, 2).float(), look)
+
+
+def strong_subset(tags: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Draw `per_class` images for every class, nested in `per_class`; returns sorted rows of `tags` (N, C-1) bool.
+
+    Classes take turns, each drawing its next image among those not yet drawn, in an order that only the seed
+    decides; so 5 a class lie in 10 a class, in 25 a class. A class without images left draws no more.
+    """
+    generator = stream(seed, STRONG_SUBSET)
+    queues = [[k for k in generator.permutation(len(tags)) if tags[k, c]] for c in range(tags.shape[1])]
+    drawn: list[int] = []
+    taken: set[int] = set()
+    for _ in range(per_class):
+        for queue in queues:
+            image = next((k for k in queue if k not in taken), None)
+            if image is not None:
+                taken.add(image)
+                drawn.append(int(image))
+    return np.array(sorted(drawn), np.int64)

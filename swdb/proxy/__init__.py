@@ -1,0 +1,1 @@
+"""How image-level labels become proxy masks: seed cues, region growing, DSRG, and a report on their quality."""

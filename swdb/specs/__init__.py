@@ -1,0 +1,1 @@
+"""What is to be run, as values: presets, tables, claims; read strictly from TOML. No data, no torch."""

@@ -1,0 +1,64 @@
+"""Strict reading of TOML into dataclasses: an unknown key, a wrong type or a missing key is an error that names its place."""
+
+import tomllib
+import types
+import typing
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from swdb.core.errors import BadInput, nearest
+
+
+def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
+    """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
+    if not isinstance(mapping, dict):
+        raise BadInput(f"{where}: found {mapping!r}, expected a table of keys")
+    known = {f.name: f for f in fields(kind)}
+    for key in mapping:
+        if key not in known:
+            raise BadInput(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, declared in known.items():
+        if name in mapping:
+            values[name] = _convert(hints[name], mapping[name], f"{where}, key {name!r}")
+        elif declared.default is MISSING and declared.default_factory is MISSING:
+            raise BadInput(f"{where}: key {name!r} is missing")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Check one TOML value against a type hint and return it in that type."""
+    if is_dataclass(hint):
+        return read_dataclass(hint, value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _convert(arguments[0], value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], item, _item_name(item, where)) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(arguments[1], item, f"{where}, {key!r}") for key, item in value.items()}
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
+        raise BadInput(f"{where}: found {value!r}, expected {expected}")
+    return value
+
+
+def _item_name(item: Any, where: str) -> str:
+    """Name an entry of a list by its key or text, so that an error points to it: `table1.toml, 'mixed'`."""
+    name = item.get("key") or item.get("text") if isinstance(item, dict) else None
+    kind = {"rows": "row", "columns": "column", "claims": "claim"}.get(
+        where.rpartition(", key ")[2].strip("'"), "entry"
+    )
+    return f"{where.rpartition(', key ')[0]}, {kind} {name!r}" if name else where
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises BadInput that names it."""
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path.name} is not valid TOML: {error}") from None

@@ -1,0 +1,207 @@
+"""Backbones, neck and heads: strides, sizes, LargeFOV's values. Shapes are computed on the meta device, in no time."""
+
+import pytest
+import torch
+import torchvision
+from slow import enlarged
+from torch import nn
+
+from swdb.nn.networks import BACKBONES, Preprocessing, enlarge, head, neck, small, squeezenet1_1, vgg16
+
+META = torch.device("meta")
+
+
+def shape(backbone, height, width=None):
+    return tuple(backbone(torch.empty(1, 3, height, width or height, device=META)).shape)
+
+
+def built(name):
+    with META:
+        return BACKBONES[name]()
+
+
+@pytest.mark.parametrize("crop", [321, 328])
+@pytest.mark.parametrize("name", ["vgg16", "squeezenet1_1"])
+def test_the_crops_of_deeplab_and_of_the_paper_give_41_cells(name, crop):
+    backbone = built(name)
+    assert (backbone.stride, backbone.channels) == (8, 512)
+    assert shape(backbone, crop) == (1, 512, 41, 41)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(48, 12), (64, 16), (32, 8)])
+def test_the_small_backbone_has_stride_4(size, cells):
+    backbone = built("small")
+    assert (backbone.stride, backbone.channels) == (4, 64)
+    assert shape(backbone, size) == (1, 64, cells, cells)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_features_cover_the_picture_at_every_size(name):
+    # The stride rounds up; were it to round down, a prediction would be smaller than its picture.
+    backbone = built(name)
+    wrong = {
+        size: cells for size in range(16, 520) if (cells := shape(backbone, size)[-1]) != -(-size // backbone.stride)
+    }
+    assert not wrong, f"{len(wrong)} sizes, first (pixels, cells): {next(iter(wrong.items()))}"
+
+
+def test_height_and_width_may_differ():
+    assert shape(built("vgg16"), 375, 500) == (1, 512, 47, 63)
+
+
+def test_vgg16_has_the_names_and_shapes_of_torchvision():
+    with META:
+        theirs = torchvision.models.vgg16(weights=None).features.state_dict()
+    ours = built("vgg16").state_dict()
+    assert len(theirs) == 26
+    assert {name: value.shape for name, value in ours.items()} == {
+        f"features.{name}": value.shape for name, value in theirs.items()
+    }
+
+
+def test_squeezenet_has_the_names_and_shapes_of_torchvision():
+    with META:
+        theirs = torchvision.models.squeezenet1_1(weights=None).features.state_dict()
+    ours = built("squeezenet1_1").state_dict()
+    assert len(theirs) == 50
+    assert {name: value.shape for name, value in ours.items()} == {
+        f"features.{name}": value.shape for name, value in theirs.items()
+    }
+
+
+def test_vgg16_has_the_pools_and_dilations_of_largefov():
+    # (kind, kernel, stride, padding, dilation), from DeepLab-LargeFOV's train.prototxt
+    conv, conv5 = ("conv", 3, 1, 1, 1), ("conv", 3, 1, 2, 2)
+    halve, keep, average = ("max", 3, 2, 1, 1), ("max", 3, 1, 1, 1), ("avg", 3, 1, 1, 1)
+    expected = [
+        *[conv] * 2, halve, *[conv] * 2, halve, *[conv] * 3, halve,
+        *[conv] * 3, keep, *[conv5] * 3, keep, average,
+    ]  # fmt: skip
+    one = lambda value: value[0] if isinstance(value, tuple) else value  # noqa: E731
+    kinds = {nn.Conv2d: "conv", nn.MaxPool2d: "max", nn.AvgPool2d: "avg"}
+    found = [
+        (kinds[type(layer)], *(one(getattr(layer, key, 1)) for key in ("kernel_size", "stride", "padding", "dilation")))
+        for layer in built("vgg16").features
+        if not isinstance(layer, nn.ReLU)
+    ]
+    assert found == expected
+    assert [layer.out_channels for layer in built("vgg16").features if isinstance(layer, nn.Conv2d)] == [
+        64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512,
+    ]  # fmt: skip
+
+
+def test_a_head_has_the_layers_of_largefov():
+    fc6, *_, fc7, _, _, fc8 = head(512, 1024, 12, 0.5, 21)
+    assert (fc6.kernel_size, fc6.dilation, fc6.padding) == ((3, 3), (12, 12), (12, 12))
+    assert (fc6.out_channels, fc7.kernel_size, fc7.out_channels) == (1024, (1, 1), 1024)
+    assert (fc8.kernel_size, fc8.out_channels) == ((1, 1), 21)
+    assert fc8.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert (fc8.bias == 0).all()
+
+
+def test_a_head_drops_out_behind_fc6_and_fc7():
+    layers = [type(layer).__name__ for layer in head(8, 8, 2, 0.3, 6)]
+    assert layers == ["Conv2d", "ReLU", "Dropout", "Conv2d", "ReLU", "Dropout", "Conv2d"]
+    assert {layer.p for layer in head(8, 8, 2, 0.3, 6) if isinstance(layer, nn.Dropout)} == {0.3}
+
+
+def test_a_head_keeps_the_size_of_the_features():
+    assert head(8, 16, 12, 0.0, 6)(torch.zeros(2, 8, 41, 41)).shape == (2, 6, 41, 41)
+
+
+def test_no_neck_is_empty_and_changes_nothing():
+    nothing = neck(64, 32, 0, 0.1)
+    assert len(list(nothing.parameters())) == 0
+    features = torch.randn(1, 64, 5, 5)
+    assert torch.equal(nothing(features), features)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_a_neck_without_spread_is_the_identity(num_layers):
+    features = torch.rand(2, 16, 7, 7)  # what a backbone hands over is not negative
+    assert torch.equal(neck(16, 16, num_layers, 0.0)(features), features)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_a_neck_begins_near_the_identity(num_layers):
+    torch.manual_seed(0)
+    features = torch.randn(2, 64, 12, 12).relu()
+    change = (neck(64, 64, num_layers, 0.1)(features) - features).norm() / features.norm()
+    # He's values alone keep the mean square, so a layer adds about spread * sqrt(2) = 0.14 of the features.
+    assert 0.05 < change < 0.15 * num_layers
+
+
+def test_a_neck_layer_is_the_identity_plus_a_share_of_he():
+    torch.manual_seed(0)
+    (layer, _) = neck(64, 64, 1, 0.1)
+    noise = layer.weight.detach().clone()
+    noise[range(64), range(64), 1, 1] -= 1
+    assert noise.std().item() == pytest.approx(0.1 * (2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert (layer.bias == 0).all()
+
+
+def test_a_neck_may_change_the_width_once():
+    layers = [layer for layer in neck(64, 16, 3, 0.1) if isinstance(layer, nn.Conv2d)]
+    assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(64, 16), (16, 16), (16, 16)]
+
+
+def test_no_layer_of_ours_normalises_by_the_batch():
+    modules = [*small().modules(), *neck(8, 8, 3, 0.1).modules(), *head(8, 8, 2, 0.1, 6).modules()]
+    assert len(modules) > 20
+    assert not any("Norm" in type(module).__name__ for module in modules)
+
+
+@pytest.mark.parametrize("build", [small, vgg16], ids=["small", "vgg16"])
+def test_first_values_are_he_for_relu(build):
+    torch.manual_seed(0)
+    convolutions = [layer for layer in build().features if isinstance(layer, nn.Conv2d)]
+    assert len(convolutions) >= 5
+    for layer in convolutions[1:]:  # the first has too few weights for a close estimate
+        fan_in = layer.in_channels * 9
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
+        assert (layer.bias == 0).all()
+
+
+def test_squeezenet_keeps_its_detail_and_widens_its_view_instead():
+    fires = [layer for layer in squeezenet1_1().features if hasattr(layer, "expand3x3")]
+    assert [layer.expand3x3.dilation[0] for layer in fires] == [1, 1, 1, 1, 2, 2, 2, 2]
+
+
+def test_preprocessing_that_nobody_changed_maps_0_to_255_around_0():
+    look = Preprocessing()
+    assert [(value - look.mean[0]) / look.std[0] for value in (0, 127.5, 255)] == pytest.approx(
+        [-1.99, 0, 1.99], abs=1e-2
+    )
+
+
+# ---------------------------------------------------------------- from cells to pixels
+
+
+@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize("size", [(41, 41), (12, 16), (1, 5)])
+def test_enlarging_interpolates_between_the_centres_of_cells(name, size):
+    backbone = BACKBONES[name]()
+    cells = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(enlarge(cells, backbone), enlarged(cells, backbone), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
+def test_a_cell_looks_at_the_pixels_around_its_centre(name):
+    # The gradient of one cell with all weights positive and equal is symmetric about the pixel it looks at.
+    # A maximum of equal values would favour the first: means over the same windows stand for it.
+    backbone = BACKBONES[name]().double()
+    for index, layer in enumerate(backbone.features):
+        if isinstance(layer, nn.MaxPool2d):
+            backbone.features[index] = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
+    for parameter in backbone.parameters():
+        torch.nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
+    picture = torch.ones(1, 3, 30 * backbone.stride, 30 * backbone.stride, dtype=torch.double, requires_grad=True)
+    backbone(picture)[0, 0, 15, 15].backward()
+    weight = picture.grad.sum((0, 1, 3))
+    seen = (weight * torch.arange(len(weight))).sum() / weight.sum()
+    assert abs(seen - (15 * backbone.stride + backbone.first_centre)) < 0.01
+
+
+def test_enlarged_values_are_fp32_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert enlarge(torch.randn(1, 2, 3, 3).bfloat16(), small()).dtype == torch.float32
