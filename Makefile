@@ -52,7 +52,7 @@ tables: proxies ## all four tables
 	$(SWDB) eval dual $(COMPUTE) --figure
 
 results: tables ## write the tables and the figure into results/ and the README
-	PYTHONPATH=. $(PY) results/publish.py $(WORK) $(PRESET)
+	$(PY) -m swdb.reports.bundle $(PRESET) $(WORK)
 
 all: tables check ## data, proxies, all tables, lint and tests
 
@@ -71,7 +71,7 @@ check: lint test ## what CI runs, and lint
 bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/bench.py
 	PYTHONPATH=. $(PY) bench/convert.py
-	PYTHONPATH=. $(PY) bench/photographs.py
+	PYTHONPATH=. $(PY) bench/real_images.py
 	PYTHONPATH=. $(PY) bench/crf.py
 	PYTHONPATH=. $(PY) bench/growing.py
 	PYTHONPATH=. $(PY) bench/dsrg.py --sets

@@ -28,41 +28,31 @@ def swdb(*arguments: str, **options) -> subprocess.CompletedProcess:
 def finished(tmp_path_factory) -> Path:
     """A work directory in which all four tables of the tiny preset are finished with one seed (read only)."""
     work = tmp_path_factory.mktemp("finished") / "work"
-    result = swdb(
-        "reproduce-table",
-        "all",
-        "--preset",
-        TINY,
-        "--workdir",
-        work,
-        "--seeds",
-        "1",
-        "--precision",
-        "fp32",
-        "--device",
-        "cpu",
-    )
+    options = ("--preset", TINY, "--workdir", work, "--seeds", "1", "--precision", "fp32", "--device", "cpu")
+    result = swdb("reproduce-table", "all", *options)
     assert result.returncode == 0, result.stderr
     return work
 
 
 def other_data(work: Path) -> None:
-    """Let the tiny data set be another one, as preparing it anew from another source would: a pixel more in a mask."""
+    """Let the tiny data set be another one, as preparing it again from another source would: a pixel more in a mask."""
     from swdb.core.files import write_json
-    from swdb.data import audit, images, voc
+    from swdb.core.progress import silent
+    from swdb.data import audit, images
     from swdb.data.dataset import load
+    from swdb.data.facts import ALL_SPLIT
     from swdb.specs.presets import load_preset
 
-    data = load(load_preset(TINY).data, work, "")
-    image_id = data.ids(voc.ALL_SPLIT)[0]
-    mask = data.mask(image_id, voc.ALL_SPLIT).copy()
+    dataset = load(load_preset(TINY).data, work / "data" / "tiny")
+    image_id = dataset.ids(ALL_SPLIT)[0]
+    mask = dataset.mask(image_id, ALL_SPLIT).copy()
     mask[0, 0] = 1 - mask[0, 0].clip(0, 1)
-    images.write_mask(voc.mask_path(data.root, image_id, voc.ALL_SPLIT), mask)
-    root = audit.audit(data, lambda name, total: lambda done, of: None, "")["tree_root"]
-    write_json(data.root / "manifest.json", data.manifest | {"tree_root": root})
+    images.write_mask(dataset.mask_path(image_id, ALL_SPLIT), mask)
+    root = audit.audit(dataset, silent)["tree_root"]
+    write_json(dataset.root / "manifest.json", dataset.manifest | {"digest": root})
 
 
 @pytest.fixture
 def quiet():
-    """A progress function that nobody looks at."""
+    """A function that is told how far the work is, and does not care."""
     return lambda done, of: None

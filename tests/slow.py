@@ -7,9 +7,9 @@ from swdb.data.voc import IGNORE
 from swdb.proxy.grid import GRID
 
 
-def enlarged(cells, backbone):
-    """Enlarge (B, C, h, w) to pixels by numpy's linear interpolation between the centres of cells, axis by axis."""
-    values = cells.detach().double().numpy()
+def upsample_by_hand(features, backbone):
+    """Upsample (B, C, h, w) to pixels by numpy's linear interpolation between the centres of features, axis by axis."""
+    values = features.detach().double().numpy()
     for axis in (2, 3):
         size = values.shape[axis]
         centres = backbone.first_centre + backbone.stride * np.arange(size)
@@ -18,11 +18,11 @@ def enlarged(cells, backbone):
     return torch.from_numpy(values).float()
 
 
-def enlarge_cues(cue_map: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Enlarge a cue map (41, 41) to (height, width) uint8: every pixel takes the nearest cell.
+def upsample_cues(cue_map: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Upsample a cue map (41, 41) to (height, width) uint8: every pixel takes the nearest grid point.
 
-    Cell i lies at i/40 of the extent from the first pixel's centre to the last one's. Of two cells equally near the
-    even one wins, so that a mirrored picture has mirrored cues.
+    Point i lies at i/40 of the extent from the first pixel's centre to the last one's. Of two points equally near the
+    even one wins, so that a mirrored image has mirrored cues.
     """
     rows, columns = (np.rint(np.arange(size) * (GRID - 1) / max(size - 1, 1)).astype(int) for size in (height, width))
     return cue_map[rows[:, None], columns]

@@ -1,96 +1,138 @@
 """What a newcomer reads first says what the program wrote, and the two commands are there."""
 
-import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY, TINY
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-RESULTS = ROOT / "results" / "synthetic"
+from swdb.reports import bundle
+from swdb.specs.presets import load_preset
+
+README = (REPOSITORY / "README.md").read_text()
+RESULTS = REPOSITORY / "results"
 PRESETS = ("synthetic", "voc-animals")
+PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+    [*(REPOSITORY / "docs").glob("*.md"), *RESULTS.glob("*/README.md")]
+)
 
 
-def published():
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "results" / "publish.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_the_readme_is_read_in_one_sitting_and_contributing_fits_a_screen():
+    assert len(README.splitlines()) <= 130
+    assert len((REPOSITORY / "CONTRIBUTING.md").read_text().splitlines()) <= 50
 
 
 def test_the_readme_shows_the_two_commands_and_the_picture():
     assert "\nmake table N=4 " in README and "\nmake test " in README
-    assert "](results/synthetic/dual-s0.png)" in README and (RESULTS / "dual-s0.png").stat().st_size > 10_000
+    assert (
+        "](results/synthetic/dual-s0.png)" in README and (RESULTS / "synthetic" / "dual-s0.png").stat().st_size > 10_000
+    )
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_readme_shows_one_table_as_the_program_wrote_it():
+    shown = re.findall(r"<!-- ([\w-]+) table (\d) -->\n(.*?)<!-- end of table \2 -->", README, re.DOTALL)
+    assert len(shown) == 1
+    for preset, number, table in shown:
+        assert table == (RESULTS / preset / f"table{number}.md").read_text() and "NOT RUN" not in table
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_readmes_tables_are_what_the_program_wrote(preset, number):
-    shown = re.search(rf"<!-- {preset} table {number} -->\n(.*?)<!-- end of table {number} -->", README, re.DOTALL)
-    assert shown.group(1) == (ROOT / "results" / preset / f"table{number}.md").read_text()
-    assert "NOT RUN" not in shown.group(1)
+def test_a_page_of_results_is_what_the_program_writes(preset):
+    target = RESULTS / preset
+    assert (target / "README.md").read_text() == bundle.page(load_preset(preset), target)
+    tables = [(target / f"table{number}.md").read_text() for number in (1, 2, 3, 4)]
+    assert all(table in (target / "README.md").read_text() for table in tables)
+    assert not any("NOT RUN" in table for table in tables)
 
 
-def test_the_published_lists_of_photographs_are_those_that_were_trained_and_scored_on():
-    folder = ROOT / "results" / "voc-animals"
+def test_every_link_leads_somewhere():
+    assert len(PAGES) >= 9
+    for page in PAGES:
+        links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+        assert lost == [], page.name
+
+
+def test_the_published_lists_of_real_images_are_those_that_were_trained_and_scored_on():
+    folder = RESULTS / "voc-animals"
     lists = {path.stem: path.read_text().split() for path in (folder / "lists").glob("*.txt")}
     assert {split: len(ids) for split, ids in lists.items()} == {"train": 437, "train_aug": 3131, "val": 251}
     assert set(lists["train"]) < set(lists["train_aug"]) and not set(lists["train_aug"]) & set(lists["val"])
     audited = json.loads((folder / "data.json").read_text())
     assert audited["counts"] == {split: len(ids) for split, ids in lists.items()}
     for number in (1, 2, 3, 4):
-        assert json.loads((folder / f"table{number}.json").read_text())["data_sha256"] == audited["tree_root"]
+        assert json.loads((folder / f"table{number}.json").read_text())["data_sha256"] == audited["digest"]
 
 
-def test_neither_photographs_nor_weights_are_published():
-    files = [path for path in (ROOT / "results" / "voc-animals").rglob("*") if path.is_file()]
+def test_neither_real_images_nor_weights_are_published():
+    files = [path for path in (RESULTS / "voc-animals").rglob("*") if path.is_file()]
     assert len(files) > 20
     assert {path.suffix for path in files} == {".md", ".csv", ".json", ".toml", ".txt"}
-
-
-def test_publishing_replaces_old_tables_and_nothing_else(tmp_path):
-    for number in (1, 2, 3, 4):
-        (tmp_path / f"table{number}.md").write_text(f"table {number} anew\n")
-    changed = published().with_tables(README, tmp_path, "synthetic")
-    assert changed.count(" anew\n") == 4
-    assert changed.split("<!-- synthetic")[0] == README.split("<!-- synthetic")[0]
-    assert changed.rpartition("-->")[2] == README.rpartition("-->")[2]
-
-
-def test_publishing_into_a_readme_without_a_place_is_refused(tmp_path):
-    (tmp_path / "table1.md").write_text("")
-    with pytest.raises(AssertionError, match="0 places"):
-        published().with_tables("no markers", tmp_path, "synthetic")
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_alone_lists_every_target():
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    listed = subprocess.run(["make"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    targets = re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text()).group(1).split()
+    command = {"cwd": REPOSITORY, "env": environment, "capture_output": True, "text": True, "check": True}
+    listed = subprocess.run(["make"], **command).stdout
+    targets = re.search(r"\.PHONY: (.*)", (REPOSITORY / "Makefile").read_text()).group(1).split()
     assert len(targets) > 10
     assert [target for target in targets if not re.search(rf"^  {target} ", listed, re.MULTILINE)] == []
 
 
 def test_ci_runs_the_tests_by_make():
-    assert "make test" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "make test" in (REPOSITORY / ".ci" / "run").read_text().splitlines()
 
 
-def test_the_wheel_takes_the_table_specs_along():
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert build["force-include"] == {"tables": "swdb/tables"}
+def test_a_wheel_works_from_any_folder(tmp_path):
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        REPOSITORY,
+    ]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("swdb-*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    away = tmp_path / "elsewhere"
+    away.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    run = {"cwd": away, "env": environment, "capture_output": True, "text": True, "check": True}
+    where = subprocess.run([sys.executable, "-c", "import swdb; print(swdb.__file__)"], **run).stdout
+    assert Path(where.strip()).is_relative_to(tmp_path)
+    for preset in ("synthetic", TINY):
+        planned = subprocess.run(
+            [sys.executable, "-m", "swdb", "reproduce-table", "all", "--dry-run", "--preset", preset], **run
+        )
+        assert "train dual-25-s1" in planned.stdout
+    assert list(away.iterdir()) == []  # a dry run writes nothing
+
+
+def test_what_the_package_says_of_itself_is_complete():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["authors"] == [{"name": "swdb contributors"}]
+    assert len(project["keywords"]) >= 5 and len(project["classifiers"]) >= 5
+    assert "urls" not in project
 
 
 def test_every_dependency_is_pinned_for_the_make_targets():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = [re.match(r"[\w.-]+", line).group(0).lower() for line in project["dependencies"]]
     wanted += [re.match(r"[\w.-]+", line).group(0).lower() for line in project["optional-dependencies"]["test"]]
-    pinned = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    pinned = {line.partition("==")[0].lower() for line in (REPOSITORY / "constraints.txt").read_text().splitlines()}
     assert len(wanted) >= 10
     assert set(wanted) <= pinned

@@ -43,7 +43,7 @@ def boxes_file(root: Path, image_id: str) -> Path:
 
 
 def save_boxes(path: Path, names: list[str]) -> None:
-    """Save what the audit of labels reads of a VOC annotation, with a part of a body that is no class."""
+    """Save what an import reads of a VOC annotation, with a part of a body that is not a class."""
     objects = "".join(f"<object><name>{name}</name><part><name>head</name></part></object>" for name in names)
     path.write_text(f"<annotation><folder>VOC2012</folder>{objects}</annotation>")
 
@@ -55,13 +55,13 @@ def list_file(root: Path, split: str) -> Path:
 def save_mask(path: Path, labels: np.ndarray) -> None:
     """Save labels as a palette PNG, through Pillow alone; what was there is replaced, not changed in place."""
     path.unlink(missing_ok=True)
-    picture = Image.fromarray(labels.astype(np.uint8))
-    picture.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
-    picture.save(path)
+    mask = Image.fromarray(labels.astype(np.uint8))
+    mask.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
+    mask.save(path)
 
 
 def save_image(path: Path, height: int, width: int, seed: int = 0) -> None:
-    """Save a smooth picture of random colours."""
+    """Save a smooth image of random colours."""
     path.unlink(missing_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 3, 3)).astype(np.uint8)
     Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path, quality=95)
@@ -111,7 +111,7 @@ def save_mat(path: Path, labels: np.ndarray) -> None:
 def build_official(folder: Path) -> Path:
     """Build VOC 2012 and SBD as they are published, side by side: unpacked, packed, and as others converted SBD.
 
-    SBD has masks for VOC's own ids, too, of class 7 all over: whoever takes one of those has taken a wrong one.
+    SBD has masks for VOC's own ids, too, of class 7 all over: whoever imports one of those has imported a wrong one.
     """
     build(folder)
     list_file(folder, "train_aug").unlink()

@@ -1,16 +1,15 @@
-"""Words from the command line become values: runs, rows, tables, scales, subsets. Pure: no typer, no torch.
+"""Words from the command line become values: runs, rows, tables, scales, parts. Pure: no typer, no torch.
 
 in: what was typed -> out: values, or one error with the nearest known word
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from swdb.core.errors import BadInput, nearest
-from swdb.data.voc import CLASSES
+from swdb.core.errors import BadInput, unknown
 from swdb.specs.crf_parameters import crf_set
-from swdb.specs.presets import Preset
-from swdb.specs.tables import Row, Table
-from swdb.study.plan import Work
+from swdb.specs.presets import PRECISIONS, Preset
+from swdb.specs.tables import Row, RunSpec, Table
 
 
 def words(text: str | None) -> tuple[str, ...]:
@@ -18,22 +17,40 @@ def words(text: str | None) -> tuple[str, ...]:
     return tuple(word for part in (text or "").split(",") if (word := part.strip()))
 
 
-def run_and_seed(work: Work, run: str, seed: int | None) -> tuple[str, int]:
+def precision(text: str | None) -> str | None:
+    """Read a precision."""
+    if text is not None and text not in PRECISIONS:
+        raise unknown("--precision", text, PRECISIONS)
+    return text
+
+
+def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tuple[RunSpec, int]:
     """Read `dual` or, as plans show it, `dual-s0`."""
     name, dash, number = run.rpartition("-s")
-    if dash and number.isdecimal() and run not in work.recipes:
+    if dash and number.isdecimal() and run not in runs:
         if seed is not None and seed != int(number):
-            raise BadInput(f"{run} names seed {number}, --seed says {seed}; expected one of them")
-        return name, int(number)
-    return run, seed or 0
+            raise BadInput(f"run {run}", f"seed {number} in its name, --seed {seed} beside it", "one of them")
+        run, seed = name, int(number)
+    if run not in runs:
+        raise unknown("run", run, runs)
+    return runs[run], seed or 0
 
 
-def chosen_tables(work: Work, number: str) -> list[Table]:
+def branch(text: str, run: RunSpec) -> str:
+    """Read a branch that the run has."""
+    if text not in ("strong", "weak"):
+        raise unknown("--branch", text, ("strong", "weak"))
+    if text not in run.branches:
+        raise BadInput(f"--branch {text}", f"run {run.name!r} has no such branch", ", ".join(run.branches))
+    return text
+
+
+def chosen_tables(tables: Mapping[int, Table], number: str) -> list[Table]:
     """Read the number of a table, or `all`."""
-    known = [*map(str, work.tables), "all"]
+    known = [*map(str, tables), "all"]
     if number not in known:
-        raise BadInput(f"unknown table {number!r}; expected {', '.join(known)}")
-    return [table for table in work.tables.values() if number in ("all", str(table.number))]
+        raise BadInput(f"table {number!r}", "unknown", ", ".join(known))
+    return [table for table in tables.values() if number in ("all", str(table.number))]
 
 
 def chosen_rows(tables: list[Table], rows: str | None) -> list[tuple[Table, Row]]:
@@ -45,7 +62,7 @@ def chosen_rows(tables: list[Table], rows: str | None) -> list[tuple[Table, Row]
     keys = {row.key for _, row in known}
     for name in names:
         if name not in keys:
-            raise BadInput(f"--rows: unknown row {name!r}; {nearest(name, keys)}")
+            raise unknown("--rows: row", name, keys)
     return [(table, row) for table, row in known if row.key in names]
 
 
@@ -54,9 +71,9 @@ def scales(text: str) -> tuple[float, ...]:
     try:
         factors = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise BadInput(f"--scales {text}: expected numbers, as in 0.75,1,1.25") from None
+        raise BadInput(f"--scales {text}", "not numbers", "numbers, as in 0.75,1,1.25") from None
     if not all(0.1 <= factor <= 4 for factor in factors):
-        raise BadInput(f"--scales {text}: expected factors of 0.1 to 4")
+        raise BadInput(f"--scales {text}", "out of range", "factors of 0.1 to 4")
     return factors
 
 
@@ -67,27 +84,31 @@ def crf(name: str | None) -> str | None:
     return name
 
 
-def subset(preset: Preset, name: str | None, classes: str | None, require: str | None, available_only: bool) -> Preset:
+def part_of(preset: Preset, name: str | None, classes: str | None, require: str | None, available_only: bool) -> Preset:
     """Return a preset for a part of its data set, under a name of its own; how many images that are is counted later."""
+    from swdb.data.kinds import facts_of  # here: it loads more than help may take
+
+    facts = facts_of(preset.data)
+    if facts.synthetic:
+        where = "--available-only, --classes, --require, --name"
+        raise BadInput(where, f"preset {preset.name!r} is synthetic", "--preset voc: they go with real images")
     kept = words(classes) or preset.data.classes
     required = words(require) or (() if words(classes) else preset.data.require)  # other classes, other requirements
     available_only = available_only or preset.data.available_only
-    for option, given, known in (("--classes", kept, CLASSES[1:]), ("--require", required, kept or CLASSES[1:])):
+    for option, given, known in (
+        ("--classes", kept, facts.classes[1:]),
+        ("--require", required, kept or facts.classes[1:]),
+    ):
         for word in given:
             if word not in known:
-                raise BadInput(f"{option}: unknown class {word!r}; {nearest(word, known)}")
+                raise unknown(f"{option}: class", word, known)
         if len(set(given)) < len(given):
-            raise BadInput(f"{option}: {max(given, key=given.count)} is named twice; expected every class once")
-    if preset.data.dataset != "voc":
-        raise BadInput(
-            f"--available-only, --classes and --require go with photographs, but preset {preset.name!r} is drawn; expected --preset voc"
-        )
+            raise BadInput(option, f"{max(given, key=given.count)} is named twice", "every class once")
     named = (*kept, *(("with", *required) if required else ()), *(("part",) if available_only else ()))
     name = name or "-".join((preset.data.name, *named))
     if name == preset.data.name or "/" in name or name.startswith("."):
-        raise BadInput(
-            f"--name {name}: expected a folder's name other than {preset.data.name!r}, which is the whole set's"
-        )
+        expected = f"a folder's name other than {preset.data.name!r}, which is the whole set's"
+        raise BadInput(f"--name {name}", "cannot be used", expected)
     data = replace(
         preset.data,
         name=name,

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich import box
@@ -20,9 +20,11 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from swdb.core.artefact import Artefact
+from swdb.core.progress import Advance
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import claim_lines, frame, notes, title
-from swdb.study.plan import Artefact, Work
+from swdb.specs.presets import Preset
 
 COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
 PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
@@ -48,10 +50,10 @@ def say(line: str) -> None:
     err().print(Text(line), soft_wrap=True)
 
 
-def print_table(measured: MeasuredTable, work: Work, console: Console | None = None) -> None:
+def print_table(measured: MeasuredTable, preset: Preset, console: Console | None = None) -> None:
     """Print a table next to the paper's values, its claims and the notes that belong under it."""
     console = console or out()
-    shown = frame(measured, work)
+    shown = frame(measured, preset)
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     num_labels = len(measured.spec.label_titles)
     # Text may break between words, not within them, nor numbers at all - as long as that fits the terminal.
@@ -64,35 +66,35 @@ def print_table(measured: MeasuredTable, work: Work, console: Console | None = N
         if row.in_text:  # below the printed table's line
             table.add_section()
         table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in values])
-    console.print(Text(title(measured, work), style="bold"))
+    console.print(Text(title(measured, preset), style="bold"))
     console.print(table)
     for line in claim_lines(measured):
         word, _, rest = line.partition(":")
         console.print(Text.assemble((word, COLOURS[word]), f":{rest}"))
-    for line in notes(measured, work):
+    for line in notes(measured, preset):
         console.print(Text(line, style="dim"))
     console.print()
 
 
-def print_plan(artefacts: list[Artefact], scores: list[tuple[str, bool]], work: Work, estimate: str) -> None:
-    """Print what would be made, in order, and what is there already."""
+def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None:
+    """Print what would be made, in order, and what is there already; `precision` in words."""
     console = out()
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
     for name in ("stage", "steps", "state", "id"):
         table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold")
-    data_state = "done" if (work.data_root / "manifest.json").is_file() else "to do"
-    table.add_row(f"data {work.preset.data.name}", "", data_state, str(work.data_root))
     for artefact in artefacts:
-        state = "done" if artefact.done else ("to resume" if (artefact.folder / "checkpoint.pt").is_file() else "to do")
-        table.add_row(
-            Text(f"{'train' if artefact.kind == 'run' else artefact.kind} {artefact.name}"),
-            str(artefact.steps or ""),
-            state,
-            Text(artefact.id),
-        )
-    open_scores = sum(not done for _, done in scores)
-    table.add_row("evaluations", "", f"{len(scores) - open_scores} done, {open_scores} to do", "")
+        if artefact.kind == "score":  # counted below: there is one behind every run
+            continue
+        under_way = artefact.begun.is_file() or (artefact.folder / "checkpoint.pt").is_file()
+        state = "done" if artefact.done else "to resume" if under_way else "to do"
+        verb = "train" if artefact.kind == "run" else artefact.kind
+        stage = artefact.name if verb in artefact.name else f"{verb} {artefact.name}"
+        table.add_row(Text(stage), str(artefact.steps or ""), state, Text(artefact.id))
+    scores = [artefact for artefact in artefacts if artefact.kind == "score"]
+    done = sum(score.done for score in scores)
+    table.add_row("evaluations", "", f"{done} done, {len(scores) - done} to do", "")
     console.print(table)
+    console.print(Text(f"precision: {precision}"))
     console.print(Text(estimate))
 
 
@@ -103,7 +105,7 @@ class Bar:
         self.console = err()
         self.plain = not self.console.is_terminal
         self.last = time.monotonic()
-        self.progress = Progress(
+        self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
@@ -114,12 +116,12 @@ class Bar:
             disable=self.plain,
             transient=True,
         )
-        self.whole = self.progress.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
-        self.part = self.progress.add_task("", total=None)
+        self.whole = self.bars.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
+        self.part = self.bars.add_task("", total=None)
 
-    def stage(self, name: str, total: int, counts: bool = False) -> Callable[[int, int], None]:
+    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
-        self.progress.reset(self.part, description=name, total=total or None)
+        self.bars.reset(self.part, description=name, total=total or None)
         if self.plain:
             self.console.print(Text(f"{name} ..."), soft_wrap=True)
         seen = 0
@@ -127,9 +129,9 @@ class Bar:
         def advance(done: int, of: int) -> None:
             nonlocal seen
             if counts:
-                self.progress.advance(self.whole, done - seen)
+                self.bars.advance(self.whole, done - seen)
             seen = done
-            self.progress.update(self.part, completed=done, total=of or None)  # 0: nobody knows yet
+            self.bars.update(self.part, completed=done, total=of or None)  # 0: not known yet
             if self.plain and time.monotonic() - self.last > PLAIN_EVERY:
                 self.last = time.monotonic()
                 self.console.print(Text(f"{name}: {done}" + (f" of {of}" if of else "")), soft_wrap=True)
@@ -138,12 +140,12 @@ class Bar:
 
     def tell(self, line: str) -> None:
         """Print a line above the bar."""
-        self.progress.console.print(Text(line), soft_wrap=True)
+        self.bars.console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager
 def bar(total_steps: int = 0) -> Iterator[Bar]:
     """Show a progress bar while the block runs."""
     shown = Bar(total_steps)
-    with shown.progress:
+    with shown.bars:
         yield shown

@@ -1,27 +1,53 @@
-"""Errors a user can mend, each with its exit code.
+"""Errors that a user can do something about, each with what it is about, what was found and what was expected.
 
     SwdbError
-    ├── BadInput (2)         what was typed or handed over is wrong: a name, a key, a file's contents
-    └── MissingArtefact (3)  something a command needs is not there, unfinished or damaged
+    ├── BadInput (2)              what was typed or handed over is wrong: a name, a key, a file's contents
+    │   ├── IncompleteSource      a source lacks files that its own lists name
+    │   └── DiskRefused           the disk is full, read-only, or the path cannot be used
+    └── MissingArtefact (3)       something a command needs is not there, unfinished or damaged
+        ├── NotMade               it has not been made yet, or is under way: nothing is wrong with what is there
+        ├── NotNamed              a file that the preset cannot do without has never been named
+        └── LeaseLost             another process took over what this one was making
 
-Every message says what was found, what was expected and which command mends it, in one line.
-Anything else that is raised is a bug of ours and keeps its traceback.
+Nothing here knows the command line: `cli/hints.py` turns an error into the command that helps. Anything else that is
+raised is a bug of ours and keeps its traceback.
 """
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+MOST_LISTED = 30  # known words that fit an error's line
 
 
 class SwdbError(Exception):
-    """Base of all errors that are shown as one line."""
+    """Base of all errors that are shown as one line: `subject: found; expected ...`.
+
+    subject: a path, an option as it was typed, or a name. near: the known word that was probably meant, if any.
+    """
 
     exit_code = 2
+
+    def __init__(self, subject: Path | str, found: str, expected: str = "", near: str = ""):
+        super().__init__(subject, found, expected, near)  # as arguments, so that errors travel between processes
+        self.subject, self.found, self.expected, self.near = subject, found, expected, near
+
+    def __str__(self) -> str:
+        line = f"{self.subject}: {self.found}"
+        return f"{line}; expected {self.expected}" if self.expected else line
 
 
 class BadInput(SwdbError):
     """Wrong usage or wrong input; exit code 2."""
 
-    exit_code = 2
+
+class IncompleteSource(BadInput):
+    """A source of a data set lacks what its own lists promise; exit code 2."""
+
+
+class DiskRefused(BadInput):
+    """The disk does not take what is to be written; exit code 2."""
 
 
 class MissingArtefact(SwdbError):
@@ -30,10 +56,41 @@ class MissingArtefact(SwdbError):
     exit_code = 3
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known word was probably meant, as the end of an error message."""
+class NotMade(MissingArtefact):
+    """What a command needs has not been made yet; exit code 3."""
+
+
+class NotNamed(MissingArtefact):
+    """A file that the preset needs was never named; the subject is the option that names it; exit code 3."""
+
+
+class LeaseLost(MissingArtefact):
+    """Another process has taken over what this one was making; exit code 3."""
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> BadInput:
+    """Return the error for a word that is not among the known ones, with the one that was probably meant."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(known)}"
+    if near := nearest(word, known):
+        return BadInput(f"{what} {word!r}", "unknown", near=near)
+    return BadInput(f"{what} {word!r}", "unknown", ", ".join(known) if len(known) <= MOST_LISTED else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that was probably meant; empty where none is like it."""
+    return next(iter(get_close_matches(word, known, n=1, cutoff=0.5)), "")
+
+
+def disk_error(error: OSError, path: Path) -> Exception:
+    """Turn what the disk refuses into an error for the user; anything else stays as it is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskRefused(path, "the disk is full")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return DiskRefused(path, "cannot be written (no permission)")
+    if error.errno == errno.EROFS:
+        return DiskRefused(path, "cannot be written (the disk is read-only)")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return DiskRefused(path, "cannot be written (a part of its path is a file)")
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO):
+        return DiskRefused(path, f"cannot be used ({error.strerror})")
+    return error

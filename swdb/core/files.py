@@ -1,63 +1,54 @@
-"""Files that are whole or not there, digests of what they say, and one writer at a time per work directory."""
+"""Files that are whole or not there, and digests of what they say.
 
-import errno
+Everything is written to a name of its own beside its place, and renamed into it; before the renaming the lease on the
+folder is looked at (`lease.py`), so that a process that lost it writes nothing.
+"""
+
+import contextlib
+import glob
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from swdb.core.errors import BadInput, MissingArtefact
-
-Progress = Callable[[int, int], None]  # is told (done, of)
-Stage = Callable[..., Progress]  # begins a stage of long work: (name, total, counts=False)
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock; there the user keeps the order himself
-    fcntl = None  # type: ignore[assignment]
+from swdb.core.errors import MissingArtefact, disk_error
+from swdb.core.lease import check_lease
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to the disk, and rename it into place.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, with a name that nobody else uses, and rename it into place at the end.
 
-    A reader never sees half a file, a kill leaves the old one. Raises BadInput where the disk is full or read-only.
+    A reader never sees half a file; a kill or an error leaves the old one. Raises DiskRefused for what the disk does not
+    take, and LeaseLost.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        yield temporary
+        check_lease(path)
         os.replace(temporary, path)
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def disk_error(error: OSError, path: Path) -> Exception:
-    """Turn what the disk refuses into a line for the user; anything else stays as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return BadInput(
-            f"the disk is full: {path} could not be written; free some space and run the same command again, it continues"
-        )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return BadInput(f"{path} cannot be written (no permission); choose another place with --workdir DIR")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return BadInput(
-            f"{path} cannot be written: a part of its path is a file; choose another place with --workdir DIR"
-        )
-    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO):
-        return BadInput(f"{path} cannot be used ({error.strerror}); choose another place with --workdir DIR")
-    return error
+def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write` fill a stream whose bytes then appear under `path`; raises as `replacing` does.
+
+    They are sent to the disk first, so that not even a power cut leaves an empty file.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,14 +61,37 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, mend: str) -> Any:
-    """Read a JSON file of ours; raises MissingArtefact with the command `mend` if it is missing or damaged."""
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours; raises MissingArtefact if it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise MissingArtefact(f"{path} is missing; run: {mend}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise MissingArtefact(f"{path} is damaged (not JSON); delete it and run: {mend}") from None
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingArtefact(path, "missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError):
+        raise MissingArtefact(path, "damaged", "JSON") from None
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Delete what killed writers left half written in a folder; only for whoever holds the lease on it."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill leaves nothing of it that would be taken for whole; raises DiskRefused."""
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
+    try:
+        if folder.exists():
+            folder.replace(aside)
+            if aside.is_symlink():
+                aside.unlink()  # what a link leads to is not ours
+            else:
+                shutil.rmtree(aside)
+        for old in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):  # what a killed one left
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def digest(value: Any) -> str:
@@ -91,33 +105,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether a file is there with the bytes that were recorded."""
+    return path.is_file() and file_digest(path) == sha256
+
+
 def tree_root(contents: Mapping[Path, str]) -> str:
     """Return one sha256 over relative paths and the digests of their contents, whatever order they come in."""
     total = hashlib.sha256()
     for path, content in sorted(contents.items(), key=lambda item: item[0].parts):
         total.update(f"{path.as_posix()}\0{content}\n".encode())
     return total.hexdigest()
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold a work directory for this process; a kill frees it. Raises BadInput if another process holds it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("a+")
-    except OSError as error:
-        raise disk_error(error, folder) from error
-    with stream:
-        if fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stream.seek(0)
-                holder = stream.read().strip() or "unknown"
-                raise BadInput(
-                    f"another swdb command (process {holder}) is working in {folder}; wait for it, or choose another place with --workdir DIR"
-                ) from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield

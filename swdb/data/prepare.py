@@ -1,4 +1,4 @@
-"""Preparing a data set: drawn, or taken from photographs, in a folder beside its place, audited, then renamed into it.
+"""Preparing a data set: drawn, or imported from sources, in a folder beside its place, audited, then renamed into it.
 
 in: a preset's [data], perhaps sources -> out: `data/<name>/`, whole or not there
 """
@@ -6,80 +6,116 @@ in: a preset's [data], perhaps sources -> out: `data/<name>/`, whole or not ther
 import io
 import os
 import shutil
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from swdb.core.errors import BadInput, MissingArtefact, SwdbError
-from swdb.core.files import Progress, Stage, disk_error, read_json, write_json
+from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade, disk_error
+from swdb.core.files import read_json, remove_folder, sweep_temporary, write_json
+from swdb.core.lease import leased
 from swdb.core.parallel import in_order
-from swdb.data import audit, synthetic, voc
-from swdb.data.dataset import LISTS, DataSet, recipe, sources_hint, write_lists, write_tags
+from swdb.core.progress import Progress
+from swdb.data import synthetic
+from swdb.data.audit import audit
+from swdb.data.dataset import (
+    MANIFEST,
+    DataSet,
+    counted,
+    data_key,
+    load,
+    read_lists,
+    with_counts,
+    write_lists,
+    write_tags,
+)
+from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.images import palette_png
-from swdb.data.sources.importer import take
+from swdb.data.kinds import facts_of
+from swdb.data.sources.importer import import_voc
 from swdb.data.sources.voc2012 import Sources
+from swdb.data.synthetic import SCENES
+from swdb.data.voc import IGNORE
 from swdb.specs.presets import Data
 
 NO_SOURCES = Sources()
+NOTE = "sources.json"  # what an unfinished import is made from
+
+Importer = Callable[[Data, Sources, Path, Progress], str]  # fills a folder; returns where the tags come from
 
 
-def prepare(data: Data, root: Path, sources: Sources, stage: Stage, where: str = "") -> DataSet:
+def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, again: bool = False) -> DataSet:
     """Make the data set beside `root` and rename it into place: half a data set is never seen.
 
-    What an interrupted start has taken from the same sources is kept for the next one. Numbers of images that `data`
-    leaves at 0 are counted. Raises BadInput or MissingArtefact that name the file, what was found and what mends it.
+    Where another process prepares it, waits for it; a set that is there by then is left alone, unless `again`. What an
+    interrupted start has imported from the same sources is kept for the next one. Numbers of images that `settings`
+    leave at 0 are counted. Raises BadInput or MissingArtefact that name the file and what was found.
     """
+    facts = facts_of(settings)
+    if not facts.synthetic and sources.voc is None:
+        raise NotMade(root, f"the data set {settings.name!r} is not prepared yet, and no source is named")
     partial = root.with_name(f".{root.name}.partial")
-    if data.dataset != "synthetic" and sources.voc is None:
-        raise MissingArtefact(
-            f"the data set {data.name!r} needs photographs; run: swdb prepare-voc {where}{' --again' * root.exists()}{sources_hint(data)}"
-        )
-    mend = f"swdb prepare-voc {where}{sources.options()}"
     try:
-        _keep_or_clear(partial, {"recipe": recipe(data), "sources": sources.identity()})
-        if data.dataset == "synthetic":
-            class_names, origin = _draw_all(data, partial, stage("draw the data set", data.num_train + data.num_val))
-        else:
-            class_names, origin = take(data, sources, partial, stage, mend)
-        counts = {split: len(voc.split_path(partial, split).read_text().split()) for split in LISTS}
-        if not all(counts.values()):
-            found = ", ".join(f"{count} in {split}.txt" for split, count in counts.items())
-            raise BadInput(
-                f"{data.name!r} would have {found}, expected images in all of them; mend the source, or choose other --classes or --require"
-            )
-        if not data.num_train:
-            sizes = dict(zip(("num_strong", "num_train", "num_val"), counts.values(), strict=True))
-            data = replace(data, **sizes)
-        manifest = {"recipe": recipe(data), "classes": class_names, "counts": counts, "image_labels": origin}
-        manifest["tree_root"] = _audit(DataSet(partial, data, manifest, where), stage, f"a whole source, then: {mend}")
-        write_json(partial / "manifest.json", manifest)
-        if root.exists():
-            (root / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(root)
-        os.replace(partial, root)
-        (root / "sources.json").unlink()  # last, so that a kill before the renaming loses nothing
+        root.parent.mkdir(parents=True, exist_ok=True)
+        # Two leases, for a write is checked against that of a folder above it: no other process asks for the second first.
+        with leased(root, f"preparing {root.name}") as lease, leased(partial, f"preparing {root.name}"):
+            if again or not (root / MANIFEST).is_file():
+                _fill(settings, partial, sources, progress)
+                lease.check()
+                remove_folder(root)
+                os.replace(partial, root)
+            (root / NOTE).unlink(missing_ok=True)  # last, so that a kill before the renaming loses nothing
     except OSError as error:
         raise disk_error(error, root) from error
-    return DataSet(root, data, manifest, where)
+    return load(counted(settings, root), root)
 
 
-def _audit(made: DataSet, stage: Stage, mend: str) -> str:
-    """Return the tree root of what was taken; a fault is called by the name that the file has in the source."""
+def _fill(settings: Data, partial: Path, sources: Sources, progress: Progress) -> None:
+    """Make the whole set in a folder of its own, its manifest last."""
+    facts = facts_of(settings)
+    _keep_or_clear(partial, {"key": data_key(settings), "sources": sources.fingerprint()})
+    with _named_as_in_layout(partial):
+        labels_from = IMPORTERS[facts.kind](settings, sources, partial, progress)
+    counts = {split: len(ids) for split, ids in read_lists(facts, partial).items()}
+    if not all(counts.values()):
+        found = ", ".join(f"{count} in {split}.txt" for split, count in counts.items())
+        raise BadInput(f"the data set {settings.name!r}", f"would have {found} images", "some in all of them")
+    settings = settings if settings.num_train else with_counts(settings, counts)
+    manifest = {
+        "kind": "data",
+        "key": data_key(settings),
+        "classes": facts.class_names(settings),
+        "counts": counts,
+        "image_labels": labels_from,
+    }
+    with _named_as_in_layout(partial):
+        manifest["digest"] = audit(DataSet(partial, settings, manifest), progress, discard=True)["tree_root"]
+    for folder in (partial, facts.layout.list_path(partial, ALL_SPLIT).parent):
+        sweep_temporary(folder)
+    write_json(partial / MANIFEST, manifest)
+
+
+@contextmanager
+def _named_as_in_layout(partial: Path) -> Iterator[None]:
+    """Call the file of a fault by its name in the layout: the source has it too, and the folder is soon gone."""
     try:
-        return audit.audit(made, stage, mend, discard=True)["tree_root"]
-    except SwdbError as error:
-        raise type(error)(str(error).replace(f"{made.root}{os.sep}", "")) from None
+        yield
+    except (BadInput, MissingArtefact) as error:
+        inside = isinstance(error.subject, Path) and error.subject.is_relative_to(partial)
+        if not inside or isinstance(error, DiskRefused | LeaseLost):
+            raise
+        raise type(error)(str(error.subject.relative_to(partial)), error.found, error.expected, error.near) from None
 
 
 def _keep_or_clear(partial: Path, contents: dict[str, Any]) -> None:
     """Keep what an interrupted start left behind if it was made from the same, else delete it."""
-    note = partial / "sources.json"
+    note = partial / NOTE
     if partial.exists():
         try:
-            if note.is_file() and read_json(note, "") == contents:
+            if note.is_file() and read_json(note) == contents:
                 return
         except MissingArtefact:
             pass
@@ -87,30 +123,32 @@ def _keep_or_clear(partial: Path, contents: dict[str, Any]) -> None:
     write_json(note, contents)
 
 
-def _draw_all(data: Data, root: Path, progress: Progress) -> tuple[list[str], str]:
+def draw_scenes(settings: Data, sources: Sources, root: Path, progress: Progress) -> str:
     """Draw the synthetic set: train images first (the strong ones lead), then val; tags are read off the masks."""
-    scene = synthetic.Scene(size=data.image_size)
-    total = data.num_train + data.num_val
-    ids = [f"{data.seed:04d}_{index:06d}" for index in range(total)]
-    train, val = ids[: data.num_train], ids[data.num_train :]
+    scene = synthetic.Scene(size=settings.image_size)
+    total = settings.num_train + settings.num_val
+    ids = [f"{settings.seed:04d}_{index:06d}" for index in range(total)]
+    train, val = ids[: settings.num_train], ids[settings.num_train :]
+    layout, advance = SCENES.layout, progress("draw the data set", total)
 
     def draw(index: int) -> list[int]:
-        image, mask = synthetic.draw(data.seed, index, scene)
-        jpeg = voc.image_path(root, ids[index])
+        image, mask = synthetic.draw(settings.seed, index, scene)
         buffer = io.BytesIO()  # Pillow would not notice a full disk
         Image.fromarray(image).save(buffer, format="JPEG", quality=95)
-        jpeg.write_bytes(buffer.getvalue())
-        split = voc.ALL_SPLIT if index < data.num_train else voc.VAL_SPLIT
-        voc.mask_path(root, ids[index], split).write_bytes(palette_png(mask))
-        return sorted(set(np.unique(mask).tolist()) - {0, voc.IGNORE})
+        layout.image_path(root, ids[index]).write_bytes(buffer.getvalue())
+        split = ALL_SPLIT if index < settings.num_train else VAL_SPLIT
+        layout.mask_path(root, ids[index], split).write_bytes(palette_png(mask, SCENES.palette))
+        return sorted(set(np.unique(mask).tolist()) - {0, IGNORE})
 
-    for split in (voc.ALL_SPLIT, voc.VAL_SPLIT):
-        voc.mask_path(root, "", split).parent.mkdir(parents=True, exist_ok=True)
-    voc.image_path(root, "").parent.mkdir(parents=True, exist_ok=True)
+    for path in (layout.image_path(root, ""), *(layout.mask_path(root, "", split) for split in (ALL_SPLIT, VAL_SPLIT))):
+        path.parent.mkdir(parents=True, exist_ok=True)
     tags = {}
     for done, present in enumerate(in_order(draw, range(total)), start=1):
         tags[ids[done - 1]] = [synthetic.CLASSES[label] for label in present]
-        progress(done, total)
-    write_lists(root, {voc.STRONG_SPLIT: train[: data.num_strong], voc.ALL_SPLIT: train, voc.VAL_SPLIT: val})
+        advance(done, total)
+    write_lists(SCENES, root, {STRONG_SPLIT: train[: settings.num_strong], ALL_SPLIT: train, VAL_SPLIT: val})
     write_tags(root, tags)
-    return list(synthetic.CLASSES), "masks"
+    return "masks"
+
+
+IMPORTERS: dict[str, Importer] = {"synthetic": draw_scenes, "voc": import_voc}

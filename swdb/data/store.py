@@ -1,4 +1,4 @@
-"""The decoded store: all training pictures and masks as uint8 on one canvas size, memory-mapped or on the GPU.
+"""The decoded store: all training images and masks as uint8 on one canvas size, memory-mapped or on the GPU.
 
 Decoding once is what makes training need no worker processes. Only training images are ever in it.
 
@@ -7,11 +7,10 @@ in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`;
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import Progress, digest, disk_error, write_atomic, write_json
+from swdb.core.files import digest, replacing, sweep_temporary, write_atomic, write_json
+from swdb.core.lease import leased
 from swdb.core.parallel import in_order
-from swdb.data import voc
+from swdb.core.progress import Advance, silent
 from swdb.data.dataset import DataSet
-from swdb.data.images import check_sizes, masks_digest, read_mask, shrink
+from swdb.data.facts import ALL_SPLIT
+from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, size_text
+from swdb.data.voc import IGNORE
 
 GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
 
 
-@dataclass
+@dataclass(frozen=True)
 class Store:
-    """Decoded pictures with one mask each; `sizes` (N, 2) int64 is the height and width inside the canvas."""
+    """Decoded images with one mask each; `sizes` (N, 2) int64 is the height and width inside the canvas."""
 
     ids: list[str]
     images: np.ndarray | Tensor  # (N, S, S, 3) uint8 RGB
     masks: np.ndarray | Tensor | None  # (N, S, S) uint8; None where nobody may look at them
     sizes: Tensor  # (N, 2) int64
+
+    @property
+    def images_only(self) -> "Store":
+        """The same images without their true masks: all that cues and proxies are made from."""
+        return replace(self, masks=None)
 
     def to(self, device: torch.device) -> "Store":
         """Move to the GPU where it fits there; otherwise batches travel one by one."""
@@ -46,7 +54,7 @@ class Store:
         if self.images.nbytes + (0 if self.masks is None else self.masks.nbytes) > GPU_SHARE * free:
             return self
         move = lambda array: array if array is None else torch.from_numpy(np.array(array)).to(device)  # noqa: E731
-        return Store(self.ids, move(self.images), move(self.masks), self.sizes)
+        return replace(self, images=move(self.images), masks=move(self.masks))
 
 
 def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) -> Tensor:
@@ -56,21 +64,24 @@ def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) 
     return torch.from_numpy(array[index]).to(device, non_blocking=True)
 
 
-def training_store(data: DataSet, longest_side: int, progress: Progress) -> Store:
+def training_store(dataset: DataSet, longest_side: int, advance: Advance) -> Store:
     """Open the store of the training images with their true masks, decoding and shrinking them first where needed."""
-    ids = data.ids(voc.ALL_SPLIT)
-    size = longest_side or data.data.image_size
-    folder = data.root / (f"store-{size}" if longest_side else "store")
+    ids = dataset.ids(ALL_SPLIT)
+    size = longest_side or dataset.settings.image_size
+    folder = dataset.root / (f"store-{size}" if longest_side else "store")
 
     def decode(image_id: str) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = data.image(image_id), data.mask(image_id, voc.ALL_SPLIT)
-        mask_path = voc.mask_path(data.root, image_id, voc.ALL_SPLIT)
-        check_sizes(data.data.image_size, voc.image_path(data.root, image_id), image, mask_path, mask, data.mend)
-        return shrink(image, longest_side), shrink(mask, longest_side)
+        image, mask = dataset.image(image_id), dataset.mask(image_id, ALL_SPLIT)
+        mask_path = dataset.mask_path(image_id, ALL_SPLIT)
+        check_sizes(dataset.settings.image_size, dataset.image_path(image_id), image, mask_path, mask)
+        return resize_longest_side(image, longest_side), resize_longest_side(mask, longest_side)
 
     store = _open_store(folder, ids, size)
     if store is None:
-        _decode_all(folder, ids, size, decode, progress)
+        with leased(folder, "decoding images"):
+            if _open_store(folder, ids, size) is None:  # whoever held the lease may have decoded them meanwhile
+                sweep_temporary(folder)
+                _decode_all(folder, ids, size, decode, advance)
         store = _open_store(folder, ids, size)
         assert store is not None
     return store
@@ -95,17 +106,19 @@ def _contents(ids: list[str], size: int) -> dict[str, Any]:
     return {"images": len(ids), "canvas": size, "ids": digest(ids)}
 
 
-def proxy_masks(folder: Path, expected: str, data: DataSet, store: Store, progress: Progress) -> np.ndarray:
-    """Open the proxy masks of the store's images, (N, S, S) uint8, decoding the PNGs of `folder` first where needed.
+def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, advance: Advance | None = None) -> np.ndarray:
+    """Open a set's proxy masks of the store's images, (N, S, S) uint8, decoding its PNGs first where needed.
 
-    Raises MissingArtefact where the PNGs' digest is not the `expected` one that was recorded when they were made.
+    Raises MissingArtefact where the PNGs are not those that were recorded when they were made.
     """
-    path = folder / "masks.npy"
-    remake = f"swdb make-proxy {data.where} --again"
-    if not _is_whole(path, store.images.shape[:3]):
-        if masks_digest(folder) != expected:
-            raise MissingArtefact(f"the masks in {folder} are not those that were made; run: {remake}")
-        _decode_proxies(path, data, store, remake, progress)
+    path, shape = proxies.folder / "masks.npy", store.images.shape[:3]
+    if not _is_whole(path, shape):
+        with leased(path, "decoding masks"):
+            if not _is_whole(path, shape):
+                sweep_temporary(path.parent)
+                if masks_digest(proxies.folder) != proxies.digest():
+                    raise MissingArtefact(proxies.folder, "its masks are not those that were made")
+                _decode_proxies(path, dataset, store, advance or silent())
     return np.load(path, mmap_mode="r")
 
 
@@ -116,32 +129,32 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def _decode_proxies(path: Path, data: DataSet, store: Store, remake: str, progress: Progress) -> None:
+def _decode_proxies(path: Path, dataset: DataSet, store: Store, advance: Advance) -> None:
     size, sizes = store.images.shape[1], store.sizes.tolist()
 
     def decode(k: int) -> np.ndarray:
         png = path.parent / f"{store.ids[k]}.png"
-        mask = shrink(read_mask(png, data.data.num_classes, remake), size)
+        mask = resize_longest_side(read_mask(png, dataset.num_classes), size)
         if list(mask.shape) != sizes[k]:
             height, width = sizes[k]
-            raise BadInput(f"{png} is {_size(mask)}, its image is {width}x{height}; mend it with: {remake}")
+            raise BadInput(png, f"is {size_text(mask)}", f"{width}x{height}, as its image")
         return mask
 
-    with _new_array(path, (len(store.ids), size, size), voc.IGNORE) as masks:
+    with _new_array(path, (len(store.ids), size, size), IGNORE) as masks:
 
         def fill(k: int) -> None:
             mask = decode(k)
             masks[k, : mask.shape[0], : mask.shape[1]] = mask
 
         for k, _ in enumerate(in_order(fill, range(len(store.ids)))):
-            progress(k + 1, len(store.ids))
+            advance(k + 1, len(store.ids))
 
 
-def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progress: Progress) -> None:
+def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, advance: Advance) -> None:
     sizes = np.zeros((len(ids), 2), np.int64)
     with (
         _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
-        _new_array(folder / "masks.npy", (len(ids), size, size), voc.IGNORE) as masks,
+        _new_array(folder / "masks.npy", (len(ids), size, size), IGNORE) as masks,
     ):
 
         def fill(k: int) -> None:  # in the thread that decoded: to copy takes as long as to decode
@@ -150,7 +163,7 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progr
             images[k, :height, :width], masks[k, :height, :width], sizes[k] = image, mask, mask.shape
 
         for k, _ in enumerate(in_order(fill, range(len(ids)))):
-            progress(k + 1, len(ids))
+            advance(k + 1, len(ids))
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
     write_json(folder / "store.json", _contents(ids, size))
 
@@ -158,9 +171,7 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, progr
 @contextmanager
 def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.ndarray]:
     """Give a memory-mapped uint8 .npy to be filled, which appears under its name only when it is."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
             raise OSError(errno.ENOSPC, "No space left on device")
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
@@ -168,12 +179,3 @@ def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.nda
             array[:] = fill
         yield array
         array.flush()
-        os.replace(temporary, path)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"

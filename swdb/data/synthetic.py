@@ -1,8 +1,8 @@
-"""The embedded data set: cluttered scenes in which image-level labels tell only part of the story.
+"""The embedded data set: synthetic scenes, cluttered, in which image-level labels tell only part of the story.
 
 Every object is a plain body with a telling part, a badge in two colours. The pair of colours decides the class:
 8 colours make 56 pairs, which are dealt out to 5 classes at random, so that few examples do not show them all.
-Bodies look alike in all classes, and like the clutter, which has no badge and is background. A classifier trained on
+Bodies look the same in all classes, and like the clutter, which has no badge and is background. A classifier trained on
 image-level labels therefore looks at the badge, and its activation maps miss the body or overshoot it: weak labels
 that are many and err in a systematic way, beside strong ones that are few and right.
 The set was designed to have the paper's conflict in small; it is no evidence about PASCAL VOC.
@@ -10,15 +10,18 @@ The set was designed to have the paper's conflict in small; it is no evidence ab
 in: a seed and an index -> out: an image (H, W, 3) uint8 RGB and its mask (H, W) uint8 with the 255 border
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
 
-from swdb.data.voc import IGNORE
+from swdb.data.facts import Facts, Fault
+from swdb.data.voc import IGNORE, LAYOUT, palette
+from swdb.specs.presets import Data
 
-DRAWING_VERSION = 1  # raised by hand whenever the same seed would draw another picture
+DRAWING_VERSION = 1  # raised by hand whenever the same seed would draw another scene
 
 CLASSES = ("background", "alpha", "beta", "gamma", "delta", "epsilon")
 PRETEXT_DEAL = 1  # the world that the initial weights come from: the same badges mean other classes
@@ -77,7 +80,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _plain(rng: np.random.Generator, size: int) -> np.ndarray:
-    """The texture of bodies and clutter alike: one colour with slow shading, (size, size, 3) float32."""
+    """The texture of bodies and of clutter: one colour with slow shading, (size, size, 3) float32."""
     colour = (rng.uniform(130, 215) + rng.uniform(-30, 30, 3)).astype(np.float32)
     shade = cv2.resize(rng.normal(0, 12, (4, 4)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     return colour + shade[..., None]
@@ -143,3 +146,27 @@ def _saturated(rng: np.random.Generator, hue: float) -> np.ndarray:
 
 def _paint(image: np.ndarray, where: np.ndarray, texture: np.ndarray) -> None:
     image[where > 0] = texture[where > 0]
+
+
+# ---------------------------------------------------------------- facts
+
+
+def _faults(settings: Data) -> Iterator[Fault]:
+    """Yield what of [data] no drawn set can have."""
+    if settings.num_classes != len(CLASSES):
+        yield Fault("num_classes", f"found {settings.num_classes}", f"{len(CLASSES)}, as drawn")
+    for key in ("classes", "require", "available_only", "holdout"):
+        if value := getattr(settings, key):
+            yield Fault(key, f"found {value}", "none: a synthetic data set has no parts")
+
+
+SCENES = Facts(
+    kind="synthetic",
+    title="synthetic scenes",
+    classes=CLASSES,
+    palette=palette(),
+    layout=LAYOUT,
+    faults=_faults,
+    synthetic=True,
+    version={"drawing": DRAWING_VERSION},
+)

@@ -4,12 +4,15 @@ Sources: the VOC 2012 development kit; folder and list names as in the official 
 `SegmentationClassAug` / `train_aug` as in the lists that go with the SBD masks.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-IGNORE = 255  # the void value: the border around objects and what nobody labelled
+from swdb.core.errors import unknown
+from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT, Facts, Fault, Layout, Official
+from swdb.specs.presets import Data
+
+IGNORE = 255  # the void value of masks, here and everywhere: the border around objects and what nobody labelled
 MAX_CLASS = 20
 
 CLASSES = (
@@ -17,16 +20,24 @@ CLASSES = (
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-# Splits and how many images the paper's data set has in each.
-STRONG_SPLIT = "train"  # 1,464 images with pixel masks: the "1.4k strong"
-ALL_SPLIT = "train_aug"  # 10,582 images: the strong ones and the 9,118 that SBD adds
-VAL_SPLIT = "val"  # 1,449 images
-OFFICIAL_COUNTS = {STRONG_SPLIT: 1464, ALL_SPLIT: 10582, VAL_SPLIT: 1449}
-OFFICIAL_LISTS = {  # files.digest of the sorted ids: the development kit's own, and the augmented list in common use
-    STRONG_SPLIT: "0dbe5015b4682dfd6fd1ec1c953ca4c23d0d008e643e1140e907696a227a5e2d",
-    ALL_SPLIT: "91a7dcef8fa9f41b8d860d43c35c013f7cac45611260c9ad0f9849bb002a789c",
-    VAL_SPLIT: "f32f91e8247a8f1cf8737e3ecdb317c945ed9442c6a1dd11f4b9ddf5ed694b32",
-}
+DEVKIT = "VOCdevkit/VOC2012"
+LAYOUT = Layout(
+    images=f"{DEVKIT}/JPEGImages/{{}}.jpg",
+    masks={  # VOC's own for val, the augmented set's for training
+        VAL_SPLIT: f"{DEVKIT}/SegmentationClass/{{}}.png",
+        STRONG_SPLIT: f"{DEVKIT}/SegmentationClassAug/{{}}.png",
+        ALL_SPLIT: f"{DEVKIT}/SegmentationClassAug/{{}}.png",
+    },
+    lists=f"{DEVKIT}/ImageSets/Segmentation/{{}}.txt",
+)
+OFFICIAL = Official(
+    counts={STRONG_SPLIT: 1464, ALL_SPLIT: 10582, VAL_SPLIT: 1449},
+    digests={  # files.digest of the sorted ids: the development kit's own, and the augmented list in common use
+        STRONG_SPLIT: "0dbe5015b4682dfd6fd1ec1c953ca4c23d0d008e643e1140e907696a227a5e2d",
+        ALL_SPLIT: "91a7dcef8fa9f41b8d860d43c35c013f7cac45611260c9ad0f9849bb002a789c",
+        VAL_SPLIT: "f32f91e8247a8f1cf8737e3ecdb317c945ed9442c6a1dd11f4b9ddf5ed694b32",
+    },
+)
 
 
 def palette() -> np.ndarray:
@@ -50,22 +61,29 @@ def kept_labels(classes: Sequence[str]) -> np.ndarray | None:
     return table
 
 
-def devkit(root: Path) -> Path:
-    """Return the folder of the official layout below a data set's root."""
-    return root / "VOCdevkit" / "VOC2012"
+def _faults(settings: Data) -> Iterator[Fault]:
+    """Yield what of [data] no part of VOC can have."""
+    for key, names, known in (
+        ("classes", settings.classes, CLASSES[1:]),
+        ("require", settings.require, settings.classes or CLASSES[1:]),
+    ):
+        for name in names:
+            if name not in known:
+                refused = unknown("class", name, known)
+                yield Fault(key, f"unknown class {name!r}", refused.expected, refused.near)
+    kept = len(settings.classes) + 1 if settings.classes else len(CLASSES)
+    if settings.num_classes > len(CLASSES) or (settings.classes and settings.num_classes != kept):
+        yield Fault("num_classes", f"found {settings.num_classes}", f"{kept}, background included")
 
 
-def image_path(root: Path, image_id: str) -> Path:
-    """Return the path of one image (JPEG)."""
-    return devkit(root) / "JPEGImages" / f"{image_id}.jpg"
-
-
-def mask_path(root: Path, image_id: str, split: str) -> Path:
-    """Return the path of one true mask: VOC's own for val, the augmented set's for training."""
-    folder = "SegmentationClass" if split == VAL_SPLIT else "SegmentationClassAug"
-    return devkit(root) / folder / f"{image_id}.png"
-
-
-def split_path(root: Path, split: str) -> Path:
-    """Return the path of one list of image ids."""
-    return devkit(root) / "ImageSets" / "Segmentation" / f"{split}.txt"
+VOC2012 = Facts(
+    kind="voc",
+    title="PASCAL VOC 2012",
+    classes=CLASSES,
+    palette=palette(),
+    layout=LAYOUT,
+    faults=_faults,
+    official=OFFICIAL,
+    bordered=(STRONG_SPLIT, VAL_SPLIT),  # all of VOC's own masks have one, none of SBD's
+    own_masks="VOC's own masks from SegmentationClass, not SBD's",
+)

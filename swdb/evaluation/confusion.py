@@ -12,8 +12,8 @@ from swdb.data.voc import IGNORE
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
     """Count pixels by (true class, predicted class), (C, C) int64; void pixels of the truth do not count."""
     valid = truth != IGNORE
-    cells = truth[valid].astype(np.int64) * num_classes + prediction[valid]
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def iou(counts: np.ndarray) -> np.ndarray:

@@ -1,98 +1,122 @@
-"""Scoring a finished run on the validation split: predictions, integer confusion counts, mIoU.
+"""Scoring on the validation split: predictions of a run, or averaged over several, integer confusion counts, mIoU.
 
 Every image is predicted at its own size. Counts are kept image by image, so any score can be had again without a GPU.
 
-in: a finished run, a branch -> out: `runs/<id>/evals/<eval id>/{predictions/*.png, confusion.npz, result.json}`
+in: a score's artefact, whose inputs are the data set and finished runs
+-> out: `runs/<id>/evals/<name>/{predictions/*.png, confusion.npz, result.json}`
 """
 
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from swdb.core.files import Progress, write_atomic, write_json
-from swdb.data import voc
+from swdb.core.artefact import Artefact
+from swdb.core.files import digest, file_digest, sweep_temporary, write_atomic
+from swdb.core.progress import Advance
+from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
-from swdb.data.images import check_sizes, read_mask, shrink, write_mask
+from swdb.data.facts import VAL_SPLIT
+from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, write_mask
 from swdb.evaluation.confusion import confusion, iou, miou
-from swdb.methods.strong_weak import StrongWeakNetwork, probabilities
-from swdb.nn.compute import Machine
+from swdb.methods.method import METHODS
+from swdb.methods.training import load_trained
+from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import energy_of, refine
-from swdb.nn.losses import to_size
-from swdb.nn.networks import Preprocessing
-from swdb.nn.sampling import to_pictures
+from swdb.nn.losses import resize
 from swdb.specs.crf_parameters import crf_set
-from swdb.study.plan import Artefact, Scoring
+from swdb.specs.tasks import ScoreTask, Scoring
 
-BATCH_PIXELS = 600_000  # of pictures of one size that are predicted together
+BATCH_PIXELS = 600_000  # of images of one size that are predicted together
+
+Predict = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W)
 
 
-def evaluate(
-    artefact: Artefact,
-    scoring: Scoring,
-    data: DataSet,
-    network: StrongWeakNetwork,
-    look: Preprocessing,
-    machine: Machine,
-    progress: Progress,
-    longest_side: int = 0,
-) -> dict[str, Any]:
-    """Predict and score the validation split with one branch; predictions that are there already are kept.
+def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
+    """Predict and score the validation split; predictions that are there already are kept. Returns what its record says."""
+    task: ScoreTask = artefact.task
+    dataset = tools.dataset(artefact.input("data"))
+    runs = [other for other in artefact.inputs if other.kind == "run"]
+    predict = _predictor(runs, task.scoring, dataset.num_classes, tools.compute)
+    predictions = artefact.folder / "predictions"
+    advance = tools.progress(artefact.name, len(dataset.ids(VAL_SPLIT)))
+    write_predictions(predictions, dataset, predict, task, advance)
+    return {
+        **score(artefact.folder, dataset),
+        "run": "+".join(run.id for run in runs),
+        "branch": task.scoring.branch,
+        "scales": list(task.scoring.scales),
+        "flip": task.scoring.flip,
+        "crf": task.scoring.crf,
+        "seed": runs[0].task.seed,
+        "machine": runs[0].read_record()["machine"],
+    }
 
-    The network sees pictures shrunk to `longest_side` (0: as they are); predictions are enlarged and scored at full size.
+
+def _predictor(runs: list[Artefact], scoring: Scoring, num_classes: int, compute: Compute) -> Predict:
+    """Load finished runs; returns the function that averages their probabilities."""
+    models = [(METHODS[run.task.run.method], load_trained(run, num_classes, compute)) for run in runs]
+
+    def predict(images: Tensor) -> Tensor:
+        found = []
+        for method, model in models:
+            inputs = model.inputs(images)
+            with compute.autocast():
+                inputs = compute.inputs(inputs)
+                found.append(method.predict(model.network, inputs, scoring.branch, scoring.scales, scoring.flip))
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+
+    return predict
+
+
+def write_predictions(folder: Path, dataset: DataSet, predict: Predict, task: ScoreTask, advance: Advance) -> None:
+    """Write a palette PNG for every validation image that has none yet.
+
+    `predict` sees images shrunk to the task's longest side; what it says is brought back to full size, and refined there.
     """
-    folder = scoring.folder(artefact)
-    ids = data.ids(voc.VAL_SPLIT)
-    num_classes = data.data.num_classes
-    network = machine.layout(network).eval()
-    predictions = folder / "predictions"
-    missing = [image_id for image_id in ids if not (predictions / f"{image_id}.png").is_file()]
+    sweep_temporary(folder)
+    ids = dataset.ids(VAL_SPLIT)
+    missing = [image_id for image_id in ids if not (folder / f"{image_id}.png").is_file()]
     done = len(ids) - len(missing)
-    for batch_ids, images in _batches(data, missing):
-        shown = np.stack([shrink(image, longest_side) for image in images])
-        pictures = to_pictures(torch.from_numpy(shown).to(machine.device), look)
-        with machine.autocast():
-            scores = probabilities(network, machine.pictures(pictures), scoring.branch, scoring.scales, scoring.flip)
-        scores = to_size(scores, images.shape[1:3])
-        if scoring.crf is not None:
-            scores = refine(energy_of(scores), torch.from_numpy(images), crf_set(scoring.crf))
-        labels = scores.argmax(1)
-        for image_id, label in zip(batch_ids, labels.to(torch.uint8).cpu().numpy(), strict=True):
-            write_mask(predictions / f"{image_id}.png", label)
+    for batch_ids, images in _batches(dataset, missing):
+        shown = np.stack([resize_longest_side(image, task.longest_side) for image in images])
+        scores = resize(predict(torch.from_numpy(shown)), images.shape[1:3])
+        if task.scoring.crf is not None:
+            scores = refine(energy_of(scores), torch.from_numpy(images), crf_set(task.scoring.crf))
+        labels = scores.argmax(1).to(torch.uint8).cpu().numpy()
+        for image_id, label in zip(batch_ids, labels, strict=True):
+            write_mask(folder / f"{image_id}.png", label, dataset.facts.palette)
         done += len(batch_ids)
-        progress(done, len(ids))
-    counts = np.stack([_score(data, predictions, image_id, num_classes) for image_id in ids])
-    write_atomic(
-        folder / "confusion.npz",
-        lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)),
-    )
-    per_class = iou(counts.sum(0))
-    result = {
-        "run": artefact.id,
-        "branch": scoring.branch,
-        "scales": list(scoring.scales),
-        "flip": scoring.flip,
-        "crf": scoring.crf,
-        "split": voc.VAL_SPLIT,
+        advance(done, len(ids))
+
+
+def score(folder: Path, dataset: DataSet) -> dict[str, Any]:
+    """Count the predictions of a folder against the truth, keep the counts, and return mIoU and IoUs with a digest of all."""
+    ids, predictions = dataset.ids(VAL_SPLIT), folder / "predictions"
+    counts = np.stack([_count(dataset, predictions / f"{image_id}.png", image_id) for image_id in ids])
+    path = folder / "confusion.npz"
+    write_atomic(path, lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
+    total = counts.sum(0)
+    return {
+        "digest": digest([file_digest(path), masks_digest(predictions)]),
+        "split": VAL_SPLIT,
         "images": len(ids),
-        "miou": miou(counts.sum(0)),
+        "miou": miou(total),
         "iou": {
             name: None if np.isnan(value) else float(value)
-            for name, value in zip(data.class_names, per_class, strict=True)
+            for name, value in zip(dataset.class_names, iou(total), strict=True)
         },
-        "data": data.manifest["tree_root"],
-        "seed": artefact.seed,
-        "machine": artefact.read_record("swdb train")["machine"],
+        "data": dataset.digest,
     }
-    write_json(folder / "result.json", result)
-    return result
 
 
-def _batches(data: DataSet, ids: list[str]):
-    """Read pictures and yield them in batches of one size: (ids, (B, H, W, 3) uint8 RGB)."""
-    loaded = ((image_id, data.image(image_id)) for image_id in ids)
+def _batches(dataset: DataSet, ids: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Read images and yield them in batches of one size: (ids, (B, H, W, 3) uint8 RGB)."""
+    loaded = ((image_id, dataset.image(image_id)) for image_id in ids)
     for _, same_size in groupby(loaded, key=lambda item: item[1].shape):
         batch: list[tuple[str, np.ndarray]] = []
         for item in same_size:
@@ -104,12 +128,9 @@ def _batches(data: DataSet, ids: list[str]):
             yield [k for k, _ in batch], np.stack([image for _, image in batch])
 
 
-def _score(data: DataSet, predictions: Path, image_id: str, num_classes: int) -> np.ndarray:
-    truth = data.mask(image_id, voc.VAL_SPLIT)
-    mend = "delete it and run the same command again"
-    prediction = read_mask(predictions / f"{image_id}.png", num_classes, mend)
-    picture, truth_path = voc.image_path(data.root, image_id), voc.mask_path(data.root, image_id, voc.VAL_SPLIT)
-    check_sizes(
-        data.data.image_size, picture, prediction, truth_path, truth, data.mend
-    )  # a prediction is as large as its image
-    return confusion(truth, prediction, num_classes)
+def _count(dataset: DataSet, path: Path, image_id: str) -> np.ndarray:
+    """Count one prediction, which is as large as its image."""
+    truth, prediction = dataset.mask(image_id, VAL_SPLIT), read_mask(path, dataset.num_classes)
+    truth_path = dataset.mask_path(image_id, VAL_SPLIT)
+    check_sizes(dataset.settings.image_size, dataset.image_path(image_id), prediction, truth_path, truth)
+    return confusion(truth, prediction, dataset.num_classes)

@@ -1,6 +1,6 @@
-"""Pictures for people: image, ground truth, proxy and both branches side by side.
+"""Figures for people: image, ground truth, proxy and both branches side by side.
 
-in: finished evaluations, or any pictures with captions -> out: one picture
+in: finished scores, or any images with captions -> out: one sheet
 """
 
 from pathlib import Path
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from swdb.core.files import write_atomic
-from swdb.data import voc
 from swdb.data.dataset import DataSet
+from swdb.data.facts import VAL_SPLIT
 
 TILE = 112  # pixels
 GAP = 4
@@ -20,30 +20,30 @@ HEADING = 36
 ABREAST = 4  # examples of an album in a row
 SWATCH = 130  # width of a colour and its name
 
-Example = tuple[str, list[np.ndarray | None]]  # a caption and its pictures
+Example = tuple[str, list[np.ndarray | None]]  # a caption and its images
 INK = (40, 40, 40)
 
 
 def grid(columns: dict[str, list[np.ndarray]]) -> np.ndarray:
-    """Lay columns of pictures (H, W, 3) uint8 RGB out under their titles; returns one picture."""
+    """Lay columns of images (H, W, 3) uint8 RGB out under their titles; returns one sheet."""
     rows = len(next(iter(columns.values())))
     height = TITLE + rows * (TILE + GAP)
     sheet = np.full((height, len(columns) * (TILE + GAP) - GAP, 3), 255, np.uint8)
-    for k, (title, pictures) in enumerate(columns.items()):
+    for k, (title, images) in enumerate(columns.items()):
         left = k * (TILE + GAP)
         _write(sheet, title, left + 2, TITLE - 7)
-        for row, picture in enumerate(pictures):
+        for row, image in enumerate(images):
             top = TITLE + row * (TILE + GAP)
-            sheet[top : top + TILE, left : left + TILE] = _tile(picture)
+            sheet[top : top + TILE, left : left + TILE] = _tile(image)
     return sheet
 
 
 def album(blocks: dict[str, list[Example]], legend: dict[str, np.ndarray]) -> np.ndarray:
     """Lay out examples under the titles of their blocks, several in a row, and a legend of colours (3,) uint8 by name.
 
-    An example is a caption and its pictures (H, W, 3) uint8 RGB, equally many in all; None leaves a tile empty.
+    An example is a caption and its images (H, W, 3) uint8 RGB, equally many in all; None leaves a tile empty.
     """
-    tiles = max(len(pictures) for examples in blocks.values() for _, pictures in examples)
+    tiles = max(len(images) for examples in blocks.values() for _, images in examples)
     example_width, example_height = tiles * (TILE + GAP) + MARGIN, TITLE + TILE + GAP
     width = min(ABREAST, max(map(len, blocks.values()))) * example_width - MARGIN - GAP
     parts = []
@@ -51,13 +51,13 @@ def album(blocks: dict[str, list[Example]], legend: dict[str, np.ndarray]) -> np
         rows = -(-len(examples) // ABREAST)
         block = np.full((HEADING + rows * example_height + MARGIN, width, 3), 255, np.uint8)
         _write(block, title, 2, HEADING - 12, 0.6)
-        for k, (caption, pictures) in enumerate(examples):
+        for k, (caption, images) in enumerate(examples):
             top, left = HEADING + k // ABREAST * example_height, k % ABREAST * example_width
             _write(block, caption, left + 2, top + TITLE - 7)
-            for column, picture in enumerate(pictures):
-                if picture is not None:
+            for column, image in enumerate(images):
+                if image is not None:
                     start = left + column * (TILE + GAP)
-                    block[top + TITLE : top + TITLE + TILE, start : start + TILE] = _tile(picture)
+                    block[top + TITLE : top + TITLE + TILE, start : start + TILE] = _tile(image)
         parts.append(block)
     return np.concatenate([*parts, _swatches(legend, width)])
 
@@ -77,24 +77,24 @@ def _write(sheet: np.ndarray, text: str, left: int, base: int, size: float = 0.4
     cv2.putText(sheet, text, (left, base), cv2.FONT_HERSHEY_SIMPLEX, size, INK, 1, cv2.LINE_AA)
 
 
-def _tile(picture: np.ndarray) -> np.ndarray:
-    """Fit a picture into a square tile, keeping its aspect."""
-    height, width = picture.shape[:2]
+def _tile(image: np.ndarray) -> np.ndarray:
+    """Fit an image into a square tile, keeping its aspect."""
+    height, width = image.shape[:2]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
     tile = np.full((TILE, TILE, 3), 255, np.uint8)
     top, left = (TILE - small.shape[0]) // 2, (TILE - small.shape[1]) // 2
     tile[top : top + small.shape[0], left : left + small.shape[1]] = small
     return tile
 
 
-def figure(path: Path, data: DataSet, ids: list[str], masks: dict[str, dict[str, np.ndarray]]) -> None:
+def figure(path: Path, dataset: DataSet, ids: list[str], masks: dict[str, dict[str, np.ndarray]]) -> None:
     """Write a grid: image and ground truth of val images, then `masks` by title and image id (H, W) uint8."""
-    colours = voc.palette()
-    truth = [data.mask(image_id, voc.VAL_SPLIT) for image_id in ids]
+    colours = dataset.facts.palette
+    truth = [dataset.mask(image_id, VAL_SPLIT) for image_id in ids]
     columns = {
-        "image": [data.image(image_id) for image_id in ids],
+        "image": [dataset.image(image_id) for image_id in ids],
         "ground truth": [colours[mask] for mask in truth],
         **{title: [colours[by_id[image_id]] for image_id in ids] for title, by_id in masks.items()},
     }
@@ -102,7 +102,7 @@ def figure(path: Path, data: DataSet, ids: list[str], masks: dict[str, dict[str,
 
 
 def save(path: Path, sheet: np.ndarray) -> None:
-    """Write a picture (H, W, 3) uint8 RGB as PNG or JPEG, as the path's suffix says, atomically."""
+    """Write a sheet (H, W, 3) uint8 RGB as PNG or JPEG, as the path's suffix says, atomically."""
     ok, encoded = cv2.imencode(path.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert ok
     write_atomic(path, lambda stream: stream.write(encoded.tobytes()))

@@ -2,59 +2,70 @@
 
 Opens training images only; the validation split is not read here. The last weights are the ones that count.
 
-in: a run's artefact, the store, proxies, initial weights -> out: `runs/<id>/{weights.pt, log.jsonl, samples.json, done.json}`
+in: a run's artefact; data, initial weights, proxies are its inputs -> out: `runs/<id>/{weights.pt, log.jsonl, samples.json}`
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from swdb.core.files import Progress, write_json
-from swdb.data import voc
+from swdb.core.artefact import Artefact
+from swdb.core.files import write_json
+from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
+from swdb.data.facts import STRONG_SPLIT
 from swdb.data.store import Store, gather, proxy_masks
-from swdb.methods.strong_weak import StrongWeakNetwork, losses
-from swdb.nn.compute import Machine, describe
+from swdb.methods.method import METHODS
+from swdb.nn.compute import Compute
 from swdb.nn.initial_weights import load_initial
-from swdb.nn.networks import Preprocessing
-from swdb.nn.sampling import LabelSet, cut, place, positions, strong_subset
-from swdb.nn.trainer import Schedule, load_finished, optimise, seed_initial
-from swdb.specs.tables import Recipe
-from swdb.study.plan import Artefact, Work
+from swdb.nn.model import Model
+from swdb.nn.networks import preprocessing_of, valueless
+from swdb.nn.sampling import LabelSet, crop_batch, sample_crops, sample_indices, strong_subset
+from swdb.nn.trainer import Job, Schedule, load_weights, optimise, seed_initial
+from swdb.specs.presets import Training
+from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import RunTask
 
 
-def train_run(
-    work: Work, run: Recipe, artefact: Artefact, data: DataSet, store: Store, machine: Machine, progress: Progress
-) -> None:
-    """Train one run to its end, going on from its last checkpoint."""
-    network, look = build(work, run, artefact.seed)
-    network = machine.layout(network)
-    strong = strong_rows(data, store, run, artefact.seed)
-    write_json(
-        artefact.folder / "run.json",
-        {"id": artefact.id, "run": asdict(run), "recipe": artefact.recipe, "preprocessing": asdict(look)},
-    )
+def train_run(artefact: Artefact, tools: Tools) -> dict[str, Any]:
+    """Train one run to its end, going on from its last checkpoint; returns what its record says."""
+    task: RunTask = artefact.task
+    run, training, method = task.run, task.training, METHODS[task.run.method]
+    dataset, store = tools.dataset(artefact.input("data")), tools.store(artefact.input("data"), training.longest_side)
+    model = build(artefact, dataset.num_classes, tools.compute)
+    network = tools.compute.layout(model.network)
+    strong = strong_rows(dataset, store, run, task.seed)
     write_json(artefact.folder / "samples.json", {"strong_images": [store.ids[row] for row in strong]})
     sets = [
         label_set(labels, strong, len(store.ids), run.oversample)
         for labels in (run.strong_branch, run.weak_branch)
         if labels
     ]
-    proxies = None
-    if run.needs_proxies:
-        made = work.proxies(run.proxy_set)
-        proxies = proxy_masks(made.folder, made.content_digest(), data, store, lambda *_: None)
-    on_device = store.to(machine.device)
+    proxies = proxy_masks(artefact.input("proxies"), dataset, store) if run.needs_proxies else None
+    batches = Batches(sets, store.to(tools.compute.device), proxies, training, task.seed, model)
 
     def losses_at(step: int) -> dict[str, Tensor]:
-        pictures, labels, num_strong = batch_at(step, sets, on_device, proxies, work, artefact.seed, look, machine)
-        with machine.autocast():
-            return losses(network, machine.pictures(pictures), labels, num_strong, run, work.preset.training)
+        inputs, labels, num_strong = batches.at(step)
+        with tools.compute.autocast():
+            return method.losses(network, tools.compute.inputs(inputs), labels, num_strong, run, training)
 
-    training = work.preset.training
-    schedule = Schedule(
+    advance = tools.progress(artefact.name, artefact.steps, counts=True)
+    job = Job(artefact.folder, artefact.id, task.seed, advance)
+    record = optimise(job, network, method.groups(network, training), schedule_of(training), losses_at)
+    return {
+        "digest": record["weights_sha256"],
+        "training": record,
+        "preprocessing": asdict(model.preprocessing),
+        "machine": tools.compute.describe(),
+    }
+
+
+def schedule_of(training: Training) -> Schedule:
+    """Return the one schedule of all rows of a preset."""
+    return Schedule(
         training.steps,
         training.warmup,
         training.decay_at,
@@ -62,45 +73,41 @@ def train_run(
         training.weight_decay,
         training.clip_norm,
     )
-    record = optimise(
-        artefact.folder, artefact.id, network, network.groups(training), schedule, losses_at, artefact.seed, progress
-    )
-    artefact.finish({"training": record, "machine": describe(machine)})
 
 
-def build(work: Work, run: Recipe, seed: int) -> tuple[StrongWeakNetwork, Preprocessing]:
+def build(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
     """Build a run's network with its initial values: the backbone's weights, then those of the run it starts from."""
-    preset = work.preset
-    seed_initial(seed)
-    network = StrongWeakNetwork(preset.network, preset.data.num_classes, run.shared_layers, run.dual)
-    look = load_initial(work.initial_weights, network.backbone)
-    if run.start_from:
-        load_finished(work.run(work.recipe(run.start_from), seed).folder, network)
-    return network, look
+    task: RunTask = artefact.task
+    seed_initial(task.seed)
+    network = METHODS[task.run.method].network(task.network, num_classes, task.run)
+    preprocessing = load_initial(artefact.input("weights"), network.backbone)
+    if (start := artefact.find_input("run")) is not None:
+        load_weights(start.folder, start.digest(), network)
+    return Model(network, preprocessing, compute)
 
 
-def load_trained(work: Work, run: Recipe, seed: int) -> tuple[StrongWeakNetwork, Preprocessing]:
-    """Load a finished run's network with its last weights, and how pictures must look for it."""
-    network, look = build(work, run, seed)
-    artefact = work.run(run, seed)
-    artefact.read_record(f"swdb train {run.name} --seed {seed} {work.options}")
-    load_finished(artefact.folder, network)
-    return network.eval(), look
+def load_trained(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
+    """Load a finished run's network with its last weights, and the preprocessing that goes with it, to predict."""
+    task: RunTask = artefact.task
+    with valueless():
+        network = METHODS[task.run.method].network(task.network, num_classes, task.run)
+    load_weights(artefact.folder, artefact.digest(), network)
+    return Model(compute.layout(network).eval(), preprocessing_of(artefact.read_record()), compute)
 
 
-def strong_rows(data: DataSet, store: Store, run: Recipe, seed: int) -> np.ndarray:
+def strong_rows(dataset: DataSet, store: Store, run: RunSpec, seed: int) -> np.ndarray:
     """Return the store's rows whose true masks the run may see as strong ones, sorted."""
     row_of = {image_id: row for row, image_id in enumerate(store.ids)}
-    ids = data.ids(voc.STRONG_SPLIT)
+    ids = dataset.ids(STRONG_SPLIT)
     rows = np.array([row_of[image_id] for image_id in ids])
     if run.strong_per_class is None:
         return np.sort(rows)
-    subset = strong_subset(data.tags(ids), run.strong_per_class, seed)
+    subset = strong_subset(dataset.tags(ids), run.strong_per_class, seed)
     return np.sort(rows[subset])
 
 
 def label_set(labels: str, strong: np.ndarray, num_images: int, oversample: int) -> LabelSet:
-    """List what a branch learns from (see spec.LABEL_SETS), strong images `oversample` times where the set is mixed."""
+    """List what a branch learns from (see specs/methods.py), strong images `oversample` times where the set is mixed."""
     everything = np.arange(num_images)
     if labels == "strong":
         return LabelSet(strong, np.zeros(len(strong), bool))
@@ -113,31 +120,36 @@ def label_set(labels: str, strong: np.ndarray, num_images: int, oversample: int)
     return LabelSet(index, np.arange(len(index)) >= len(strong) * oversample)
 
 
-def batch_at(
-    step: int,
-    sets: list[LabelSet],
-    store: Store,
-    proxies: np.ndarray | None,
-    work: Work,
-    seed: int,
-    look: Preprocessing,
-    machine: Machine,
-) -> tuple[Tensor, Tensor, int]:
-    """Return pictures (B, 3, crop, crop), labels (B, crop, crop) and how many of the first belong to the strong branch."""
-    training = work.preset.training
-    num_strong = training.batch if len(sets) == 1 else round(training.batch * training.strong_share)
-    rows, from_proxy = [], []
-    for branch, (labels, count) in enumerate(zip(sets, (num_strong, training.batch - num_strong), strict=False)):
-        at = positions(len(labels.index), seed, branch, step, count)
-        rows.append(labels.index[at])
-        from_proxy.append(labels.is_proxy[at])
-    index, is_proxy = np.concatenate(rows), np.concatenate(from_proxy)
-    masks = gather(store.masks, index, machine.device)
-    if is_proxy.any():
-        assert proxies is not None
-        masks = masks.clone()
-        masks[torch.from_numpy(is_proxy).to(masks.device)] = gather(proxies, index[is_proxy], machine.device)
-    sizes = store.sizes[torch.from_numpy(index)]
-    placed = place(seed, step, sizes, training.crop, training.scale_min, training.scale_max)
-    pictures, labels = cut(gather(store.images, index, machine.device), masks, sizes, placed, training.crop, look)
-    return pictures, labels, num_strong
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a run: each a function of its step."""
+
+    sets: list[LabelSet]  # the strong branch's, then the weak branch's, if there is one
+    store: Store
+    proxies: np.ndarray | None
+    training: Training
+    seed: int
+    model: Model  # for its preprocessing and device
+
+    def at(self, step: int) -> tuple[Tensor, Tensor, int]:
+        """Return inputs (B, 3, crop, crop), labels (B, crop, crop) and how many of the first belong to the strong branch."""
+        training, device = self.training, self.model.compute.device
+        num_strong = training.batch if len(self.sets) == 1 else round(training.batch * training.strong_share)
+        rows, from_proxy = [], []
+        for branch, (labels, count) in enumerate(
+            zip(self.sets, (num_strong, training.batch - num_strong), strict=False)
+        ):
+            at = sample_indices(len(labels.index), self.seed, branch, step, count)
+            rows.append(labels.index[at])
+            from_proxy.append(labels.is_proxy[at])
+        index, is_proxy = np.concatenate(rows), np.concatenate(from_proxy)
+        masks = gather(self.store.masks, index, device)
+        if is_proxy.any():
+            assert self.proxies is not None
+            masks = masks.clone()
+            masks[torch.from_numpy(is_proxy).to(device)] = gather(self.proxies, index[is_proxy], device)
+        sizes = self.store.sizes[torch.from_numpy(index)]
+        crops = sample_crops(self.seed, step, sizes, training.crop, training.scale_min, training.scale_max)
+        images = gather(self.store.images, index, device)
+        inputs, labels = crop_batch(images, masks, sizes, crops, training.crop, self.model.preprocessing)
+        return inputs, labels, num_strong

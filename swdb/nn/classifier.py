@@ -1,10 +1,9 @@
-"""The classification network on image-level labels; `cams.py` asks it where what it found is.
+"""The classification network on image-level labels; `proxy/cams.py` asks it where what it found is.
 
-in: pictures (B, 3, H, W) float and tags (B, C-1) -> out: maps of scores (B, C-1, h, w)
+in: inputs (B, 3, H, W) float and tags (B, C-1) -> out: maps of scores (B, C-1, h, w)
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.data.store import Store, gather
-from swdb.nn.compute import Machine
-from swdb.nn.networks import Backbone, Preprocessing
-from swdb.nn.sampling import cut, place, positions
-from swdb.nn.trainer import Schedule, optimise, seed_initial
-from swdb.specs.presets import Preset
+from swdb.nn.model import Model
+from swdb.nn.networks import Backbone
+from swdb.nn.sampling import crop_batch, sample_crops, sample_indices
+from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
+from swdb.specs.presets import ClassifierTraining
 
 
 class Classifier(nn.Module):
-    """A backbone and one 1x1 layer of class scores; their mean over the picture is the logit of a tag.
+    """A backbone and one 1x1 layer of class scores; their mean over the image is the logit of a tag.
 
-    As every score is linear in the features of its cell, the map of scores is the class activation map
+    As every score is linear in the features of its place, the map of scores is the class activation map
     (Zhou et al., CVPR 2016) without further ado.
     """
 
@@ -32,45 +31,44 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.scores = nn.Conv2d(backbone.channels, num_tags, 1)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Return activation maps (B, C-1, h, w)."""
-        return self.scores(self.backbone(pictures))
+        return self.scores(self.backbone(inputs))
+
+
+def new_classifier(backbone: Backbone, num_tags: int) -> Classifier:
+    """Build a classifier on a backbone, its scores begun as always."""
+    seed_initial(0, branch=1)
+    return Classifier(backbone, num_tags)
 
 
 def train_classifier(
-    folder: Path,
-    identity: str,
-    backbone: Backbone,
-    store: Store,
-    tags: np.ndarray,
-    preset: Preset,
-    steps: int,
-    look: Preprocessing,
-    machine: Machine,
-    progress: Callable[[int, int], None],
-) -> tuple[Classifier, dict[str, Any]]:
-    """Fit the tags (N, C-1) of a store's pictures by sigmoid cross-entropy; returns the network and the loop's record."""
-    training, proxy = preset.training, preset.proxy
-    seed_initial(0, branch=1)
-    classifier = machine.layout(Classifier(backbone, tags.shape[1]))
-    store = store.to(machine.device)
+    job: Job, model: Model, store: Store, tags: np.ndarray, settings: ClassifierTraining
+) -> dict[str, Any]:
+    """Fit the tags (N, C-1) of a store's images by sigmoid cross-entropy; returns the loop's record.
+
+    model: a `Classifier`, which is laid out here and is in evaluation mode afterwards.
+    """
+    compute = model.compute
+    classifier = compute.layout(model.network)
+    store = store.to(compute.device)
     targets = torch.from_numpy(tags.astype(np.float32))
 
     def losses_at(step: int) -> dict[str, Tensor]:
-        index = positions(len(tags), 0, 0, step, proxy.batch)
-        images = gather(store.images, index, machine.device)
+        index = sample_indices(len(tags), 0, 0, step, settings.batch)
+        images = gather(store.images, index, compute.device)
         sizes = store.sizes[torch.from_numpy(index)]
-        at = place(0, step, sizes, training.crop, training.scale_min, training.scale_max)
-        pictures, _ = cut(images, None, sizes, at, training.crop, look)
-        with machine.autocast():
-            maps = classifier(machine.pictures(pictures))
-        wanted = targets[torch.from_numpy(index)].to(machine.device)
+        crops = sample_crops(0, step, sizes, settings.crop, settings.scale_min, settings.scale_max)
+        inputs, _ = crop_batch(images, None, sizes, crops, settings.crop, model.preprocessing)
+        maps = model(inputs)
+        wanted = targets[torch.from_numpy(index)].to(compute.device)
         return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
 
     def ids_at(step: int) -> list[str]:
-        return [store.ids[row] for row in positions(len(tags), 0, 0, step, proxy.batch)] if store.ids else []
+        return [store.ids[row] for row in sample_indices(len(tags), 0, 0, step, settings.batch)] if store.ids else []
 
-    groups = [{"params": list(classifier.parameters()), "lr": proxy.lr}]
-    schedule = Schedule(steps, 0, proxy.decay_at, proxy.decay_factor, clip_norm=training.clip_norm)
-    record = optimise(folder, identity, classifier, groups, schedule, losses_at, 0, progress, ids_at=ids_at)
-    return classifier.eval(), record
+    groups = [{"params": list(classifier.parameters()), "lr": settings.lr}]
+    schedule = Schedule(settings.steps, 0, settings.decay_at, settings.decay_factor, clip_norm=settings.clip_norm)
+    record = optimise(replace(job, ids_at=ids_at), classifier, groups, schedule, losses_at)
+    classifier.eval()
+    return record

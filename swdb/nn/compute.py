@@ -1,22 +1,22 @@
 """On what tensors are computed, in which precision, and how a result says so.
 
-in: what was typed for --device, a precision -> out: a `Machine`
+in: what was typed for --device, a precision -> out: a `Compute`
 """
 
 import platform
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
+from swdb.core.processor import has_fast_bf16, processor_name
 
 
 @dataclass(frozen=True)
-class Machine:
+class Compute:
     """Where and in which precision tensors are computed."""
 
     device: torch.device
@@ -34,48 +34,43 @@ class Machine:
             self.device, memory_format=torch.channels_last if self.precision == "bf16" else torch.contiguous_format
         )
 
-    def pictures(self, pictures: Tensor) -> Tensor:
+    def inputs(self, inputs: Tensor) -> Tensor:
         """Lay a batch out as `layout` does the network."""
-        return pictures.contiguous(memory_format=torch.channels_last) if self.precision == "bf16" else pictures
+        return inputs.contiguous(memory_format=torch.channels_last) if self.precision == "bf16" else inputs
+
+    def describe(self) -> dict[str, Any]:
+        """Say on what a result was computed."""
+        import torchvision
+
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
+        return {
+            "device": self.device.type,
+            "name": name,
+            "threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        }
 
 
-def machine(device: str, precision: str) -> Machine:
+def choose_device(name: str) -> torch.device:
     """Choose the device ("auto": a GPU where there is one); raises BadInput for one that is not there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(name)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError):
-        raise BadInput(
-            f"--device {device} is not there; expected auto, cpu, or cuda on a machine with a GPU that torch can use"
-        ) from None
-    return Machine(chosen, precision)
+        expected = "auto, cpu, or cuda on a machine with a GPU that torch can use"
+        raise BadInput(f"--device {name}", "not there", expected) from None
+    return chosen
 
 
-def describe(machine: Machine) -> dict[str, Any]:
-    """Say on what a result was computed."""
-    import torchvision
-
-    name = torch.cuda.get_device_name(machine.device) if machine.device.type == "cuda" else _processor()
-    return {
-        "device": machine.device.type,
-        "name": name,
-        "threads": torch.get_num_threads(),
-        "precision": machine.precision,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
+def preferred_precision(device: torch.device) -> str:
+    """Return the precision in which a device trains fastest without harm."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if has_fast_bf16() else "fp32"

@@ -1,6 +1,6 @@
-"""Dense CRF: labels that follow the edges of a picture, by mean-field iterations, on CPU and GPU, a batch at once.
+"""Dense CRF: labels that follow the edges of an image, by mean-field iterations, on CPU and GPU, a batch at once.
 
-in: energies (B, C, H, W) of the classes, pictures (B, H, W, 3) -> out: probabilities (B, C, H, W)
+in: energies (B, C, H, W) of the classes, images (B, H, W, 3) -> out: probabilities (B, C, H, W)
 
 Krähenbühl and Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011, as
 pydensecrf computes it: Potts compatibility, kernels normalised symmetrically. No gradient flows through it.
@@ -15,9 +15,9 @@ from swdb.core.errors import BadInput
 from swdb.nn.permutohedral import Lattice
 from swdb.specs.crf_parameters import CrfSet
 
-EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # cells of a picture up to which whole kernel matrices are the faster way
-MEMORY = 2**30  # bytes that the pictures of a batch that are worked on together may take, about
-LATTICE_BYTES = 900  # that a lattice takes for each cell while it is built
+EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # pixels of an image up to which whole kernel matrices are the faster way
+MEMORY = 2**30  # bytes, about, that the images of a batch that are worked on together may take
+LATTICE_BYTES = 900  # that a lattice takes for each pixel while it is built
 TINY = 1e-20  # pydensecrf's, against division by 0
 
 Messages = Callable[[Tensor], Tensor]  # from what the points are (B, N, C) to what they hear of each class
@@ -33,21 +33,21 @@ def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto") -> T
     """Refine class probabilities, returned as (B, C, H, W) float32 where `energy` lies.
 
     energy (B, C, H, W): -log p (`energy_of`) at test time; inside DSRG's training it is -p, see there.
-    images (B, H, W, 3) uint8 RGB of the same sizes. `crf` has its widths in pixels of these pictures.
+    images (B, H, W, 3) uint8 RGB of the same sizes. `crf` has its widths in pixels of these images.
     form: `lattice` approximates the kernels, as pydensecrf does, in time that grows with the pixels; `exact` computes
     them whole, in time that grows with the pixels' square; `auto` takes the faster one.
     Raises BadInput where energies are not finite.
     """
     if not torch.isfinite(energy).all():
         raise BadInput(
-            "the CRF was given energies that are not finite; the network has diverged: train it with smaller steps"
+            "the CRF's energies", "not finite: the network has diverged", "finite ones: lower its learning rates"
         )
     batch, classes, height, width = energy.shape
-    cells = height * width
+    pixels = height * width
     if form == "auto":
-        form = "exact" if cells <= EXACT_UP_TO["cuda" if energy.is_cuda else "cpu"] else "lattice"
-    together = max(1, MEMORY // (cells * (LATTICE_BYTES if form == "lattice" else 4 * cells)))
-    believed = -energy.float().permute(0, 2, 3, 1).reshape(batch, cells, classes).contiguous()  # log p + a constant
+        form = "exact" if pixels <= EXACT_UP_TO["cuda" if energy.is_cuda else "cpu"] else "lattice"
+    together = max(1, MEMORY // (pixels * (LATTICE_BYTES if form == "lattice" else 4 * pixels)))
+    believed = -energy.float().permute(0, 2, 3, 1).reshape(batch, pixels, classes).contiguous()  # log p + a constant
     refined = torch.empty_like(believed)
     with torch.autocast(energy.device.type, enabled=False):
         for start in range(0, batch, together):

@@ -18,7 +18,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def kl_constraint(strong: Tensor, weak: Tensor, labels: Tensor) -> Tensor:
     """Equation 1: -1/|s| sum_{u,c} s^s log(s^w / s^s), the mean over pixels u of KL(strong || weak).
 
-    Gradients reach both branches. Pixels outside the picture (and void ones) do not count: nobody says what is there.
+    Gradients reach both branches. Pixels outside the image (and void ones) do not count: nothing says what is there.
     """
     log_strong, log_weak = F.log_softmax(strong, 1), F.log_softmax(weak, 1)
     per_pixel = (log_strong.exp() * (log_strong - log_weak)).sum(1)  # sum over classes c
@@ -26,8 +26,8 @@ def kl_constraint(strong: Tensor, weak: Tensor, labels: Tensor) -> Tensor:
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
 
 
-def to_size(scores: Tensor, size: tuple[int, ...]) -> Tensor:
+def resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """Bring maps (B, C, H, W) to another height and width bilinearly; those that have it stay as they are."""
-    if scores.shape[-2:] == size:
-        return scores
-    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,9 +1,11 @@
 """Backbones, the neck and the head: the parts that the method puts together.
 
-in: normalised pictures (B, 3, H, W) float -> out: features (B, D, h, w) or logits (B, C, h, w), h = ceil(H / stride)
+in: normalised inputs (B, 3, H, W) float -> out: features (B, D, h, w) or logits (B, C, h, w), h = ceil(H / stride)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How pictures must look for a set of initial weights: they belong together and are stored together.
+    """How images become inputs for a set of initial weights: they belong together and are stored together.
 
     Pixels of 0..255 become `(pixel - mean) / std`, channel by channel, in `order`.
     """
@@ -21,23 +23,34 @@ class Preprocessing:
     std: tuple[float, float, float] = (64.0, 64.0, 64.0)
 
 
+def valueless() -> torch.device:
+    """Return the context in which networks are built that get all their values from a file: none are drawn for them."""
+    return torch.device("meta")
+
+
+def preprocessing_of(record: Mapping[str, Any]) -> Preprocessing:
+    """Read the preprocessing that stands in the record of trained weights."""
+    found = record["preprocessing"]
+    return Preprocessing(found["order"], tuple(found["mean"]), tuple(found["std"]))
+
+
 class Backbone(nn.Module):
     """A feature extractor that ends at `stride` with `channels` channels.
 
-    The centre of feature cell i lies at pixel `stride * i + first_centre`: kernels and padding decide that.
+    The centre of feature i lies at pixel `stride * i + first_centre`: kernels and padding decide that.
     """
 
     def __init__(self, features: nn.Sequential, channels: int, stride: int, first_centre: float):
         super().__init__()
         self.features, self.channels, self.stride, self.first_centre = features, channels, stride, first_centre
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, channels, h, w)."""
-        return self.features(pictures)
+        return self.features(inputs)
 
 
 def small() -> Backbone:
-    """A VGG-style network of five layers at stride 4, for pictures of about 64 pixels."""
+    """A VGG-style network of five layers at stride 4, for images of about 64 pixels."""
     relu = lambda: nn.ReLU(inplace=True)  # noqa: E731
     features = nn.Sequential(
         nn.Conv2d(3, 32, 3, stride=2, padding=1), relu(),
@@ -86,10 +99,10 @@ def squeezenet1_1() -> Backbone:
 BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
 
 
-def neck(in_channels: int, channels: int, num_layers: int, spread: float) -> nn.Sequential:
+def neck(in_channels: int, channels: int, num_layers: int, init_scale: float) -> nn.Sequential:
     """Build the n shared layers behind the backbone: 3x3 convolutions with ReLU, without batch norm.
 
-    They begin as the identity plus `spread` of He's noise: n layers then start out as none, and train as stably.
+    They begin as the identity plus `init_scale` of He's noise: n layers then start out as none, and train as stably.
     """
     layers: list[nn.Module] = []
     for index in range(num_layers):
@@ -97,7 +110,7 @@ def neck(in_channels: int, channels: int, num_layers: int, spread: float) -> nn.
     stack = _he(nn.Sequential(*layers))
     with torch.no_grad():
         for layer in stack[::2]:
-            layer.weight.mul_(spread).add_(nn.init.dirac_(torch.empty_like(layer.weight)))
+            layer.weight.mul_(init_scale).add_(nn.init.dirac_(torch.empty_like(layer.weight)))
     return stack
 
 
@@ -108,26 +121,27 @@ def head(in_channels: int, channels: int, dilation: int, dropout: float, num_cla
     fc8 = nn.Conv2d(channels, num_classes, 1)
     relu, drop = nn.ReLU(inplace=True), nn.Dropout(dropout)
     layers = _he(nn.Sequential(fc6, relu, drop, fc7, relu, drop, fc8))
-    nn.init.normal_(layers[-1].weight, std=0.01)  # as fc8 of LargeFOV
+    if not fc8.weight.is_meta:
+        nn.init.normal_(fc8.weight, std=0.01)  # as fc8 of LargeFOV
     return layers
 
 
-def enlarge(cells: Tensor, backbone: Backbone) -> Tensor:
-    """Enlarge maps of feature cells (B, C, h, w) bilinearly to pixels, (B, C, h * stride, w * stride) float32.
+def upsample(maps: Tensor, backbone: Backbone) -> Tensor:
+    """Upsample maps of features (B, C, h, w) bilinearly to pixels, (B, C, h * stride, w * stride) float32.
 
-    Two matrix products, whose backward pass is deterministic on a GPU too; each cell's value lands on its centre.
+    Two matrix products, whose backward pass is deterministic on a GPU too; each feature's value lands on its centre.
     """
-    with torch.autocast("cuda" if cells.is_cuda else "cpu", enabled=False):  # bf16 would make ties of near values
-        cells = cells.float()
+    with torch.autocast("cuda" if maps.is_cuda else "cpu", enabled=False):  # bf16 would make ties of near values
+        maps = maps.float()
         rows, columns = (
-            bilinear(size, backbone, torch.arange(size * backbone.stride, device=cells.device))
-            for size in cells.shape[-2:]
+            bilinear(size, backbone, torch.arange(size * backbone.stride, device=maps.device))
+            for size in maps.shape[-2:]
         )
-        return rows @ cells @ columns.T
+        return rows @ maps @ columns.T
 
 
 def bilinear(size: int, backbone: Backbone, pixels: Tensor) -> Tensor:
-    """The matrix (P, size) that interpolates at `pixels` (P,) between the centres of `size` cells and holds the ends."""
+    """The matrix (P, size) that interpolates at `pixels` (P,) between the centres of `size` features and holds the ends."""
     place = ((pixels - backbone.first_centre) / backbone.stride).clamp(0, size - 1)
     return (1 - (place[:, None] - torch.arange(size, device=pixels.device)).abs()).clamp(min=0)
 
@@ -135,7 +149,7 @@ def bilinear(size: int, backbone: Backbone, pixels: Tensor) -> Tensor:
 def _he(module: nn.Sequential) -> nn.Sequential:
     """Initialise for ReLU (He et al., ICCV 2015); biases begin at 0."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_meta:  # (torch loads its compiler for those first)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
     return module

@@ -1,4 +1,4 @@
-"""Gaussian filtering in five dimensions: a permutohedral lattice in plain torch, on CPU and GPU, many pictures at once.
+"""Gaussian filtering in five dimensions: a permutohedral lattice in plain torch, on CPU and GPU, many images at once.
 
 in: features (B, N, d) of N points -> out: each point's sum of values (B, N, C) over all points, weighted by exp(-distance² / 2)
 
@@ -31,7 +31,7 @@ class Lattice:
         keys, weights, steps = _locate(features.float())
         shared = 1 + 2.0**-dimensions  # what blurring multiplies a sum with, by pydensecrf's convention
 
-        # A stable sort lists each vertex's points in their own order, however many pictures there are beside this one.
+        # A stable sort lists each vertex's points in their own order, however many images there are beside this one.
         ordered, order = keys.flatten().sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         torch.ne(ordered[1:], ordered[:-1], out=first[1:])
@@ -51,7 +51,9 @@ class Lattice:
         A lattice of one point set filters the values of any batch.
         """
         if self.batch != len(values):
-            return self.filter(values.transpose(0, 1).flatten(1)[None]).view(*values.shape[1::-1], -1).transpose(0, 1)
+            batch, count = values.shape[:2]
+            side_by_side = values.transpose(0, 1).flatten(1)[None]
+            return self.filter(side_by_side).view(count, batch, -1).transpose(0, 1)
         rows = values.reshape(-1, values.shape[2])
         rows = _sums(self.splat_points, rows, self.splat_weights, self.splat_starts)
         for vertices, weights in zip(self.blur_vertices, self.blur_weights, strict=True):
@@ -120,7 +122,7 @@ def _elevate(features: Tensor) -> Tensor:
 def _keys(centre: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     """Number the vertices `centre` (d + 1, P): returns a key each, (P,) int64, and the strides of a key, (d + 1,) int64.
 
-    Coordinates are the digits of a key, and the number of the picture is its highest. All vertices that a step or two
+    Coordinates are the digits of a key, and the number of the image is its highest. All vertices that a step or two
     can reach have keys of their own. The last coordinate follows from the others.
     """
     digits = centre[:-1].long()
@@ -129,12 +131,10 @@ def _keys(centre: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     for span in (highest - lowest + 1 + 4 * len(digits)).tolist():
         strides.append(strides[-1] * span)
     if strides[-1] * batch >= LARGEST_KEY:
-        raise BadInput(
-            "the CRF's kernels are too narrow for its lattice: expected widths of a pixel, a grey level or more"
-        )
+        raise BadInput("the CRF's kernels", "too narrow for its lattice", "widths of a pixel, a grey level or more")
     places = torch.tensor([*strides[:-1], 0], device=centre.device)
-    picture = torch.arange(batch, device=centre.device).repeat_interleave(centre.shape[1] // batch)
-    return ((digits - lowest[:, None]) * places[:-1, None]).sum(0) + picture * strides[-1], places
+    image = torch.arange(batch, device=centre.device).repeat_interleave(centre.shape[1] // batch)
+    return ((digits - lowest[:, None]) * places[:-1, None]).sum(0) + image * strides[-1], places
 
 
 def _neighbours(keys: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,7 +147,7 @@ def _neighbours(keys: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
     wanted = keys + steps[:, None]
     ahead = torch.searchsorted(keys, wanted).clamp_(max=count - 1)
     there = keys[ahead] == wanted
-    # whoever is ahead of a vertex has that vertex behind; one more column takes what has nobody ahead
+    # what is ahead of a vertex has that vertex behind; one more column takes what has nothing ahead
     behind = own.new_full((len(steps), count + 1), count).scatter_(1, torch.where(there, ahead, count), own)[:, :-1]
     has = behind < count
     vertices = torch.stack([own, torch.where(there, ahead, own), torch.where(has, behind, own)], 2)

@@ -1,9 +1,9 @@
 """Which image, where, how large, mirrored or not: drawn from counters, so nothing has to be remembered.
 
 A draw depends on (seed, purpose, step) alone, by Philox; a killed run goes on with the very samples it
-would have seen. The picture is then cut out on the device in one gather for the whole batch.
+would have seen. The crops are then taken on the device in one gather for the whole batch.
 
-in: seed, step, a label set -> out: pictures (B, 3, crop, crop) float, labels (B, crop, crop) int64 with 255
+in: seed, step, a label set -> out: inputs (B, 3, crop, crop) float, labels (B, crop, crop) int64 with 255
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from swdb.data.voc import IGNORE
 from swdb.nn.networks import Preprocessing
 
 # Purposes keep the streams of one seed apart. Never renumber: the numbers are part of every run's identity.
-ORDER, PLACE, DROPOUT, STRONG_SUBSET, INITIAL = range(5)
+ORDER, CROPS, DROPOUT, STRONG_SUBSET, INITIAL = range(5)
 
 
-def stream(seed: int, purpose: int, *place: int) -> np.random.Generator:
+def rng_for(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """Return the generator that belongs to (seed, purpose, place); the same numbers, the same draws."""
     counter = [0, purpose, *place, *[0] * (2 - len(place))]
     return np.random.Generator(np.random.Philox(key=seed, counter=counter))
@@ -37,11 +37,11 @@ class LabelSet:
 
 @lru_cache(maxsize=8)
 def _permutation(seed: int, branch: int, epoch: int, size: int) -> np.ndarray:
-    return stream(seed, ORDER, branch, epoch).permutation(size)
+    return rng_for(seed, ORDER, branch, epoch).permutation(size)
 
 
-def positions(size: int, seed: int, branch: int, step: int, count: int) -> np.ndarray:
-    """Return `count` positions in a set of `size`: permutation after permutation, read on from step to step."""
+def sample_indices(size: int, seed: int, branch: int, step: int, count: int) -> np.ndarray:
+    """Return `count` indices into a set of `size`: permutation after permutation, read on from step to step."""
     first, last = step * count, (step + 1) * count
     epochs = range(first // size, (last - 1) // size + 1)
     order = np.concatenate([_permutation(seed, branch, epoch, size) for epoch in epochs])
@@ -49,31 +49,31 @@ def positions(size: int, seed: int, branch: int, step: int, count: int) -> np.nd
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where crops lie, for a batch: scale (B,), offset of the crop in the scaled picture (B, 2) as y, x; flip (B,)."""
+class Crops:
+    """Where crops lie, for a batch: scale (B,), offset of the crop in the scaled image (B, 2) as y, x; flip (B,)."""
 
     scale: Tensor
     offset: Tensor
     flip: Tensor
 
 
-def place(seed: int, step: int, sizes: Tensor, crop: int, scale_min: float, scale_max: float) -> Placement:
-    """Draw scales (uniform in the logarithm), crop positions and mirrors for pictures of `sizes` (B, 2).
+def sample_crops(seed: int, step: int, sizes: Tensor, crop: int, scale_min: float, scale_max: float) -> Crops:
+    """Draw scales (uniform in the logarithm), crop positions and mirrors for images of `sizes` (B, 2).
 
-    Where the scaled picture is smaller than the crop it lies at a random place inside it.
+    Where the scaled image is smaller than the crop it lies at a random place inside it.
     """
     batch = len(sizes)
-    draws = torch.from_numpy(stream(seed, PLACE, step).random((batch, 4)))
+    draws = torch.from_numpy(rng_for(seed, CROPS, step).random((batch, 4)))
     scale = scale_min * (scale_max / scale_min) ** draws[:, 0]
     room = sizes * scale[:, None] - crop
     offset = draws[:, 1:3] * room
-    return Placement(scale.float(), offset.float(), draws[:, 3] < 0.5)
+    return Crops(scale.float(), offset.float(), draws[:, 3] < 0.5)
 
 
-def cut(
-    images: Tensor, labels: Tensor | None, sizes: Tensor, at: Placement, crop: int, look: Preprocessing
+def crop_batch(
+    images: Tensor, labels: Tensor | None, sizes: Tensor, at: Crops, crop: int, preprocessing: Preprocessing
 ) -> tuple[Tensor, Tensor | None]:
-    """Cut a batch of crops: bilinear pictures, nearest labels (if any); outside lies the mean colour and 255.
+    """Take a batch of crops: bilinear inputs, nearest labels (if any); outside lies the mean colour and 255.
 
     images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8, on one device -> (B, 3, crop, crop) float, (B, crop, crop) int64
     """
@@ -81,7 +81,7 @@ def cut(
     sizes = sizes.to(device)
     scale, offset, flip = at.scale.to(device), at.offset.to(device), at.flip.to(device)
     pixel = torch.arange(crop, device=device) + 0.5
-    ys, xs = ((pixel + offset[:, k, None]) / scale[:, None] - 0.5 for k in (0, 1))  # (B, crop) in pixels of the picture
+    ys, xs = ((pixel + offset[:, k, None]) / scale[:, None] - 0.5 for k in (0, 1))  # (B, crop) in pixels of the image
     height, width = sizes[:, :1], sizes[:, 1:]
     xs = torch.where(flip[:, None], width - 1 - xs, xs)
     inside = ((ys > -0.5) & (ys < height - 0.5))[:, :, None] & ((xs > -0.5) & (xs < width - 0.5))[:, None, :]
@@ -91,24 +91,24 @@ def cut(
     grid[..., 0] = ((2 * xs + 1) / canvas - 1)[:, None, :]
     grid[..., 1] = ((2 * ys + 1) / canvas - 1)[:, :, None]
     raw = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
-    pictures = normalise(raw, look) * inside[:, None]
+    inputs = normalise(raw, preprocessing) * inside[:, None]
     if labels is None:
-        return pictures, None
+        return inputs, None
     rows, columns = ys.round().long(), xs.round().long()
     nearest = labels[
         torch.arange(len(labels), device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
     ].long()
-    return pictures, nearest.masked_fill_(~inside, IGNORE)
+    return inputs, nearest.masked_fill_(~inside, IGNORE)
 
 
-def warp(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:
-    """Warp whole pictures to squares without keeping their aspect, as DSRG does, corner pixel on corner pixel; mirror some.
+def warp_to_square(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:
+    """Warp whole images to squares without keeping their aspect, as DSRG does, corner pixel on corner pixel; mirror some.
 
     images (B, S, S, 3) uint8 RGB of `sizes` (B, 2) int64 inside the canvas, flip (B,) bool -> (B, 3, size, size) float of 0..255
     """
     device, canvas = images.device, images.shape[1:3]
-    place = torch.linspace(0, 1, size, device=device)
-    ys, xs = (place * (sizes[:, k, None].to(device) - 1) for k in (0, 1))  # (B, size) in pixels of the picture
+    fraction = torch.linspace(0, 1, size, device=device)
+    ys, xs = (fraction * (sizes[:, k, None].to(device) - 1) for k in (0, 1))  # (B, size) in pixels of the image
     xs = torch.where(flip.to(device)[:, None], xs.flip(1), xs)
     grid = torch.empty(len(images), size, size, 2, device=device)
     grid[..., 0] = ((2 * xs + 1) / canvas[1] - 1)[:, None, :]
@@ -116,17 +116,17 @@ def warp(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:
     return F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
 
 
-def normalise(pictures: Tensor, look: Preprocessing) -> Tensor:
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Turn RGB of 0..255, (B, 3, H, W) float, into what the initial weights expect; 0 is the mean colour."""
-    if look.order == "BGR":
-        pictures = pictures.flip(1)
-    mean, std = (pictures.new_tensor(values)[:, None, None] for values in (look.mean, look.std))
-    return (pictures - mean) / std
+    if preprocessing.order == "BGR":
+        images = images.flip(1)
+    mean, std = (images.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    return (images - mean) / std
 
 
-def to_pictures(images: Tensor, look: Preprocessing) -> Tensor:
+def to_inputs(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Turn whole images, (B, H, W, 3) uint8 RGB, into (B, 3, H, W) float as the initial weights expect."""
-    return normalise(images.permute(0, 3, 1, 2).float(), look)
+    return normalise(images.permute(0, 3, 1, 2).float(), preprocessing)
 
 
 def strong_subset(tags: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -135,7 +135,7 @@ def strong_subset(tags: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     Classes take turns, each drawing its next image among those not yet drawn, in an order that only the seed
     decides; so 5 a class lie in 10 a class, in 25 a class. A class without images left draws no more.
     """
-    generator = stream(seed, STRONG_SUBSET)
+    generator = rng_for(seed, STRONG_SUBSET)
     queues = [[k for k in generator.permutation(len(tags)) if tags[k, c]] for c in range(tags.shape[1])]
     drawn: list[int] = []
     taken: set[int] = set()

@@ -15,24 +15,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import disk_error, file_digest, read_json, write_atomic, write_json, write_text
-from swdb.nn.sampling import DROPOUT, INITIAL, stream
+from swdb.core.errors import BadInput, MissingArtefact, disk_error
+from swdb.core.files import file_digest, is_intact, read_json, sweep_temporary, write_atomic, write_json, write_text
+from swdb.core.lease import check_lease
+from swdb.core.progress import Advance, silent
+from swdb.nn.sampling import DROPOUT, INITIAL, rng_for
 
 CHECKPOINT_SECONDS = float(os.environ.get("SWDB_CHECKPOINT_SECONDS", "20"))
 LOG_EVERY = 20  # steps; the losses stay on the device until then
+WEIGHTS = "weights.pt"
 
 
 def seed_initial(seed: int, branch: int = 0) -> None:
     """Seed torch for initial values."""
-    torch.manual_seed(int(stream(seed, INITIAL, branch).integers(2**62)))
+    torch.manual_seed(int(rng_for(seed, INITIAL, branch).integers(2**62)))
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Schedule:
     clip_norm: float = 0.0
     repeated: bool = False  # the drop comes again after every `decay_at` of the steps
     power: float = 0.0  # of the poly schedule (1 - step / steps) ** power, instead of drops
+    optimizer: str = "adam"  # or sgd, with momentum 0.9
 
     def factor(self, step: int) -> float:
         """Return what every group's learning rate is multiplied by at a step (from 0)."""
@@ -58,30 +62,39 @@ class Schedule:
         return rise * (self.decay_factor if step >= self.decay_at * self.steps else 1.0)
 
 
+@dataclass(frozen=True)
+class Job:
+    """One training: where it keeps itself, what it is called, its seed, and who watches."""
+
+    folder: Path
+    id: str  # a checkpoint of another one is refused
+    seed: int = 0
+    advance: Advance = field(default_factory=silent)
+    ids_at: Callable[[int], list[str]] | None = None  # the images of a step, for an error that names them
+
+
 def optimise(
-    folder: Path,
-    identity: str,
+    job: Job,
     network: nn.Module,
     groups: list[dict],
     schedule: Schedule,
     losses_at: Callable[[int], dict[str, Tensor]],
-    seed: int,
-    progress: Callable[[int, int], None],
-    method: str = "adam",
-    ids_at: Callable[[int], list[str]] | None = None,
 ) -> dict[str, Any]:
     """Train to the schedule's end, from the last checkpoint where there is one, and write the last weights.
 
     Returns the training's record: steps, seconds, the sha256 of the weights. Raises BadInput on a loss that is not finite,
-    with the step and, where `ids_at` tells them, the images.
+    with the step and, where the job tells them, the images.
     """
-    if (folder / "training.json").is_file():
-        progress(schedule.steps, schedule.steps)
-        return load_finished(folder, network)
-    optimizer = _optimizer(method, groups, schedule.weight_decay)
+    ended = job.folder / "training.json"
+    if ended.is_file():
+        job.advance(schedule.steps, schedule.steps)
+        record = read_json(ended)
+        load_weights(job.folder, record["weights_sha256"], network)
+        return record
+    optimizer = _optimizer(schedule, groups)
     rates = [group["lr"] for group in optimizer.param_groups]
-    step, seconds = _resume(folder, identity, network, optimizer)
-    progress(step, schedule.steps)
+    step, seconds = _resume(job, network, optimizer)
+    job.advance(step, schedule.steps)
     network.train()
     pending: list[dict[str, Tensor]] = []
     started = saved = time.monotonic()
@@ -89,7 +102,7 @@ def optimise(
         while step < schedule.steps:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * schedule.factor(step)
-            torch.manual_seed(int(stream(seed, DROPOUT, step).integers(2**62)))
+            torch.manual_seed(int(rng_for(job.seed, DROPOUT, step).integers(2**62)))
             terms = losses_at(step)
             optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
@@ -100,46 +113,31 @@ def optimise(
             step += 1
             due = time.monotonic() - saved >= CHECKPOINT_SECONDS or interrupted
             if due or step % LOG_EVERY == 0 or step == schedule.steps:
-                _log(folder, identity, step, pending, ids_at)
-                progress(step, schedule.steps)
+                _log(job, step, pending)
+                job.advance(step, schedule.steps)
             if due:
-                _save(folder, identity, network, optimizer, step, seconds + time.monotonic() - started)
+                _save(job, network, optimizer, step, seconds + time.monotonic() - started)
                 saved = time.monotonic()
             if interrupted:
                 raise KeyboardInterrupt
-    save_tensors(folder / "weights.pt", network.state_dict())
     record = {
         "steps": step,
         "seconds": round(seconds + time.monotonic() - started, 2),
-        "weights_sha256": file_digest(folder / "weights.pt"),
+        "weights_sha256": save_tensors(job.folder / WEIGHTS, network.state_dict()),
     }
-    write_json(folder / "training.json", record)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(ended, record)
+    (job.folder / "checkpoint.pt").unlink(missing_ok=True)
     return record
 
 
-def _optimizer(method: str, groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
+def _optimizer(schedule: Schedule, groups: list[dict]) -> torch.optim.Optimizer:
     """Build Adam, or SGD with momentum 0.9; a group may have a weight decay of its own.
 
     Caffe's velocity carries the learning rate and torch's does not: after a drop of the rate they differ for some steps.
     """
-    if method == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=weight_decay, fused=True)
-    return torch.optim.Adam(groups, weight_decay=weight_decay, fused=True)
-
-
-def load_finished(folder: Path, network: nn.Module) -> dict[str, Any]:
-    """Load the last weights of a finished training and return its record.
-
-    Raises MissingArtefact where it is not finished, or the weights are not those that were written.
-    """
-    mend = f"delete the folder {folder} and run the same command again"
-    path = folder / "weights.pt"
-    record = read_json(folder / "training.json", f"the same command again after you deleted the folder {folder}")
-    if not path.is_file() or file_digest(path) != record["weights_sha256"]:
-        raise MissingArtefact(f"{path} is missing or damaged; {mend}")
-    network.load_state_dict(load_tensors(path))
-    return record
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=schedule.weight_decay, fused=True)
+    return torch.optim.Adam(groups, weight_decay=schedule.weight_decay, fused=True)
 
 
 @contextmanager
@@ -162,13 +160,10 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _log(
-    folder: Path,
-    identity: str,
-    step: int,
-    pending: list[dict[str, Tensor]],
-    ids_at: Callable[[int], list[str]] | None,
-) -> None:
+# ---------------------------------------------------------------- what a training keeps
+
+
+def _log(job: Job, step: int, pending: list[dict[str, Tensor]]) -> None:
     """Append one JSON line for every step since the last call; refuses losses that are not finite."""
     if not pending:
         return
@@ -183,61 +178,61 @@ def _log(
     for offset, row in enumerate(values[:good]):
         terms = {name: round(value, 6) for name, value in zip(names, row, strict=True)}
         lines.append(json.dumps({"step": first + offset, "loss": round(sum(row), 6), **terms}) + "\n")
+    path = job.folder / "log.jsonl"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "log.jsonl").open("a") as log:
+        check_lease(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as log:
             log.writelines(lines)
     except OSError as error:
-        raise disk_error(error, folder / "log.jsonl") from error
+        raise disk_error(error, path) from error
     if good < len(values):
-        ids = ids_at(first + good) if ids_at else []
+        ids = job.ids_at(first + good) if job.ids_at else []
         images = f" (images {', '.join(ids)})" if ids else ""
-        raise BadInput(
-            f"{identity}: the loss is {values[good]} at step {first + good}{images}; training diverged: lower lr_new or lr_backbone in the preset"
-        )
+        found = f"the loss is {values[good]} at step {first + good}{images}: the training diverged"
+        raise BadInput(job.id, found, "finite losses: lower its learning rates in the preset")
     pending.clear()
 
 
-def _save(
-    folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
-) -> None:
+def _save(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
     state = {
-        "identity": identity,
+        "id": job.id,
         "step": step,
         "seconds": seconds,
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    save_tensors(folder / "checkpoint.pt", state)
+    save_tensors(job.folder / "checkpoint.pt", state)
 
 
-def _resume(folder: Path, identity: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Load the last checkpoint, if any, and cut the log to it; returns the next step and the seconds spent so far."""
-    for left in folder.glob(".*.tmp"):  # what a killed writer did not finish
-        left.unlink()
-    path = folder / "checkpoint.pt"
+    sweep_temporary(job.folder)
+    path = job.folder / "checkpoint.pt"
     step, seconds = 0, 0.0
     if path.is_file():
         state = load_tensors(path)
-        if state.get("identity") != identity:
-            raise MissingArtefact(
-                f"{path} is a checkpoint of {state.get('identity')!r}, expected {identity!r}; delete the folder {folder} and run the same command again"
-            )
+        if state.get("id") != job.id:
+            raise MissingArtefact(path, f"a checkpoint of {state.get('id')!r}", f"one of {job.id!r}")
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    log = folder / "log.jsonl"
+    log = job.folder / "log.jsonl"
     if log.is_file():
         kept = log.read_text().splitlines(keepends=True)[:step]
         write_text(log, "".join(kept))
     return step, seconds
 
 
-def save_tensors(path: Path, state: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values atomically."""
+# ---------------------------------------------------------------- files of tensors
+
+
+def save_tensors(path: Path, state: dict[str, Any]) -> str:
+    """Write a dict of tensors and plain values atomically; returns the sha256 of the file."""
     buffer = io.BytesIO()  # torch would turn a full disk into an error that nobody can read
     torch.save(state, buffer)
     write_atomic(path, lambda stream: stream.write(buffer.getbuffer()))
+    return file_digest(path)
 
 
 def load_tensors(path: Path) -> dict:
@@ -245,8 +240,17 @@ def load_tensors(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise MissingArtefact(f"{path} is missing; run the command that makes it again") from None
+        raise MissingArtefact(path, "missing") from None
     except Exception as error:  # torch raises a dozen kinds for damaged archives
-        raise MissingArtefact(
-            f"{path} is damaged or holds more than plain tensors ({type(error).__name__}); delete it and run the same command again"
-        ) from None
+        found = f"damaged, or holds more than plain tensors ({type(error).__name__})"
+        raise MissingArtefact(path, found) from None
+
+
+def load_weights(folder: Path, sha256: str, network: nn.Module) -> None:
+    """Load the last weights of a finished training; raises MissingArtefact where they are not those that were written."""
+    path = folder / WEIGHTS
+    if not is_intact(path, sha256):
+        found = "damaged" if path.is_file() else "missing"
+        raise MissingArtefact(path, found, "the weights that were written")
+    # a network without values (`networks.valueless`) takes the tensors themselves; another one copies theirs
+    network.load_state_dict(load_tensors(path), assign=any(tensor.is_meta for tensor in network.parameters()))

@@ -1,4 +1,4 @@
-"""The small file of cues: one map of 41 x 41 cells for every image, a few MB for the whole of VOC.
+"""The small file of cues: one map of 41 x 41 points for every image, a few MB for the whole of VOC.
 
 It is an .npz that `np.load` opens without pickle: `ids` and `classes` (text), `maps` (N, 41, 41) uint8. Equal contents
 make equal bytes. It may come from a stranger, so sizes and headers are checked before anything is unpacked.
@@ -20,6 +20,7 @@ from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import write_atomic
 from swdb.data.voc import IGNORE
 from swdb.proxy.grid import GRID
+from swdb.proxy.pickle_reader import Refused
 
 Contents = tuple[list[str], np.ndarray, list[str]]  # ids, maps, class names
 
@@ -32,10 +33,6 @@ HEADER = re.compile(  # as numpy writes it; everything else is not ours, and is 
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError, OverflowError, RuntimeError)
 
 
-class _Refused(Exception):
-    """What a cue file must not hold: what was found, and what was expected."""
-
-
 def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> None:
     """Write cue maps (N, 41, 41) uint8 of N images: 0 background, 1..C-1 the classes, 255 no cue.
 
@@ -43,7 +40,7 @@ def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names
     that do not belong together.
     """
     if fault := _fault(ids, maps, class_names):
-        raise ValueError(fault)
+        raise ValueError(f"found {fault[0]}, expected {fault[1]}")
     texts = np.array(ids, np.str_), np.array(class_names, np.str_)
     arrays = dict(zip(MEMBERS, (texts[0], np.ascontiguousarray(maps), texts[1]), strict=True))
 
@@ -58,30 +55,28 @@ def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names
     write_atomic(path, write)
 
 
-def read_cue_file(path: Path, mend: str) -> Contents:
+def read_cue_file(path: Path) -> Contents:
     """Read a cue file: ids (N), maps (N, 41, 41) uint8 as `write_cue_file` took them, and the C class names.
 
     Raises MissingArtefact where there is no such file, BadInput for one that is damaged or not a cue file.
     """
     if not path.is_file():
-        raise MissingArtefact(f"{path} is missing, expected a cue file (.npz); run: {mend}")
+        raise MissingArtefact(path, "missing", "a cue file (.npz)")
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise _Refused(f"found more than {MAX_BYTES:,} bytes, expected a few MB")
+            raise Refused(f"more than {MAX_BYTES:,} bytes", "a few MB")
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
             (ids, id_shape), (maps, map_shape), (classes, class_shape) = (_member(archive, name) for name in MEMBERS)
         found = _texts("ids", ids, id_shape), _numbers("maps", maps, map_shape), _texts("classes", classes, class_shape)
         if fault := _fault(*found):
-            raise _Refused(fault)
+            raise Refused(*fault)
         return found
     except BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(
-            f"{path} cannot be read as a cue file ({reason:.200}), expected a whole .npz; run: {mend}"
-        ) from None
-    except _Refused as refusal:
-        raise BadInput(f"{path} is not a cue file: {refusal}; run: {mend}") from None
+        raise BadInput(path, f"cannot be read ({reason:.200})", "a whole cue file (.npz)") from None
+    except Refused as refusal:
+        raise BadInput(path, f"not a cue file: {refusal.found}", refusal.expected) from None
 
 
 def lacking_lines(counts: dict[str, Any]) -> list[str]:
@@ -101,13 +96,13 @@ def lacking_lines(counts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def cues_of(path: Path, ids: Sequence[str], class_names: Sequence[str], mend: str) -> tuple[np.ndarray, np.ndarray]:
+def cues_of(path: Path, ids: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Read the maps (N, 41, 41) uint8 of the asked ids, in their order, and which of them the file has, (N,) bool.
 
     Labels are those of the asked `class_names` (background first), found by name; cues of other classes become 255,
     as does everything of an id that the file lacks. Raises what `read_cue_file` raises.
     """
-    return matched(read_cue_file(path, mend), ids, class_names)
+    return matched(read_cue_file(path), ids, class_names)
 
 
 def matched(contents: Contents, ids: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -133,10 +128,10 @@ def _check_members(archive: zipfile.ZipFile) -> None:
     members = archive.infolist()
     if sorted(member.filename for member in members) != sorted(MEMBERS):
         names = ", ".join(repr(member.filename) for member in members[:4])
-        raise _Refused(f"found {len(members)} members ({names:.120}), expected {', '.join(MEMBERS)}")
+        raise Refused(f"{len(members)} members ({names:.120})", ", ".join(MEMBERS))
     for member in members:
         if member.file_size > MAX_BYTES:
-            raise _Refused(f"{member.filename} unpacks to {member.file_size:,} bytes, expected at most {MAX_BYTES:,}")
+            raise Refused(f"{member.filename} unpacks to {member.file_size:,} bytes", f"at most {MAX_BYTES:,}")
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> tuple[bytes, tuple[str, list[int]]]:
@@ -144,7 +139,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> tuple[bytes, tuple[str, list
     content = archive.read(name)
     header = HEADER.match(content)
     if header is None:
-        raise _Refused(f"{name} begins with {content[:80]!r}, expected a plain array of numpy (format 1.0, no objects)")
+        raise Refused(f"{name} begins with {content[:80]!r}", "a plain array of numpy (format 1.0, no objects)")
     shape = [int(size) for size in header[2].replace(b" ", b"").split(b",") if size]
     return content[header.end() :], (header[1].decode(), shape)
 
@@ -152,9 +147,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> tuple[bytes, tuple[str, list
 def _numbers(name: str, content: bytes, described: tuple[str, list[int]]) -> np.ndarray:
     kind, shape = described
     if kind != "|u1" or shape[1:] != [GRID, GRID] or len(content) != shape[0] * GRID**2:
-        raise _Refused(
-            f"{name} has type {kind}, shape {shape}, {len(content)} bytes, expected |u1, [N, {GRID}, {GRID}]"
-        )
+        raise Refused(f"{name} has type {kind}, shape {shape}, {len(content)} bytes", f"|u1, [N, {GRID}, {GRID}]")
     return np.frombuffer(content, np.uint8).reshape(shape).copy()  # torch wants to be able to write
 
 
@@ -162,22 +155,22 @@ def _texts(name: str, content: bytes, described: tuple[str, list[int]]) -> list[
     kind, shape = described
     width = int(kind[2:]) if kind.startswith("<U") else 0
     if not width or len(shape) != 1 or len(content) != 4 * width * shape[0]:
-        raise _Refused(f"{name} has type {kind}, shape {shape}, {len(content)} bytes, expected a row of text (<U)")
+        raise Refused(f"{name} has type {kind}, shape {shape}, {len(content)} bytes", "a row of text (<U)")
     text = content.decode("utf-32-le")
     return [text[first : first + width].rstrip("\0") for first in range(0, len(text), width)]
 
 
-def _fault(ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> str | None:
-    """Say what is wrong with contents that do not belong together."""
+def _fault(ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> tuple[str, str] | None:
+    """Say what is wrong with contents that do not belong together: what was found, and what was expected."""
     if maps.dtype != np.uint8 or maps.shape != (len(ids), GRID, GRID):
-        return f"found {len(ids)} ids and {maps.dtype} maps of shape {maps.shape}, expected a map for every id"
+        return f"{len(ids)} ids and {maps.dtype} maps of shape {maps.shape}", "a map for every id"
     for what, texts in (("id", ids), ("class", class_names)):
         text, times = Counter(texts).most_common(1)[0] if texts else ("", 0)
         if times > 1:
-            return f"found the {what} {text!r:.80} {times} times, expected it once"
+            return f"the {what} {text!r:.80} {times} times", "every one once"
     if len(class_names) < 2:
-        return f"found {len(class_names)} classes, expected background and at least one more"
+        return f"{len(class_names)} classes", "background and at least one more"
     highest = maps[maps != IGNORE].max(initial=0)
     if highest >= len(class_names):
-        return f"found the label {highest}, expected 0 to {len(class_names) - 1} and {IGNORE}"
+        return f"the label {highest}", f"0 to {len(class_names) - 1} and {IGNORE}"
     return None

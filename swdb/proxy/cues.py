@@ -1,94 +1,111 @@
 """Seed cues of all training images as one small file: from a classifier's activation maps, or from a published file.
 
-in: images, tags, initial weights, or somebody's cues -> out: `cues/<id>/{cues.npz, cues.json, done.json}`
+in: images and tags with a trained classifier, or somebody's cues -> out: `cues/<id>/{cues.npz, cues.json, done.json}`
 """
 
 from typing import Any
 
 import numpy as np
 
+from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import Stage, file_digest, write_json
-from swdb.data import voc
+from swdb.core.files import file_digest, is_intact, write_json
+from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
+from swdb.data.facts import ALL_SPLIT
 from swdb.data.store import Store
-from swdb.nn.classifier import train_classifier
-from swdb.nn.compute import Machine
-from swdb.nn.initial_weights import load_initial
-from swdb.nn.networks import BACKBONES
-from swdb.proxy.cams import forget_parts, make_cues
-from swdb.proxy.cue_file import cues_of, matched, read_cue_file, write_cue_file
+from swdb.data.voc import IGNORE, kept_labels
+from swdb.nn.classifier import new_classifier
+from swdb.nn.model import Model
+from swdb.nn.networks import BACKBONES, preprocessing_of, valueless
+from swdb.nn.trainer import load_weights
+from swdb.proxy.cams import CamSettings, forget_parts, make_cues
+from swdb.proxy.cue_file import cues_of, lacking_lines, matched, read_cue_file, write_cue_file
 from swdb.proxy.grid import GRID, cue_map, restrict
-from swdb.proxy.saliency import background_cells, check_saliency, saliency_digest
-from swdb.proxy.sec_cues import read_cues
-from swdb.study.plan import Artefact, Work
+from swdb.proxy.saliency import background_by_saliency, check_saliency, saliency_digest
+from swdb.proxy.sec_cues import CUE_LIST, SEC_LIST, read_cues
+from swdb.specs.study import NamedFile
+from swdb.specs.tasks import CuesTask
 
 FILE = "cues.npz"
+PICKLED = (".pickle", ".pickle.gz")
 
 
-def make_cue_artefact(
-    work: Work, artefact: Artefact, data: DataSet, store: Store, machine: Machine, stage: Stage
-) -> None:
-    """Make the cues of all training images, within their tags, and a manifest that says what they lack."""
-    tags = data.tags(store.ids)
-    if work.preset.proxy.cues == "file":
-        maps, counted = _published(work, data, store.ids, tags)
-    else:
-        maps, counted = _from_classifier(work, artefact, data, store, tags, machine, stage)
-    if not ((maps != 0) & (maps != voc.IGNORE)).any():
-        of = work.cues_file if work.preset.proxy.cues == "file" else "the classifier"
+def make_cue_artefact(artefact: Artefact, tools: Tools) -> dict[str, Any]:
+    """Make the cues of all training images, within their tags; returns what their record says, and what they lack."""
+    task: CuesTask = artefact.task
+    dataset = tools.dataset(artefact.input("data"))
+    ids = dataset.ids(ALL_SPLIT)
+    tags = dataset.tags(ids)
+    maps, counted = (
+        _published(task, dataset, ids, tags) if task.file else _from_classifier(artefact, dataset, tags, tools)
+    )
+    if not ((maps != 0) & (maps != IGNORE)).any():
+        of = f"--cues {task.file.path}" if task.file else "the classifier"
         raise BadInput(
-            f"{of} has no cues for any of the {len(store.ids)} training images; expected cues of these images and of their classes"
+            of, f"no cues for any of the {len(ids)} training images", "cues of these images and their classes"
         )
-    lacking = _lacking(maps, tags, data.class_names)
+    counts = counted | _lacking(maps, tags, dataset.class_names)
     path = artefact.folder / FILE
-    write_cue_file(path, store.ids, maps, data.class_names)
-    digest = file_digest(path)
+    write_cue_file(path, ids, maps, dataset.class_names)
+    sha256 = file_digest(path)
     manifest = {
         "id": artefact.id,
         "file": FILE,
-        "sha256": digest,
-        "images": len(store.ids),
+        "sha256": sha256,
+        "images": len(ids),
         "grid": GRID,
-        "classes": data.class_names,
+        "classes": dataset.class_names,
         "values": "0 background, 1.. classes, 255 no cue",
-        "recipe": artefact.recipe,
-        **counted,
-        **lacking,
+        "key": artefact.key,
+        **counts,
     }
     write_json(artefact.folder / "cues.json", manifest)
     forget_parts(artefact.folder)
-    artefact.finish({"cues_sha256": digest, "counts": counted | lacking})
+    for line in lacking_lines(counts):
+        tools.tell(line)
+    return {"digest": sha256, "counts": counts}
 
 
-def load_cues(artefact: Artefact, data: DataSet, ids: list[str]) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read finished cues as maps (N, 41, 41) uint8, and what their manifest counted; raises MissingArtefact for other bytes."""
-    record = artefact.read_record("swdb make-proxy")
+def load_cues(artefact: Artefact, dataset: DataSet, ids: list[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read finished cues as maps (N, 41, 41) uint8, and what was counted; raises MissingArtefact for other bytes."""
     path = artefact.folder / FILE
-    again = f"delete the folder {artefact.folder} and run the same command again"
-    if not path.is_file() or file_digest(path) != record["cues_sha256"]:
-        raise MissingArtefact(f"{path} is missing or damaged; {again}")
-    maps, _ = cues_of(path, ids, data.class_names, again)
-    return maps, record["counts"]
+    if not is_intact(path, artefact.digest()):
+        raise MissingArtefact(path, "missing or damaged", "the cues that were made")
+    maps, _ = cues_of(path, ids, dataset.class_names)
+    return maps, artefact.read_record()["counts"]
 
 
-def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def verify_cues(file: NamedFile) -> None:
+    """Make sure that published cues are those that were named, and that the list beside them is that of then."""
+    file.verify("--cues")
+    if not file.path.name.endswith(PICKLED):
+        return
+    id_list = file.path.with_name(CUE_LIST)
+    if not id_list.is_file():
+        raise MissingArtefact(id_list, "missing", f"the {CUE_LIST} published with the cues")
+    if file_digest(id_list) != file.digests.get("list", SEC_LIST):
+        raise BadInput(id_list, "has changed since it was named", "the contents of then")
+
+
+def _published(task: CuesTask, dataset: DataSet, ids: list[str], tags: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Read the published cues of the training images as maps (N, 41, 41) uint8 within their tags, and count."""
-    path = work.cues_file
-    assert path is not None
-    mend = f"swdb make-proxy {work.options} --cues FILE"
+    assert task.file is not None
+    verify_cues(task.file)
+    path = task.file.path
     if path.suffix == ".npz":
-        contents = read_cue_file(path, mend)
-        found, known = matched(contents, ids, data.class_names)
+        contents = read_cue_file(path)
+        found, known = matched(contents, ids, dataset.class_names)
         total = len(contents[0])
-    elif not path.name.endswith((".pickle", ".pickle.gz")):
-        raise BadInput(f"--cues {path}: expected a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's")
+    elif not path.name.endswith(PICKLED):
+        expected = "a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's"
+        raise BadInput(f"--cues {path}", "of another form", expected)
     else:
-        cues = read_cues(path, mend)
-        table, empty = voc.kept_labels(data.data.classes), np.zeros((3, 0), np.int64)
-        found = np.stack([cue_map(cues.cells.get(image_id, empty), table) for image_id in ids])
-        known = np.array([image_id in cues.cells for image_id in ids])
-        total = len(cues.cells)
+        cues = read_cues(path)
+        table, empty = kept_labels(dataset.settings.classes), np.zeros((3, 0), np.int64)
+        found = np.stack([cue_map(cues.points.get(image_id, empty), table) for image_id in ids])
+        known = np.array([image_id in cues.points for image_id in ids])
+        total = len(cues.points)
     maps = np.stack([restrict(one, of_image) for one, of_image in zip(found, tags, strict=True)])
     return maps, {
         "source": path.name,
@@ -98,41 +115,40 @@ def _published(work: Work, data: DataSet, ids: list[str], tags: np.ndarray) -> t
 
 
 def _from_classifier(
-    work: Work, artefact: Artefact, data: DataSet, store: Store, tags: np.ndarray, machine: Machine, stage: Stage
+    artefact: Artefact, dataset: DataSet, tags: np.ndarray, tools: Tools
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Train the classifier on the tags, and make cues of its activation maps."""
-    preset, saliency = work.preset, work.saliency
-    _check_tags(tags, data.class_names)
+    """Make cues of a trained classifier's activation maps."""
+    task: CuesTask = artefact.task
+    store, saliency = tools.store(artefact.input("data"), task.longest_side).images_only, task.saliency
     background = None
     if saliency is not None:
-        check_saliency(saliency.folder, store.ids, store.sizes.tolist())
-        if saliency_digest(saliency.folder) != saliency.sha256:
-            raise BadInput(
-                f"the maps in {saliency.folder} are others than when the folder was named; name it again: swdb make-proxy {work.options} --saliency DIR"
-            )
-        threshold = preset.proxy.saliency_threshold
+        check_maps(saliency, store)
 
         def background(image_id: str, size: tuple[int, int]) -> np.ndarray:
-            return background_cells(saliency.folder, image_id, size, threshold)
+            return background_by_saliency(saliency.path, image_id, size, task.proxy.saliency_threshold)
 
-    backbone = BACKBONES[preset.network.backbone]()
-    look = load_initial(work.initial_weights, backbone)
-    progress = stage(artefact.name, artefact.steps, counts=True)
-    classifier, training = train_classifier(
-        artefact.folder, artefact.id, backbone, store, tags, preset, preset.proxy.steps, look, machine, progress
-    )
-    settings = (preset.proxy.cam_sizes, preset.proxy.threshold, preset.proxy.background_share)
-    progress = stage(f"{artefact.name} maps", len(store.ids))
-    maps = make_cues(artefact.folder, classifier, store, tags, settings, look, machine, progress, background)
-    return maps, {"source": "classifier", "training": training}
+    classifier = artefact.input("classifier")
+    model = load_classifier(classifier, tags.shape[1], tools)
+    proxy = task.proxy
+    settings = CamSettings(proxy.cam_sizes, proxy.threshold, proxy.background_share)
+    advance = tools.progress(f"{artefact.name} maps", len(store.ids))
+    maps = make_cues(artefact.folder, model, store, tags, settings, advance, background)
+    return maps, {"source": "classifier"}
 
 
-def _check_tags(tags: np.ndarray, class_names: list[str]) -> None:
-    for column, name in enumerate(class_names[1:]):
-        if not tags[:, column].any():
-            raise BadInput(
-                f"no training image has the class {name!r}; a classifier cannot learn it: check image_labels.csv"
-            )
+def check_maps(saliency: NamedFile, store: Store) -> None:
+    """Make sure that the saliency maps are those that were named, and one of the right shape for every image."""
+    check_saliency(saliency.path, store.ids, store.sizes.tolist())
+    if saliency_digest(saliency.path) != saliency.digests["saliency"]:
+        raise BadInput(f"--saliency {saliency.path}", "has changed since it was named", "the maps of then")
+
+
+def load_classifier(artefact: Artefact, num_tags: int, tools: Tools) -> Model:
+    """Load a finished classifier with the preprocessing that goes with it."""
+    with valueless():
+        network = new_classifier(BACKBONES[artefact.task.backbone](), num_tags)
+    load_weights(artefact.folder, artefact.digest(), network)
+    return Model(tools.compute.layout(network).eval(), preprocessing_of(artefact.read_record()), tools.compute)
 
 
 def _lacking(maps: np.ndarray, tags: np.ndarray, class_names: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The grid that seed cues lie on: 41 x 41 points on every picture, laid out, restricted to tags, compared with true masks.
+"""The grid that seed cues lie on: 41 x 41 points on every image, laid out, restricted to tags, compared with true masks.
 
 in: points (3, K), true masks (H, W) -> out: cue maps (41, 41) uint8, their quality
 """
@@ -10,22 +10,22 @@ import numpy as np
 
 from swdb.data.voc import IGNORE
 
-GRID = 41  # cells a side: the networks see a picture of 321 = 8 * 40 + 1 pixels, cell i's centre at pixel 8 * i
+GRID = 41  # points a side: the networks see an image of 321 = 8 * 40 + 1 pixels, point i at pixel 8 * i
 
 
-def centres(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return an index for the pixels at the centres of all cells, (41, 41), in a picture of (height, width)."""
+def grid_points(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return an index for the pixels at all points, (41, 41), in an image of (height, width)."""
     rows, columns = (np.rint(np.arange(GRID) * (size - 1) / (GRID - 1)).astype(int) for size in shape)
     return rows[:, None], columns[None]
 
 
-def cue_map(cells: np.ndarray, mapping: np.ndarray | None = None) -> np.ndarray:
-    """Lay cells (3, K) on the grid, (41, 41) uint8; 255 where there is no cue.
+def cue_map(points: np.ndarray, mapping: np.ndarray | None = None) -> np.ndarray:
+    """Lay points (3, K) on the grid, (41, 41) uint8; 255 where there is no cue.
 
     `mapping` (256,) uint8 says what becomes of each class id where a data set has fewer classes; 255 drops it.
     """
     grid = np.full((GRID, GRID), IGNORE, np.uint8)
-    classes, rows, columns = cells
+    classes, rows, columns = points
     grid[rows, columns] = classes if mapping is None else mapping[classes]
     return grid
 
@@ -39,31 +39,31 @@ def restrict(cue_map: np.ndarray, tags: np.ndarray) -> np.ndarray:
 
 
 def cue_quality(pairs: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> dict[str, Any]:
-    """Compare cue maps (41, 41) with true masks (H, W): percentages, ready for JSON, null where there is no such cell.
+    """Compare cue maps (41, 41) with true masks (H, W): percentages, ready for JSON, null where there is no such point.
 
-    A cell's truth is the mask at the cell's centre pixel; where that is void, the cell counts for coverage alone.
+    A point's truth is the mask at its pixel; where that is void, the point counts for coverage alone.
     precision: of the cues, how many are right, over all and by class 0..C-1
-    coverage: of all cells, how many have a cue, any, an object's, background's
-    class_coverage: of the cells that truly are of a class 0..C-1, how many have its cue
+    coverage: of all points, how many have a cue, any, an object's, background's
+    class_coverage: of the points that truly are of a class 0..C-1, how many have its cue
     """
     images = bare = 0
     seeded = np.zeros(num_classes + 1, np.int64)  # by cue; the last entry is without
     counts = np.zeros((num_classes, num_classes + 1), np.int64)  # by truth and cue, so too
     for cues, mask in pairs:
-        truth, found = mask[centres(mask.shape)], np.where(cues == IGNORE, num_classes, cues)
+        truth, found = mask[grid_points(mask.shape)], np.where(cues == IGNORE, num_classes, cues)
         valid = truth != IGNORE
         np.add.at(counts, (truth[valid], found[valid]), 1)
         np.add.at(seeded, found, 1)
         images, bare = images + 1, bare + bool((cues == IGNORE).all())
-    right, cued, true, cells = np.diagonal(counts), counts[:, :-1].sum(0), counts.sum(1), seeded.sum()
+    right, cued, true, points = np.diagonal(counts), counts[:, :-1].sum(0), counts.sum(1), seeded.sum()
     return {
         "images": images,
         "images_without_cue": _percent(bare, images),
         "precision": {"all": _percent(right.sum(), cued.sum()), "by_class": [*map(_percent, right, cued)]},
         "coverage": {
-            "all": _percent(seeded[:-1].sum(), cells),
-            "foreground": _percent(seeded[1:-1].sum(), cells),
-            "background": _percent(seeded[0], cells),
+            "all": _percent(seeded[:-1].sum(), points),
+            "foreground": _percent(seeded[1:-1].sum(), points),
+            "background": _percent(seeded[0], points),
         },
         "class_coverage": [*map(_percent, right, true)],
     }

@@ -2,7 +2,7 @@
 
 A pickle is a program, and cues come from strangers, so Python's own machine never runs it: `pickletools` takes
 it apart, and a small machine of ours follows the instructions that plain data and numpy arrays need. A name such as
-`numpy.dtype` is a mere word to it: nothing is imported, nothing called, and an array stays a description until its
+`numpy.dtype` is just a word to it: nothing is imported, nothing called, and an array stays a description until its
 image is looked at, so that it costs nothing whatever size it claims.
 
 in: the bytes of a pickle -> out: dicts, lists, tuples, text, numbers, and descriptions of numpy arrays
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 MAX_STEPS = 2**22  # instructions, each of which may make a small object; SEC's file has 390,000
-MAX_NUMBERS = 3 * 41**2  # of one array: class, row and column of every cell of the cues' grid
+MAX_NUMBERS = 3 * 41**2  # of one array: class, row and column of every point of the cues' grid
 
 # Instructions: those that push their own argument, those that push a constant, how many items others take from the
 # top of the stack, and which take all since the last mark. And the names that the description of an array needs.
@@ -33,11 +33,15 @@ NAMES = frozenset(
     ("numpy.ndarray", "numpy.dtype", "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
      "numpy.core.numeric._frombuffer", "_codecs.encode", "__builtin__.bytes", "builtins.bytes")
 )  # fmt: skip
-ALLOWED = "expected nothing but dicts, lists, tuples, text, numbers and numpy arrays of integers"
+ALLOWED = "nothing but dicts, lists, tuples, text, numbers and numpy arrays of integers"
 
 
 class Refused(Exception):
     """What a file must not hold: what was found, and what was expected."""
+
+    def __init__(self, found: str, expected: str):
+        super().__init__(found, expected)
+        self.found, self.expected = found, expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,11 @@ def _line(value: Any) -> str:
 
 
 def read_pickle(content: bytes) -> Any:
-    """Return what a pickle describes, arrays as descriptions; refuses what is cut short, no pickle, or ill composed."""
+    """Return what a pickle describes, arrays as descriptions; refuses what is cut short, not a pickle, or ill composed."""
     try:
         return _follow(content)
     except (ValueError, TypeError, LookupError, MemoryError, Warning) as error:
-        raise Refused(f"damaged or not a pickle ({_line(error)}); {ALLOWED}") from None
+        raise Refused(f"damaged or not a pickle ({_line(error)})", ALLOWED) from None
 
 
 def _follow(content: bytes) -> Any:
@@ -86,7 +90,7 @@ def _follow(content: bytes) -> Any:
     memo: dict[int, Any] = {}
     for step, (instruction, argument, _) in enumerate(pickletools.genops(content)):
         if step == MAX_STEPS:
-            raise Refused(f"found more than {MAX_STEPS:,} instructions, expected about 40 for every image")
+            raise Refused(f"more than {MAX_STEPS:,} instructions", "about 40 for every image")
         name = instruction.name
         start = marks.pop() if name in TAKE_MARKED else len(stack) - TAKE.get(name, 0)
         taken = stack[start:]
@@ -121,7 +125,7 @@ def _follow(content: bytes) -> Any:
             case _ if name in CONSTANTS:
                 stack.append(CONSTANTS[name])
             case _:
-                raise Refused(f"the pickle asks for the instruction {name} ({argument!r:.80}); {ALLOWED}")
+                raise Refused(f"the pickle asks for the instruction {name} ({argument!r:.80})", ALLOWED)
     return stack[-1]
 
 
@@ -129,7 +133,7 @@ def _known_name(module: str, name: str) -> _Name:
     asked = ".".join((module, name))  # raises for what is not text
     known = asked.replace("numpy._core.", "numpy.core.", 1)  # numpy 2 moved its inner parts
     if known not in NAMES:
-        raise Refused(f"the pickle asks for {asked!r:.80}, which has no place in data; {ALLOWED}")
+        raise Refused(f"the pickle asks for {asked!r:.80}, which has no place in data", ALLOWED)
     return _Name(known)
 
 
@@ -145,23 +149,23 @@ def _described(called: Any, arguments: Any) -> Any:
             return _Array(shape, kind, order, data)
         case "numpy.dtype", (str() as code, _, _):
             if not re.fullmatch("[iu][1248]", code):
-                raise Refused(f"found an array of type {code!r:.20}; {ALLOWED}")
+                raise Refused(f"an array of type {code!r:.20}", ALLOWED)
             return _Type(code)
         case "_codecs.encode", (str() as text, "latin1"):
             return text  # bytes in old protocols; text serves as well, and is not copied for every mention
         case "__builtin__.bytes" | "builtins.bytes", ():
             return b""
-    raise Refused(f"found a call of {name} that makes no plain array; {ALLOWED}")
+    raise Refused(f"a call of {name} that makes no plain array", ALLOWED)
 
 
 def _filled(target: Any, items: list[Any]) -> Any:
-    """Give a list its items, or a dict its keys and values in turn; keys are text, as hashing a nest can take for ever."""
+    """Give a list its items, or a dict its keys and values in turn; keys are text, as hashing a nest can take forever."""
     if type(target) is list:
         target.extend(items)
     elif type(target) is dict and all(type(key) in (str, bytes) for key in items[::2]):
         target.update(zip(items[::2], items[1::2], strict=True))
     else:
-        raise Refused(f"found items for {kind_of(target)}, or keys that are no text; {ALLOWED}")
+        raise Refused(f"items for {kind_of(target)}, or keys that are not text", ALLOWED)
     return target
 
 
@@ -173,7 +177,7 @@ def _complete(target: Any, state: Any) -> None:
         case _Type(), (_, "<" | ">" | "|" | "=" as order, None, None, None, *_):
             target.order = order
         case _:
-            raise Refused(f"found a state for {kind_of(target)} that is no plain array's; {ALLOWED}")
+            raise Refused(f"a state for {kind_of(target)} that is not a plain array's", ALLOWED)
 
 
 # ---------------------------------------------------------------- arrays, made from their descriptions
@@ -184,12 +188,12 @@ def integers(value: Any, where: str) -> np.ndarray:
     if isinstance(value, _Array):
         return _made(value, where)
     if type(value) not in (tuple, list) or len(value) > MAX_NUMBERS:
-        raise Refused(f"{where}: found {kind_of(value)}, expected an array of at most {MAX_NUMBERS} integers")
+        raise Refused(f"{where}: {kind_of(value)}", f"an array of at most {MAX_NUMBERS} integers")
     parts = [_made(part, where) if isinstance(part, _Array) else part for part in value]
     odd = [part for part in parts if type(part) is not np.ndarray and not (type(part) is int and abs(part) < 2**63)]
     if odd or len({np.shape(part) for part in parts}) > 1:
         what = kind_of(odd[0]) if odd else "arrays of unequal lengths"
-        raise Refused(f"{where}: found {kind_of(value)} with {what} in it, expected integers or three equal arrays")
+        raise Refused(f"{where}: {kind_of(value)} with {what} in it", "integers or three equal arrays")
     return np.array(parts, np.int64)
 
 
@@ -198,11 +202,13 @@ def _made(array: "_Array", where: str) -> np.ndarray:
     shape, data = array.shape, array.data
     sizes_fit = len(shape) <= 2 and all(type(size) is int and 0 <= size <= MAX_NUMBERS for size in shape)
     if array.type is None or not sizes_fit or math.prod(shape) > MAX_NUMBERS:
-        raise Refused(f"{where}: found an array that claims the size {_line(shape)}, expected at most {MAX_NUMBERS}")
+        raise Refused(f"{where}: an array that claims the size {_line(shape)}", f"at most {MAX_NUMBERS}")
     dtype = np.dtype(array.type.order + array.type.code)
     if type(data) not in (str, bytes, bytearray) or len(data) != math.prod(shape) * dtype.itemsize:
         found = f"{len(data)} bytes" if type(data) in (str, bytes, bytearray) else kind_of(data)
-        raise Refused(f"{where}: found {found} for {dtype} numbers of shape {_line(shape)}, expected as many as fit")
-    if type(data) is str:  # how Python 3 sees Python 2's bytes; a letter that is no byte becomes a number out of range
+        raise Refused(f"{where}: {found} for {dtype} numbers of shape {_line(shape)}", "as many as fit")
+    if (
+        type(data) is str
+    ):  # how Python 3 sees Python 2's bytes; a letter that is not a byte becomes a number out of range
         data = data.encode("latin-1", errors="replace")
     return np.frombuffer(data, dtype).reshape(shape, order=array.order).astype(np.int64, order="C")

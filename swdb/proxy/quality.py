@@ -1,32 +1,32 @@
-"""The passport of a set of proxy masks: what they were made from, how good they are, and where they go wrong.
+"""The quality report of a set of proxy masks: what they were made from, how good they are, and where they go wrong.
 
 A diagnosis for people: it reads the true masks of the training images, which no training ever does on weak images,
 and nothing reads it back. All shares, IoUs and coverages are in %; `null` stands where there is nothing to measure.
 
-in: the masks of a folder, the data set, the tags, what the masks were made from
--> out: `passport.json`, `passport.md` and `passport.jpg` in the folder (no PNG: those are the masks)
+in: a finished set, its cues, the data set -> out: `quality.json`, `quality.md` and `quality.jpg` beside the masks (not a
+PNG: those are the masks)
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from swdb.core.errors import BadInput
-from swdb.core.files import Progress, digest, write_json, write_text
+from swdb.core.artefact import Artefact, with_inputs
+from swdb.core.files import digest, write_text
 from swdb.core.parallel import in_order
-from swdb.data import voc
+from swdb.core.progress import Advance
+from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
-from swdb.data.images import read_mask, shrink
+from swdb.data.facts import ALL_SPLIT
 from swdb.data.voc import IGNORE
 from swdb.evaluation.confusion import confusion, iou
-from swdb.evaluation.figures import TILE, Example, album, save
-from swdb.proxy.grid import GRID, centres, cue_quality
+from swdb.proxy.cues import load_cues
+from swdb.proxy.grid import GRID, cue_quality, grid_points
+from swdb.proxy.quality_page import draw, page, read_pair
 
-PICTURE = "passport.jpg"
-SHOWN = 20  # images of each kind: the worst, and some drawn by lot
-SEED = 0  # of the lot
+SHOWN = 20  # images of each kind: the worst, and some chosen at random
+SEED = 0  # of the random choice
 LARGEST = 15  # confusions that are named
 
 SCORED_ON = "the training images' true masks; a diagnosis, never read by training"
@@ -41,68 +41,97 @@ PUBLISHED = (  # DSRG with VGG16, mIoU in % on val
 )
 NOT_COMPARABLE = (
     "The published figures are networks' on the validation split; the masks here are scored on the training images, "
-    "whose tags were known. They stand side by side for orientation and are no like-for-like comparison."
+    "whose tags were known. They stand side by side for orientation and are not a like-for-like comparison."
 )
 
 
-def write_passport(
+def make_quality(artefact: Artefact, tools: Tools) -> dict[str, Any]:
+    """Report on a finished set; returns what `quality.json` says.
+
+    The only place where proxies are compared with true masks, after the set is closed: what makes cues and proxies is
+    handed images without masks.
+    """
+    dataset = tools.dataset(artefact.input("data"))
+    cues, proxies = artefact.input("cues"), artefact.input("proxies")
+    ids = dataset.ids(ALL_SPLIT)
+    maps, counts = load_cues(cues, dataset, ids)
+    behind = [*with_inputs(cues, proxies)]
+    inputs = {
+        name: sha256 for one in behind if one.done for name, sha256 in one.read_record().get("inputs", {}).items()
+    }
+    files = {f"cues, the {key}": cues.key[key] for key in ("file", "list", "saliency") if key in cues.key}
+    made = {
+        "set": proxies.task.proxy_set,
+        "sources": {**inputs, **files, "masks": proxies.digest()},
+        "settings": {_title(one): dict(one.key) for one in behind},
+        "cue_counts": counts,
+    }
+    advance = tools.progress(artefact.name, len(ids))
+    return write_report(artefact.folder, dataset, ids, dataset.tags(ids), made, advance, maps)
+
+
+def _title(artefact: Artefact) -> str:
+    return f"set {artefact.task.proxy_set}" if artefact.kind == "proxies" else artefact.kind
+
+
+def write_report(
     folder: Path,
-    data: DataSet,
+    dataset: DataSet,
     ids: list[str],
     tags: np.ndarray,
     made: dict[str, Any],
-    progress: Progress,
+    advance: Advance,
     cues: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Look at the masks `folder/<id>.png`, write the passport beside them, and return what `passport.json` says.
+    """Look at the masks `folder/<id>.png`, write the page and its picture beside them, and return what was found.
 
     tags (N, C-1) bool and cues (N, 41, 41) uint8, 255 where there is none, in the order of the N ids. `made` is taken
     over as it is: {"sources": {name: sha256}, "settings": {key: value}, ...}. Images without a true mask in the data
     set are counted, and left out of all scores. A pixel is scored where truth and mask both name a class.
     Raises MissingArtefact or BadInput for a mask or image that is missing, damaged, or of another size.
     """
-    found = _read_all(folder, data, ids, progress)
-    names = data.class_names
+    found = _read_all(folder, dataset, ids, advance)
+    names = dataset.class_names
     measured = bool(found.counts.any())
-    worst, lot = _shown(ids, found)
-    passport = {
+    worst, random = _shown(ids, found)
+    report = {
         "name": folder.name,
         "images": len(ids),
         "images_with_true_masks": int(found.has_truth.sum()),
         **made,
         "masks": _masks(found, names),
-        "cues": None if cues is None else _cues(cues, found.cells, names),
+        "cues": None if cues is None else _cues(cues, found.truth_at_points, names),
         "tags": _tags(found.pixels[:, :-1], tags, names),
         "confusion": {"classes": names, "true_by_proxy": found.counts.tolist()} if measured else None,
         "largest_confusions": _largest_confusions(found.counts, names),
         "worst": worst,
-        "random": lot,
+        "random": random,
         "published": [*PUBLISHED],
         "published_note": NOT_COMPARABLE,
         "scored_on": SCORED_ON,
     }
-    _draw(folder, data, worst, lot)
-    write_text(folder / "passport.md", _markdown(passport))
-    write_json(folder / "passport.json", passport)
-    return passport
+    draw(folder, dataset, worst, random)
+    text = page(report)
+    write_text(folder / "quality.md", text)
+    return {"digest": digest(report), **report}
 
 
 # ---------------------------------------------------------------- reading the masks
 
 
 class _Found(NamedTuple):
-    """What is remembered of N images with C classes: numbers, no picture."""
+    """What is remembered of N images with C classes: numbers, no images."""
 
     counts: np.ndarray  # (C, C) int64, pixels by true class and the mask's, over all images
     pixels: np.ndarray  # (N, C + 1) int64, pixels of every class in the mask; the last column is void
     scores: np.ndarray  # (N,) float64, mIoU of each image over the classes in its truth or mask; NaN without any
     has_truth: np.ndarray  # (N,) bool
-    cells: np.ndarray  # (N, 41, 41) uint8, the truth at the centres of the cells that cues have; void without truth
+    truth_at_points: np.ndarray  # (N, 41, 41) uint8, the truth at the grid points of cues; void without truth
 
 
-def _read_all(folder: Path, data: DataSet, ids: list[str], progress: Progress) -> _Found:
+def _read_all(folder: Path, dataset: DataSet, ids: list[str], advance: Advance) -> _Found:
     """Read all pairs of masks once, on all cores."""
-    classes = data.data.num_classes
+    classes = dataset.num_classes
     found = _Found(
         np.zeros((classes, classes), np.int64),
         np.zeros((len(ids), classes + 1), np.int64),
@@ -111,39 +140,26 @@ def _read_all(folder: Path, data: DataSet, ids: list[str], progress: Progress) -
         np.full((len(ids), GRID, GRID), IGNORE, np.uint8),
     )
 
-    def look(image_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        mask, truth = _pair(folder, data, image_id)
+    def compare(image_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        mask, truth = read_pair(folder, dataset, image_id)
         pixels = np.bincount(mask.ravel(), minlength=IGNORE + 1)
         pixels = np.append(pixels[:classes], pixels[IGNORE])
         if truth is None:
             return pixels, np.zeros_like(found.counts), None
         scored = np.where(mask == IGNORE, np.uint8(IGNORE), truth)
-        return pixels, confusion(scored, mask, classes), truth[centres(truth.shape)]
+        return pixels, confusion(scored, mask, classes), truth[grid_points(truth.shape)]
 
-    for k, (pixels, counts, truth) in enumerate(in_order(look, ids)):
+    for k, (pixels, counts, truth) in enumerate(in_order(compare, ids)):
         found.pixels[k] = pixels
         found.counts[:] += counts
         found.scores[k] = _mean(iou(counts))
         if truth is not None:
-            found.has_truth[k], found.cells[k] = True, truth
-        progress(k + 1, len(ids))
+            found.has_truth[k], found.truth_at_points[k] = True, truth
+        advance(k + 1, len(ids))
     return found
 
 
-def _pair(folder: Path, data: DataSet, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a mask (H, W) uint8 and the true one, None where the data set has none."""
-    path, mend = folder / f"{image_id}.png", f"swdb make-proxy {data.where} --again"
-    mask = read_mask(path, data.data.num_classes, mend)
-    if not voc.mask_path(data.root, image_id, voc.ALL_SPLIT).is_file():
-        return mask, None
-    truth = data.mask(image_id, voc.ALL_SPLIT)
-    if mask.shape != truth.shape:
-        sizes = [f"{one.shape[1]}x{one.shape[0]}" for one in (mask, truth)]
-        raise BadInput(f"{path} is {sizes[0]}, the true mask of its image is {sizes[1]}; mend it with: {mend}")
-    return mask, truth
-
-
-# ---------------------------------------------------------------- what the passport says
+# ---------------------------------------------------------------- what the report says
 
 
 def _percent(part: int, whole: int) -> float | None:
@@ -180,10 +196,10 @@ def _masks(found: _Found, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _cues(cues: np.ndarray, cells: np.ndarray, names: list[str]) -> dict[str, Any]:
-    """Say how right the cues are, and their IoU over the cells that have one."""
-    counts = confusion(np.where(cues == IGNORE, np.uint8(IGNORE), cells), cues, len(names))
-    quality = cue_quality(zip(cues, cells, strict=True), len(names))
+def _cues(cues: np.ndarray, truth: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """Say how right the cues are, and their IoU over the points that have one."""
+    counts = confusion(np.where(cues == IGNORE, np.uint8(IGNORE), truth), cues, len(names))
+    quality = cue_quality(zip(cues, truth, strict=True), len(names))
     return {
         **_scores(counts, names),
         **_named(quality, names),
@@ -239,150 +255,13 @@ def _largest_confusions(counts: np.ndarray, names: list[str]) -> list[dict[str, 
 
 
 def _shown(ids: list[str], found: _Found) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Choose the images that are shown: the worst, and some by lot among those with a true mask, if there are any.
+    """Choose the images that are shown: the worst, and some at random among those with a true mask, if there are any.
 
-    The lot hangs on the id alone, so that two sets of masks of the same images show the same ones.
+    The random choice hangs on the id alone, so that two sets of masks of the same images show the same ones.
     """
     scored = sorted(np.flatnonzero(~np.isnan(found.scores)).tolist(), key=lambda k: (found.scores[k], ids[k]))
     known = np.flatnonzero(found.has_truth).tolist() or range(len(ids))
-    drawn = sorted(known, key=lambda k: digest([SEED, ids[k]]))
+    random = sorted(known, key=lambda k: digest([SEED, ids[k]]))
     return tuple(
-        [{"image": ids[k], "miou": _rounded(found.scores[k])} for k in chosen[:SHOWN]] for chosen in (scored, drawn)
+        [{"image": ids[k], "miou": _rounded(found.scores[k])} for k in chosen[:SHOWN]] for chosen in (scored, random)
     )
-
-
-# ---------------------------------------------------------------- for people
-
-
-def _draw(folder: Path, data: DataSet, worst: list[dict[str, Any]], lot: list[dict[str, Any]]) -> None:
-    """Write the picture: image, truth and mask of the worst ones and of those drawn by lot."""
-    colours = voc.palette()
-
-    def example(entry: dict[str, Any]) -> Example:
-        image_id, score = entry["image"], entry["miou"]
-        masks = [None if mask is None else colours[shrink(mask, TILE)] for mask in _pair(folder, data, image_id)[::-1]]
-        caption = image_id if score is None else f"{image_id}   {score:.1f} %"
-        return caption, [shrink(data.image(image_id), TILE), *masks]
-
-    blocks = {
-        f"The {len(worst)} worst: image, truth, mask; mIoU of the image": worst,
-        f"{len(lot)} drawn by lot: image, truth, mask": lot,
-    }
-    legend = {name: colours[k] for k, name in enumerate(data.class_names)} | {"void": colours[IGNORE]}
-    save(folder / PICTURE, album({title: [*map(example, shown)] for title, shown in blocks.items() if shown}, legend))
-
-
-def _markdown(passport: dict[str, Any]) -> str:
-    sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _published, _made_from]
-    return "\n".join(line for section in sections for line in [*section(passport), ""]).rstrip() + "\n"
-
-
-def _headline(passport: dict[str, Any]) -> list[str]:
-    masks, cues = passport["masks"], passport["cues"]
-    images, known = passport["images"], passport["images_with_true_masks"]
-    lines = [f"# Passport of the proxy masks {passport['name']}", ""]
-    if masks["miou"] is None:
-        return [*lines, f"**Quality NOT MEASURED**: none of the {images:,} images has a true mask to compare with."]
-    way = f"cues {cues['miou']:.1f} % → " if cues and cues["miou"] is not None else ""
-    lines.append(
-        f"**mIoU: {way}masks {masks['miou']:.1f} %**, against the true masks of {known:,} of {images:,} images."
-    )
-    if way:
-        lines.append(
-            f"The cues are scored on the {cues['coverage']['all']:.1f} % of all cells that have one; "
-            f"{cues['precision']['all']:.1f} % of them are right."
-        )
-    return [
-        *lines,
-        f"The masks label {masks['coverage']:.1f} % of all pixels. Of the scored ones they call "
-        f"{masks['foreground_share']:.1f} % objects, in truth {masks['true_foreground_share']:.1f} % are.",
-        f"Scored on {SCORED_ON}.",
-    ]
-
-
-def _table(header: list[str], rows: list[list[Any]], words: int = 1) -> list[str]:
-    """Lay out a Markdown table; the first columns hold words, the others numbers, a dash where there is none."""
-
-    def cell(value: Any) -> str:
-        forms = {type(None): "–", float: "{:.1f}", int: "{:,}"}
-        return forms.get(type(value), "{}").format(value)
-
-    ruler = [" --- " if k < words else " ---: " for k in range(len(header))]
-    return [
-        f"| {' | '.join(header)} |",
-        f"|{'|'.join(ruler)}|",
-        *[f"| {' | '.join(map(cell, row))} |" for row in rows],
-    ]
-
-
-def _by_class(passport: dict[str, Any]) -> list[str]:
-    """Table the quality by class, with the cues' where there are some; nothing where nothing was measured."""
-    masks, cues = passport["masks"], passport["cues"]
-    if masks["miou"] is None:
-        return []
-    header, columns = ["class", "IoU of the masks"], [masks["iou"]]
-    if cues:
-        header += ["IoU of the cues", "cues that are right", "true cells with a cue"]
-        columns += [cues["iou"], cues["precision"]["by_class"], cues["class_coverage"]]
-    rows = [[name, *(column[name] for column in columns)] for name in masks["iou"]]
-    return ["## By class", "", "In %; – where a class does not occur.", "", *_table(header, rows)]
-
-
-def _pictures(passport: dict[str, Any]) -> list[str]:
-    lines = ["## Pictures", "", f"![image, truth and mask of the worst images and of some drawn by lot]({PICTURE})"]
-    if passport["worst"]:
-        named = ", ".join(f"{one['image']} ({one['miou']:.1f} %)" for one in passport["worst"][:5])
-        lines += ["", f"The worst: {named}; more in passport.json."]
-    return lines
-
-
-def _confusions(passport: dict[str, Any]) -> list[str]:
-    if not passport["largest_confusions"]:
-        return []
-    header = ["truth", "mask says", "pixels", "% of all pixels", "% of the true class"]
-    return [
-        "## Largest confusions",
-        "",
-        *_table(header, [[*row.values()] for row in passport["largest_confusions"]], 2),
-    ]
-
-
-def _against_tags(passport: dict[str, Any]) -> list[str]:
-    tags = passport["tags"]
-    share = tags["share_of_pixels_beyond_the_tags"]
-    rows = [[name, *row.values()] for name, row in tags["by_class"].items()]
-    return [
-        "## Against the image-level tags",
-        "",
-        f"Of {passport['images']:,} masks {tags['images_with_all_tags_and_nothing_else']:,} hold all tags of their image "
-        f"and nothing else; {tags['images_with_a_tag_without_pixels']:,} lack a tag, "
-        f"{tags['images_with_a_class_beyond_their_tags']:,} have a class beyond the tags"
-        + ("." if share is None else f", in {share:.1f} % of all labelled pixels."),
-        "",
-        *_table(["class", "images tagged", "without a pixel", "images not tagged, with pixels", "such pixels"], rows),
-    ]
-
-
-def _published(passport: dict[str, Any]) -> list[str]:
-    ours = passport["masks"]["miou"]
-    rows = [[one["what"], one["source"], "val", "; ".join(map(str, one["miou"]))] for one in passport["published"]]
-    if ours is not None:
-        rows.insert(0, ["**these masks**", "measured", "training images", f"**{ours:.1f}**"])
-    header = ["what", "source", "scored on", "mIoU"]
-    return ["## Beside published figures", "", *_table(header, rows, 3), "", passport["published_note"]]
-
-
-def _made_from(passport: dict[str, Any]) -> list[str]:
-    sources = [[name, f"`{sha}`"] for name, sha in _flat(passport.get("sources", {}))]
-    settings = [[key, str(value)] for key, value in _flat(passport.get("settings", {}))]
-    tables = [_table(["source", "sha256"], sources, 2), _table(["setting", "value"], settings, 2)]
-    return ["## Made from", "", *tables[0], "", *tables[1]]
-
-
-def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested dicts by dotted name."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield above + key, value

@@ -1,10 +1,10 @@
 """Seeded region growing: seeds spread over the confident predictions that they touch, for a whole batch at once.
 
-A cell's class is what the network is sure of there, or else what it is seeded with. Cells of one class that touch,
+A point's class is what the network is sure of there, or else what it is seeded with. Points of one class that touch,
 be it at a corner, are a region; a region that holds a seed of its class becomes that class's seed as a whole.
 
 Source: DSRG (Huang et al., CVPR 2018), `DSRGLayer` in pylayers.py of the official code. Its probabilities are those
-of a CRF; it grows anew from the original seeds in every step.
+of a CRF; it grows from the original seeds again in every step.
 
 in: probabilities (B, C, h, w), seeds (B, C, h, w), tags (B, C) -> out: seeds (B, C, h, w), grown
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-NOTHING = -1  # the class of a cell that is neither seeded nor predicted with confidence
+NOTHING = -1  # the class of a point that is neither seeded nor predicted with confidence
 
 
 @torch.no_grad()
@@ -25,11 +25,13 @@ def grow(
 
     probabilities (B, C, h, w) float, seeds (B, C, h, w) bool, tags (B, C) bool, all on one device; class 0 is the
     background, which every image has. A prediction counts where it is more, not equal, than its threshold. As in
-    DSRG's code, a cell with one seed is never given to another class, though regions are connected through it; a
-    cell with several seeds may be.
+    DSRG's code, a point with one seed is never given to another class, though regions are connected through it; a
+    point with several seeds may be.
     """
     regions = _regions(probabilities, seeds, tags, foreground, background)
-    place = regions.clamp(min=0)[:, None]  # of the cell's class among all; a cell of NOTHING has no seed there, either
+    place = regions.clamp(min=0)[
+        :, None
+    ]  # of the point's class among all; a point of NOTHING has no seed there, either
     own = seeds.gather(1, place)[:, 0]
     single = seeds.sum(1, dtype=torch.int16) == 1
 
@@ -41,8 +43,8 @@ def grow(
 
 
 def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: float, background: float) -> Tensor:
-    """Return the class of every cell, (B, h, w) int64, or NOTHING; of several seeds it is the last class."""
-    # Of each image its own classes alone, in their order: a few of many. Whoever has fewer looks at background again.
+    """Return the class of every point, (B, h, w) int64, or NOTHING; of several seeds it is the last class."""
+    # Of each image its own classes alone, in their order: a few of many. An image with fewer looks at background again.
     among = (~tags).byte().argsort(stable=True, dim=1)[:, : max(tags.sum(1).tolist(), default=1)]
     among = among * tags.gather(1, among)
     likeliest, place = probabilities[torch.arange(len(tags), device=tags.device)[:, None], among].max(1)
@@ -55,19 +57,19 @@ def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: flo
 
 
 def _components(regions: Tensor) -> Tensor:
-    """Return (B, h, w) int64, equal in two cells exactly where a path over touching cells of one class joins them.
+    """Return (B, h, w) int64, equal at two points exactly where a path over touching points of one class joins them.
 
-    Every cell points to the first of its neighbours, and then to the root of the tree that this makes. Where trees
-    touch, their roots point to the smallest root they touch, until none touch: a few rounds, even for a long snake.
+    Every point refers to the first of its neighbours, and then to the root of the tree that this makes. Where trees
+    touch, their roots refer to the smallest root they touch, until none touch: a few rounds, even for a long snake.
     """
     index = torch.arange(regions.numel(), device=regions.device).view_as(regions)
     differ = [one != other for one, other in _neighbours(regions)]
     first = index.clone()
     for apart, (one, _), (_, other) in zip(differ, _neighbours(index), _neighbours(first), strict=True):
-        other.copy_(torch.minimum(one + apart * regions.numel(), other))  # too large where they are not alike
+        other.copy_(torch.minimum(one + apart * regions.numel(), other))  # too large where they differ
     root = _flat(first.flatten())
 
-    open_pairs = []  # roots of neighbours that are alike but not yet joined
+    open_pairs = []  # roots of neighbours that are equal but not yet joined
     for apart, (one, other) in zip(differ, _neighbours(root.view_as(regions)), strict=True):
         pairs = (~apart & (one != other)).nonzero(as_tuple=True)
         open_pairs.append((one[pairs], other[pairs]))
@@ -80,15 +82,15 @@ def _components(regions: Tensor) -> Tensor:
 
 
 def _flat(root: Tensor) -> Tensor:
-    """Let every cell point to the root of its tree; the ways there halve with each step."""
+    """Let every point refer to the root of its tree; the ways there halve with each step."""
     while not torch.equal(further := root.gather(0, root), root):
         root = further
     return root
 
 
-def _neighbours(cells: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _neighbours(points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield all pairs of neighbours in (B, h, w), corners too, as two equally large parts; each pair once."""
-    yield cells[:, :, :-1], cells[:, :, 1:]
-    yield cells[:, :-1], cells[:, 1:]
-    yield cells[:, :-1, :-1], cells[:, 1:, 1:]
-    yield cells[:, :-1, 1:], cells[:, 1:, :-1]
+    yield points[:, :, :-1], points[:, :, 1:]
+    yield points[:, :-1], points[:, 1:]
+    yield points[:, :-1, :-1], points[:, 1:, 1:]
+    yield points[:, :-1, 1:], points[:, 1:, :-1]

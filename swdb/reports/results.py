@@ -1,19 +1,23 @@
-"""From finished runs to the cells of a table: measured values by seed, means, claims. No torch.
+"""From finished scores to the cells of a table: measured values by seed, means, claims. No torch.
 
-in: a table spec and a work directory -> out: one `MeasuredTable`, a pandas frame of it, JSON-ready values
+in: a table spec and the scores behind its cells -> out: one `MeasuredTable`, JSON-ready values
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import read_json
 from swdb.specs.claims import Verdict, decide
-from swdb.specs.tables import Claim, Column, Row, Table
-from swdb.study.plan import Work
+from swdb.specs.presets import Preset
+from swdb.specs.tables import Claim, Column, Row, RunSpec, Table, cell_source, runs_of
 
 NOT_RUN = "NOT RUN"
+NOT_MEASURABLE = "–"
+
+Scores = Mapping[tuple[str, str], Mapping[int, Artefact]]  # by row and column, by seed
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,14 @@ class Cell:
 
     row: Row
     column: Column
+    measurable: bool  # whether a run, or an average of some, could stand behind it
     by_seed: dict[int, float]
-    runs: dict[int, str]  # the run's id behind every seed's value
+    runs: dict[int, str]  # the ids of the runs behind every seed's value, joined by +
 
     @property
-    def paper(self) -> float:
-        """What the paper printed."""
-        return self.row.paper[self.column.key]
+    def paper(self) -> float | None:
+        """What the paper printed; None in a row of ours."""
+        return self.row.paper.get(self.column.key)
 
     @property
     def mean(self) -> float | None:
@@ -45,6 +50,8 @@ class Cell:
         """How the value is shown: `55.2 ± 0.4`, one seed without ±."""
         if self.column.branch is None:
             return "literature"
+        if not self.measurable:
+            return NOT_MEASURABLE
         if self.mean is None:
             return NOT_RUN
         return f"{self.mean:.1f}" + (f" ± {self.sd:.1f}" if self.sd is not None else "")
@@ -68,56 +75,67 @@ class MeasuredTable:
 
     @property
     def complete(self) -> bool:
-        """Whether every measured cell has every seed."""
-        return all(sorted(cell.by_seed) == self.seeds for cell in self.cells.values() if cell.column.branch) and bool(
-            self.seeds
-        )
+        """Whether every measurable cell has every seed."""
+        whole = all(sorted(cell.by_seed) == self.seeds for cell in self.cells.values() if cell.measurable)
+        return whole and bool(self.seeds)
 
 
-def measure(work: Work, table: Table, seeds: list[int]) -> MeasuredTable:
-    """Collect the finished scores of a table's runs."""
-    cells, data_digests, machines, proxies = {}, set(), set(), set()
+def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> MeasuredTable:
+    """Collect the finished scores of a table; `runs` are all runs by name.
+
+    Raises MissingArtefact where they were made on different contents of the data set, or on others than there are now.
+    """
+    cells, finished = {}, []
     for row in table.rows:
         for column in table.columns:
-            by_seed, runs = {}, {}
-            for seed in seeds if column.branch else []:
-                artefact = work.run(row.run, seed)
-                result = work.scoring(column.branch).result(artefact)
-                if result is None:
-                    continue
-                by_seed[seed], runs[seed] = result["miou"], artefact.id
-                data_digests.add(result["data"])
-                machines.add(_machine(result["machine"]))
-                if row.run.needs_proxies:
-                    proxies.add(artefact.recipe["proxies"])
-            cells[row.key, column.key] = Cell(row, column, by_seed, runs)
-    _check_data(work, table, data_digests)
+            done = {seed: one for seed, one in scores.get((row.key, column.key), {}).items() if one.done}
+            records = {seed: score.read_record() for seed, score in done.items()}
+            finished += [(score, records[seed]) for seed, score in done.items()]
+            cells[row.key, column.key] = Cell(
+                row,
+                column,
+                cell_source(row, column, runs) is not None,
+                {seed: _miou(score, records[seed]) for seed, score in done.items()},
+                {seed: "+".join(run.id for run in runs_behind(score)) for seed, score in done.items()},
+            )
     by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
     claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher], claim.equal)) for claim in table.claims]
-    return MeasuredTable(table, cells, claims, next(iter(data_digests), ""), sorted(proxies), sorted(machines))
+    proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
+    machines = {_machine(record["machine"]) for _, record in finished}
+    return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines))
 
 
-def _check_data(work: Work, table: Table, digests: set[str]) -> None:
-    """Refuse a table over different contents of the data set, or over others than there are now."""
-    mend = f"delete {work.folder / 'runs'} and run: swdb reproduce-table {table.number} {work.options}"
-    if len(digests) > 1:
-        raise MissingArtefact(
-            f"table {table.number} would mix runs on {len(digests)} different contents of the data set; {mend}"
-        )
-    manifest = work.data_root / "manifest.json"
-    now = read_json(manifest, f"swdb prepare-voc {work.where} --again")["tree_root"] if manifest.is_file() else None
-    if digests and now is not None and digests != {now}:
-        then = next(iter(digests))
-        raise MissingArtefact(
-            f"the runs of table {table.number} were trained on other data ({then[:10]}) than there is now ({now[:10]}); {mend}"
-        )
+def _miou(score: Artefact, record: dict[str, Any]) -> float:
+    miou = record.get("miou")
+    if not isinstance(miou, float):
+        raise MissingArtefact(score.record, "damaged", "a score")
+    return miou
+
+
+def runs_behind(score: Artefact) -> list[Artefact]:
+    """List the runs that a score was made from."""
+    return [other for other in score.inputs if other.kind == "run"]
+
+
+def _data_digest(finished: list[tuple[Artefact, dict[str, Any]]]) -> str:
+    """Return the digest of the data set that all scores were made on; refuses a mixture, and another one than now."""
+    if not finished:
+        return ""
+    first, record = finished[0]
+    data = first.find_input("data")
+    expected = data.digest() if data is not None and data.done else record["data"]
+    for score, one in finished:
+        if one["data"] != expected:
+            found = f"made on data that has changed since (sha256 {one['data'][:10]})"
+            raise MissingArtefact(score.folder, found, f"data of the sha256 {expected[:10]}")
+    return expected
 
 
 def _machine(described: dict[str, Any]) -> str:
     return f"{described['name']} ({described['device']}, {described['precision']}, {described['threads']} threads), torch {described['torch']}"
 
 
-def as_json(measured: MeasuredTable, work: Work) -> dict[str, Any]:
+def as_json(measured: MeasuredTable, preset: Preset) -> dict[str, Any]:
     """Return everything a machine may want to read about a table."""
     rows = []
     for row in measured.spec.rows:
@@ -132,19 +150,26 @@ def as_json(measured: MeasuredTable, work: Work) -> dict[str, Any]:
                 "by_seed": cell.by_seed,
                 "runs": cell.runs,
             }
+        names = [*row.average, *(run.name for run in runs_of(row))]
         rows.append(
-            {"key": row.key, "labels": list(row.labels), "in_text": row.in_text, "run": row.run.name, "values": values}
+            {
+                "key": row.key,
+                "labels": list(row.labels),
+                "in_text": row.in_text,
+                "run": "+".join(names),
+                "values": values,
+            }
         )
     return {
         "table": measured.spec.number,
         "title": measured.spec.title,
-        "preset": work.preset.name,
-        "comparable_to_paper": work.preset.comparable,
+        "preset": preset.name,
+        "comparable_to_paper": preset.comparable,
         "seeds": measured.seeds,
         "selection": "last weights; nothing is chosen on the validation split",
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
-        "passports": [f"proxies/{name}/passport.json" for name in measured.proxies],
+        "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,
         "claims": [{**asdict(claim), **asdict(verdict)} for claim, verdict in measured.claims],

@@ -1,11 +1,11 @@
 """Which parameters a dense CRF runs with: the sets in use around DeepLab and weak labels, each with its source.
 
-in: a set's name -> out: its widths and weights. `meanfield.py` computes with them; this file loads without torch.
+in: a set's name -> out: its widths and weights. `nn/dense_crf.py` computes with them.
 """
 
 from dataclasses import dataclass, replace
 
-from swdb.core.errors import BadInput, nearest
+from swdb.core.errors import unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class CrfSet:
     source: str = ""
 
     def scaled(self, factor: float) -> "CrfSet":
-        """Return the set for pictures whose sides are `factor` times as long: widths in pixels shrink, colours stay."""
+        """Return the set for images whose sides are `factor` times as long: widths in pixels shrink, colours stay."""
         return replace(self, bilateral_xy=self.bilateral_xy * factor, gaussian_xy=self.gaussian_xy * factor)
 
 
@@ -33,7 +33,7 @@ CRF_SETS = {
     "deeplab-vgg16-run-densecrf": CrfSet(4, 49, 5, 3, 3, source="DeepLab v1 and v2 with VGG16, run_densecrf.sh"),
     "deeplab-v1-pytorch": CrfSet(5, 140, 5, 3, 3, source="wangleihitcs/DeepLab-V1-PyTorch, for 67.6 to 69.6 on val"),
     "deeplab-v2-resnet101": CrfSet(4, 67, 3, 3, 1, source="kazuto1011/deeplab-pytorch, configs/voc12.yaml"),
-    "dsrg": CrfSet(10, 80, 13, 3, 3, source="SEC and DSRG; in training, at 41 x 41 cells, xy is a twelfth"),
+    "dsrg": CrfSet(10, 80, 13, 3, 3, source="SEC and DSRG; in training, at 41 x 41 points, xy is a twelfth"),
     "irn-labels": CrfSet(10, 50, 5, 3, 3, source="jiwoon-ahn/irn, misc/imutils.py: labels from class activation maps"),
 }
 
@@ -41,5 +41,5 @@ CRF_SETS = {
 def crf_set(name: str) -> CrfSet:
     """Return a set by its name; raises BadInput with the name that was probably meant."""
     if name not in CRF_SETS:
-        raise BadInput(f"unknown CRF parameters {name!r}; {nearest(name, CRF_SETS)}")
+        raise unknown("CRF parameters", name, CRF_SETS)
     return CRF_SETS[name]

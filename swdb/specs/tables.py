@@ -1,30 +1,25 @@
 """What is run and printed, as values: the rows of the tables, read strictly from TOML.
 
-in: `tables/table*.toml` -> out: frozen dataclasses, or one error naming file, row, key and mend
+in: `tables/table*.toml` -> out: frozen dataclasses, or one error naming file, row and key
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from swdb.core.errors import BadInput, nearest
-from swdb.specs.presets import PACKAGE
+from swdb.core.errors import BadInput, unknown
+from swdb.specs.methods import METHODS
 from swdb.specs.toml import read_dataclass, read_toml
 
-# What a branch may learn from; the words of the printed tables stand in each row's labels.
-LABEL_SETS = {
-    "strong": "the strong images with their masks ('1.4k strong')",
-    "strong+weak": "the strong images with masks, all others with proxy masks ('1.4k strong + 9k weak')",
-    "weak": "all images with proxy masks ('10k weak')",
-    "all-strong": "all images with masks ('10k strong')",
-}
-BRANCHES = ("strong", "weak")
+PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class RunSpec:
     """What one training varies; two rows with the same values share the training."""
 
     name: str
+    method: str = "strong-weak"
     strong_branch: str  # label set of the branch that predicts; the only one where weak_branch is missing
     weak_branch: str | None = None
     oversample: int = 1  # how often the strong images stand in a mixed set
@@ -40,6 +35,11 @@ class Recipe:
         return self.weak_branch is not None
 
     @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that can predict."""
+        return tuple(name for name in METHODS[self.method].branches if getattr(self, f"{name}_branch") is not None)
+
+    @property
     def needs_proxies(self) -> bool:
         """Whether any of its label sets holds proxy masks."""
         return any(labels in ("weak", "strong+weak") for labels in (self.strong_branch, self.weak_branch))
@@ -52,17 +52,21 @@ class Column:
     key: str
     title: str
     branch: str | None = None  # missing: a literature column
+    run: str | None = None  # which of a row's `runs` is measured; missing: the row's own `run`
     provenance: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of a printed table."""
+    """One line of a table. Its cells come from one run, from a run for each column, or from an average of runs."""
 
     key: str
     labels: tuple[str, ...]
-    run: Recipe
-    paper: dict[str, float]  # printed value for each column's key, mIoU in %
+    run: RunSpec | None = None
+    runs: dict[str, RunSpec] = field(default_factory=dict)  # for columns that name one, by that name
+    average: tuple[str, ...] = ()  # names of runs whose probabilities are averaged; nothing is trained
+    paper: dict[str, float] = field(default_factory=dict)  # printed value for each column's key, mIoU in %
+    printed: bool = True  # false: a row of ours, for which the paper has no values
     in_text: bool = False  # printed in the text, not in the table
 
 
@@ -76,9 +80,17 @@ class Claim:
     equal: bool = False  # the paper says that there is no difference
 
 
+@dataclass(frozen=True, slots=True)
+class CellSource:
+    """Whose prediction a cell scores: one run's, or the average of several, by one branch."""
+
+    runs: tuple[RunSpec, ...]
+    branch: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """One printed table."""
+    """One table."""
 
     number: int
     title: str
@@ -87,9 +99,23 @@ class Table:
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
 
-    def cells(self) -> list[tuple[Row, Column]]:
-        """List the cells that are measured, row by row."""
-        return [(row, column) for row in self.rows for column in self.columns if column.branch]
+    def cells(self, runs: Mapping[str, RunSpec]) -> Iterator[tuple[Row, Column, CellSource]]:
+        """Yield the cells that are measured, row by row; `runs` are all runs by name."""
+        for row in self.rows:
+            for column in self.columns:
+                if (source := cell_source(row, column, runs)) is not None:
+                    yield row, column, source
+
+
+def cell_source(row: Row, column: Column, runs: Mapping[str, RunSpec]) -> CellSource | None:
+    """Return whose prediction a cell scores; None for literature, and where the runs have no such branch."""
+    if column.branch is None:
+        return None
+    own = row.run if column.run is None else row.runs.get(column.run)
+    chosen = tuple(runs[name] for name in row.average) or ((own,) if own else ())
+    if not chosen or any(column.branch not in run.branches for run in chosen):
+        return None
+    return CellSource(chosen, column.branch)
 
 
 def tables_folder() -> Path:
@@ -105,47 +131,45 @@ def load_tables(folder: Path | None = None) -> dict[int, Table]:
     for path in sorted(folder.glob("table*.toml")):
         table = _read_table(path)
         if table.number in tables:
-            raise BadInput(f"{path.name}, key 'number': {found[table.number]} is table {table.number} too")
+            raise BadInput(f"{path.name}, key 'number'", f"found {table.number}, as in {found[table.number]}")
         tables[table.number] = table
         found[table.number] = path.name
     if not tables:
-        raise BadInput(f"no table specs (table*.toml) in {folder}")
-    recipes = all_recipes(tables)
+        raise BadInput(folder, "no table specs", "table*.toml")
+    runs = all_runs(tables, found)
     for table in tables.values():
         for row in table.rows:
-            seen, name = [row.run.name], row.run.start_from
-            while name is not None:
-                where = f"{found[table.number]}, row {row.key!r}, key 'start_from'"
-                if name not in recipes:
-                    raise BadInput(f"{where}: unknown run {name!r}; {nearest(name, recipes)}")
-                if name in seen:
-                    raise BadInput(f"{where}: run {name!r} starts from itself")
-                if (recipes[name].shared_layers, recipes[name].dual) != (row.run.shared_layers, row.run.dual):
-                    raise BadInput(f"{where}: run {name!r} has another network; expected the same n and branches")
-                seen.append(name)
-                name = recipes[name].start_from
+            _check_references(row, table, runs, f"{found[table.number]}, row {row.key!r}")
+    for table in tables.values():
+        _check_claims(table, runs, found[table.number])
     return tables
 
 
-def all_recipes(tables: dict[int, Table]) -> dict[str, Recipe]:
-    """List every training of the tables once, by name; the same name must mean the same values, and the other way round."""
-    recipes: dict[str, Recipe] = {}
-    names: dict[Recipe, str] = {}
-    for table in tables.values():
-        for row in table.rows:
-            known = recipes.setdefault(row.run.name, row.run)
-            where = f"table{table.number}.toml, row {row.key!r}, key 'run'"
-            for f in fields(Recipe):
-                if getattr(known, f.name) != getattr(row.run, f.name):
-                    raise BadInput(
-                        f"{where}: run {known.name!r} has another {f.name!r} in another row; give it another name"
-                    )
-            same = names.setdefault(replace(row.run, name=""), known.name)
-            if same != known.name:
-                raise BadInput(
-                    f"{where}: the runs {same!r} and {known.name!r} have the same values; give them one name, so that they share the training"
-                )
-    return recipes
+def runs_of(row: Row) -> tuple[RunSpec, ...]:
+    """List the runs that a row spells out."""
+    return tuple(filter(None, (row.run, *row.runs.values())))
+
+
+def all_runs(tables: Mapping[int, Table], files: Mapping[int, str] | None = None) -> dict[str, RunSpec]:
+    """List every training of the tables once, by name; one name means one set of values, and the other way round."""
+    runs: dict[str, RunSpec] = {}
+    names: dict[RunSpec, str] = {}
+    spelled = [(table, row, run) for table in tables.values() for row in table.rows for run in runs_of(row)]
+    for table, row, run in spelled:
+        known = runs.setdefault(run.name, run)
+        file = (files or {}).get(table.number, f"table{table.number}.toml")
+        where = f"{file}, row {row.key!r}, key 'run'"
+        for f in fields(RunSpec):
+            if getattr(known, f.name) != getattr(run, f.name):
+                raise BadInput(where, f"run {known.name!r} has another {f.name!r} in another row", "a name of its own")
+        same = names.setdefault(replace(run, name=""), known.name)
+        if same != known.name:
+            raise BadInput(
+                where,
+                f"the runs {same!r} and {known.name!r} have the same values",
+                "one name, so that they share the training",
+            )
+    return runs
 
 
 def _read_table(path: Path) -> Table:
@@ -155,67 +179,111 @@ def _read_table(path: Path) -> Table:
     known = {f.name for f in fields(Table)} - set(lists.values()) | set(lists)
     for key in raw:
         if key not in known:
-            raise BadInput(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+            raise unknown(f"{where}, key", key, known)
     for singular, plural in lists.items():
         raw[plural] = raw.pop(singular, [])
     table = read_dataclass(Table, raw, where)
     if not table.rows:
-        raise BadInput(f"{where}: no [[row]] found, expected at least one")
-    for column in table.columns:
-        if column.branch not in (None, *BRANCHES):
-            raise BadInput(
-                f"{where}, column {column.key!r}: unknown branch {column.branch!r}; {nearest(column.branch, BRANCHES)}"
-            )
+        raise BadInput(where, "no [[row]]", "at least one")
     for kind, entries in (("row", table.rows), ("column", table.columns)):
         keys = [entry.key for entry in entries]
         for key in keys:
             if keys.count(key) > 1:
-                raise BadInput(f"{where}, {kind} {key!r}: the key is there twice; give each {kind} a key of its own")
+                raise BadInput(
+                    f"{where}, {kind} {key!r}", "the key is there twice", f"a key of its own for each {kind}"
+                )
+    branches = {name for method in METHODS.values() for name in method.branches}
+    for column in table.columns:
+        if column.branch is not None and column.branch not in branches:
+            raise unknown(f"{where}, column {column.key!r}, branch", column.branch, branches)
     for row in table.rows:
         _check_row(row, table, f"{where}, row {row.key!r}")
-    cells = {f"{row.key}.{column.key}" for row, column in table.cells()}
-    for claim in table.claims:
-        for end in (claim.lower, claim.higher):
-            if end not in cells:
-                raise BadInput(f"{where}, claim {claim.text!r}: unknown cell {end!r}; {nearest(end, cells)}")
     return table
 
 
 def _check_row(row: Row, table: Table, where: str) -> None:
     """Refuse a row that does not fit its table, or a training that cannot be made."""
     if len(row.labels) != len(table.label_titles):
-        raise BadInput(
-            f"{where}: found {len(row.labels)} labels, expected {len(table.label_titles)} as in label_titles"
-        )
+        raise BadInput(where, f"found {len(row.labels)} labels", f"{len(table.label_titles)}, as in label_titles")
     columns = [column.key for column in table.columns]
-    for key in (*row.paper, *columns):
+    for key in row.paper:
         if key not in columns:
-            raise BadInput(f"{where}, key 'paper': unknown column {key!r}; {nearest(key, columns)}")
+            raise unknown(f"{where}, key 'paper', column", key, columns)
+    for key in columns if row.printed else []:
         if key not in row.paper:
-            raise BadInput(f"{where}, key 'paper': the printed value of column {key!r} is missing")
-    run = row.run
+            raise BadInput(f"{where}, key 'paper'", f"the printed value of column {key!r} is missing")
+    if not row.printed and row.paper:
+        raise BadInput(f"{where}, key 'paper'", "found values", "none, as the row is not printed")
+    if row.average and runs_of(row):
+        raise BadInput(f"{where}, key 'average'", "found runs beside it", "either an average or runs")
+    if not row.average and not runs_of(row):
+        raise BadInput(f"{where}, key 'run'", "missing", "a run, runs by name, or an average")
+    for column in table.columns:
+        if column.run is not None and not row.average and column.run not in row.runs:
+            raise BadInput(
+                f"{where}, key 'runs'", f"no run {column.run!r}, which column {column.key!r} is measured from"
+            )
+    named = {column.run for column in table.columns if column.run is not None}
+    for name in row.runs:
+        if name not in named:
+            raise unknown(f"{where}, key 'runs', column's run", name, named)
+    for run in runs_of(row):
+        _check_run(run, where)
+    for column in table.columns:
+        run = row.run if column.run is None else row.runs.get(column.run)
+        if column.branch is not None and run is not None and column.branch not in run.branches:
+            expected = f"a label set, for a column is scored by the {column.branch} branch"
+            raise BadInput(f"{where}, key '{column.branch}_branch'", "missing", expected)
+
+
+def _check_run(run: RunSpec, where: str) -> None:
+    """Refuse a run that its method cannot train."""
+    if run.method not in METHODS:
+        raise unknown(f"{where}, method", run.method, METHODS)
+    label_sets = METHODS[run.method].label_sets
     for key in ("strong_branch", "weak_branch"):
         labels = getattr(run, key)
-        if labels is not None and labels not in LABEL_SETS:
-            raise BadInput(f"{where}, key {key!r}: unknown label set {labels!r}; {nearest(labels, LABEL_SETS)}")
+        if labels is not None and labels not in label_sets:
+            raise unknown(f"{where}, key {key!r}, label set", labels, label_sets)
+    mixed = "strong+weak" in (run.strong_branch, run.weak_branch)
     checks = (
         (run.shared_layers >= 0, "shared_layers", "0 or more"),
         (run.oversample >= 1, "oversample", "1 or more"),
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
-        (
-            run.oversample == 1 or "strong+weak" in (run.strong_branch, run.weak_branch),
-            "oversample",
-            "1, as no set is mixed",
-        ),
+        (run.oversample == 1 or mixed, "oversample", "1, as no set is mixed"),
         (run.proxy_set == 1 or run.needs_proxies, "proxy_set", "none, as no set holds proxies"),
         (not run.kl or run.dual, "kl", "false, for there is no weak_branch"),
-        (
-            run.dual or all(column.branch != "weak" for column in table.columns),
-            "weak_branch",
-            "a label set, for a column is scored by the weak branch",
-        ),
     )
     for holds, key, expected in checks:
         if not holds:
-            raise BadInput(f"{where}: key {key!r} is out of range; expected {expected}")
+            raise BadInput(f"{where}, key {key!r}", f"found {getattr(run, key)}", expected)
+
+
+def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where: str) -> None:
+    """Refuse runs that are named and are not there, or cannot be started from."""
+    for name in row.average:
+        if name not in runs:
+            raise unknown(f"{where}, key 'average', run", name, runs)
+    for run in runs_of(row):
+        seen, name = [run.name], run.start_from
+        while name is not None:
+            key = f"{where}, key 'start_from'"
+            if name not in runs:
+                raise unknown(f"{key}, run", name, runs)
+            if name in seen:
+                raise BadInput(key, f"run {name!r} starts from itself")
+            other = runs[name]
+            if (other.method, other.shared_layers, other.dual) != (run.method, run.shared_layers, run.dual):
+                raise BadInput(key, f"run {name!r} has another network", "the same method, n and branches")
+            seen.append(name)
+            name = other.start_from
+
+
+def _check_claims(table: Table, runs: Mapping[str, RunSpec], where: str) -> None:
+    """Refuse claims about cells that are not measured."""
+    cells = {f"{row.key}.{column.key}" for row, column, _ in table.cells(runs)}
+    for claim in table.claims:
+        for end in (claim.lower, claim.higher):
+            if end not in cells:
+                raise unknown(f"{where}, claim {claim.text!r}, cell", end, cells)

@@ -1,31 +1,47 @@
-"""Strict reading of TOML into dataclasses: an unknown key, a wrong type or a missing key is an error that names its place."""
+"""Strict reading of TOML into dataclasses: an unknown key, a wrong type, a missing key or a value out of range is an
+error that names its place.
+"""
 
 import tomllib
 import types
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, nearest
+from swdb.core.errors import BadInput, nearest, unknown
 
 
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
     if not isinstance(mapping, dict):
-        raise BadInput(f"{where}: found {mapping!r}, expected a table of keys")
+        raise BadInput(where, f"found {mapping!r}", "a table of keys")
     known = {f.name: f for f in fields(kind)}
     for key in mapping:
         if key not in known:
-            raise BadInput(f"{where}: unknown key {key!r}; {nearest(key, known)}")
+            raise unknown(f"{where}, key", key, known)
     hints = typing.get_type_hints(kind)
     values = {}
     for name, declared in known.items():
         if name in mapping:
-            values[name] = _convert(hints[name], mapping[name], f"{where}, key {name!r}")
+            value = _convert(hints[name], mapping[name], f"{where}, key {name!r}")
+            values[name] = _in_range(declared, value, f"{where}, key {name!r}")
         elif declared.default is MISSING and declared.default_factory is MISSING:
-            raise BadInput(f"{where}: key {name!r} is missing")
+            raise BadInput(f"{where}, key {name!r}", "missing")
     return kind(**values)
+
+
+def _in_range(declared: Field, value: Any, where: str) -> Any:
+    """Refuse a value outside the range that was declared with its setting."""
+    check = declared.metadata.get("check")
+    if check is not None and not check.admits(value):
+        near = nearest(value, check.words) if isinstance(value, str) else ""
+        raise BadInput(where, f"found {_shown(value)}", check.expected or "finite numbers", near)
+    return value
+
+
+def _shown(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else repr(value)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -43,12 +59,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if type(value) is not hint:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
-        raise BadInput(f"{where}: found {value!r}, expected {expected}")
+        raise BadInput(where, f"found {value!r}", expected)
     return value
 
 
 def _item_name(item: Any, where: str) -> str:
-    """Name an entry of a list by its key or text, so that an error points to it: `table1.toml, 'mixed'`."""
+    """Name an entry of a list by its key or text, so that an error points to it: `table1.toml, row 'mixed'`."""
     name = item.get("key") or item.get("text") if isinstance(item, dict) else None
     kind = {"rows": "row", "columns": "column", "claims": "claim"}.get(
         where.rpartition(", key ")[2].strip("'"), "entry"
@@ -61,4 +77,4 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path.name} is not valid TOML: {error}") from None
+        raise BadInput(path.name, f"not valid TOML ({error})") from None

@@ -1,143 +1,156 @@
-"""Makes what a plan lists: each artefact from its inputs, in order, skipping what is finished.
+"""Makes what a plan lists: each artefact from its inputs, under a lease, skipping what is finished.
 
-in: a plan -> out: finished artefacts and scores on disk; progress through an `Observer`
+Several processes may work in one directory: each takes the next artefact whose inputs are there and whose lease is free,
+and waits where nothing else is left to do.
+
+in: planned artefacts -> out: finished ones on disk; progress through an `Observer`
 """
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
+from swdb.core import lease
+from swdb.core.artefact import Artefact
+from swdb.core.errors import NotMade
+from swdb.core.lease import POLL, Lease
+from swdb.core.progress import Advance
+from swdb.core.stage import ChecksEarly
+from swdb.data.audit import verify
+from swdb.data.dataset import DataSet, open_artefact
+from swdb.data.facts import ALL_SPLIT
+from swdb.data.prepare import NO_SOURCES
+from swdb.study.stages import STAGES
 
-from swdb.core.files import Progress
-from swdb.data import audit, dataset
-from swdb.data.dataset import DataSet
-from swdb.data.images import read_mask
-from swdb.data.prepare import NO_SOURCES, prepare
-from swdb.data.store import Store, training_store
-from swdb.data.voc import ALL_SPLIT, VAL_SPLIT
-from swdb.evaluation import evaluate, figures
-from swdb.methods import training
-from swdb.nn import initial_weights
-from swdb.nn.compute import Machine
-from swdb.proxy import cues, masks
-from swdb.proxy.cue_file import lacking_lines
-from swdb.specs.tables import BRANCHES, Recipe
-from swdb.study.plan import Artefact, Scoring, Work
+if TYPE_CHECKING:
+    from swdb.data.store import Store
+    from swdb.nn.compute import Compute
 
 
 class Observer(Protocol):
     """Who wants to know how far the work is."""
 
-    def stage(self, name: str, total: int, counts: bool = False) -> Progress:
-        """Begin a stage, whose steps may count towards the whole; returns a function to be called with (done, of)."""
+    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
+        """Begin a stage of the work, whose steps may count towards the whole."""
 
     def tell(self, line: str) -> None:
         """Say something that people should know before the work is over."""
 
 
 @dataclass
-class Pipeline:
-    """Makes artefacts of one work directory on one machine."""
+class Runner:
+    """Makes artefacts on one machine; the tools of all stages."""
 
-    work: Work
-    machine: Machine
+    compute: "Compute"
     observer: Observer
+    doing: str = "swdb"  # what a process that waits for this one is told
+    sources: object = NO_SOURCES
+    _datasets: dict[str, DataSet] = field(default_factory=dict, repr=False)
+    _stores: dict[tuple[str, int], "Store"] = field(default_factory=dict, repr=False)
 
-    @cached_property
-    def data(self) -> DataSet:
-        """The prepared data set, audited; the synthetic one is drawn where it is not there yet."""
-        data = self.work.preset.data
-        if data.dataset == "synthetic" and not (self.work.data_root / "manifest.json").is_file():
-            prepare(data, self.work.data_root, NO_SOURCES, self.observer.stage, self.work.where)
-        found = dataset.load(data, self.work.folder, self.work.where)
-        audit.verify(found, self.observer.stage)
-        return found
+    def __post_init__(self) -> None:
+        lease.announce = self.observer.tell
 
-    @cached_property
-    def store(self) -> Store:
-        """The decoded training images."""
-        total = len(self.data.ids(ALL_SPLIT))
-        longest_side = self.work.preset.training.longest_side
-        return training_store(self.data, longest_side, self.observer.stage("decode the training images", total))
+    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
+        """Begin a stage of the work that somebody watches."""
+        return self.observer.progress(name, total, counts)
 
-    @property
-    def unmasked(self) -> Store:
-        """The training images without their true masks: all that cues and proxies are made from."""
-        return replace(self.store, masks=None)
+    def tell(self, line: str) -> None:
+        """Say something that people should know before the work is over."""
+        self.observer.tell(line)
+
+    def dataset(self, artefact: Artefact) -> DataSet:
+        """Open a prepared data set, audited once."""
+        if artefact.id not in self._datasets:
+            dataset = open_artefact(artefact)
+            verify(dataset, self.progress)
+            self._datasets[artefact.id] = dataset
+        return self._datasets[artefact.id]
+
+    def store(self, artefact: Artefact, longest_side: int) -> "Store":
+        """Open the decoded training images of a data set."""
+        from swdb.data.store import training_store
+
+        if (artefact.id, longest_side) not in self._stores:
+            dataset = self.dataset(artefact)
+            advance = self.progress("decode the training images", len(dataset.ids(ALL_SPLIT)))
+            self._stores[artefact.id, longest_side] = training_store(dataset, longest_side, advance)
+        return self._stores[artefact.id, longest_side]
 
     def make(self, artefacts: Iterable[Artefact]) -> None:
-        """Make every artefact that is not finished, in the order given."""
-        data = self.data  # first of all: without data nothing else is worth a download
+        """Make every artefact that is not finished, in the order given as far as inputs and other processes allow.
+
+        Raises NotMade where one lacks an input that is not among those to be made.
+        """
+        artefacts = list(artefacts)
+        planned = {artefact.id for artefact in artefacts}
         for artefact in artefacts:
-            inputs = self.work.input_digests(artefact, data.manifest["tree_root"])
-            if artefact.done:
-                artefact.check(inputs)
+            for lacking in artefact.missing_inputs() if not artefact.done else []:
+                if lacking.id not in planned:
+                    raise NotMade(lacking.folder, f"not made yet, and {artefact.id} is made from it")
+        for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
+            self._make_all([artefact])
+            self.dataset(artefact)
+        self._check_early([one for one in artefacts if not one.done])
+        self._make_all(artefacts)
+
+    def _check_early(self, todo: list[Artefact]) -> None:
+        for artefact in todo:
+            stage = STAGES[artefact.kind]
+            if isinstance(stage, ChecksEarly):
+                stage.check(artefact, self)
+
+    def _make_all(self, artefacts: list[Artefact]) -> None:
+        leases, said, settled, planned = {}, set(), set(), {one.id for one in artefacts}
+        # What was finished may be deleted by another process, so all of them are looked at every time.
+        while todo := [one for one in artefacts if one.id not in settled or not one.done]:
+            held = []
+            for artefact in todo:
+                if any(lacking.id in planned or not artefact.done for lacking in artefact.missing_inputs()):
+                    continue
+                if artefact.done:
+                    artefact.check()
+                else:
+                    mine = leases.setdefault(artefact.id, Lease(artefact.leased_path, self.doing))
+                    if not mine.try_take():
+                        held.append((artefact, mine.holder()))
+                        continue
+                    try:
+                        self._make_one(artefact)
+                    finally:
+                        mine.release()
+                settled.add(artefact.id)
+                break  # back to the first one that is left
             else:
-                artefact.begin(inputs)
-                self._make_one(artefact)
-            if artefact.kind == "proxies" and not artefact.passport.is_file():
-                masks.issue_passport(self.work, artefact, data, self.observer.stage)
+                self._wait(held or _makers_of_vanished(todo, {one.id for one in artefacts}), said)
 
-    def make_and_score(self, plan: list[Artefact], scores: list[tuple[Artefact, Scoring]]) -> None:
-        """Make a plan; every run is scored as soon as it is trained, so that tables fill from the first."""
-        for artefact in plan:
-            self.make([artefact])
-            for scored, scoring in scores:
-                if scored.id == artefact.id:
-                    self.score(artefact, scoring)
-
-    def figure(self, artefact: Artefact, num_images: int = 6) -> Path:
-        """Draw image, truth, proxy and both branches' predictions for the first validation images."""
-        run = _recipe(self.work, artefact)
-        ids = self.data.ids(VAL_SPLIT)[:num_images]
-        masks = {"proxy": self.proxies_of(ids)}
-        for branch in BRANCHES if run.dual else BRANCHES[:1]:
-            scoring = self.work.scoring(branch)
-            self.score(artefact, scoring)
-            folder = scoring.folder(artefact) / "predictions"
-            masks[f"{branch} branch"] = {
-                image_id: read_mask(folder / f"{image_id}.png", self.data.data.num_classes) for image_id in ids
-            }
-        path = self.work.reports / "figures" / f"{artefact.name}.png"
-        figures.figure(path, self.data, ids, masks)
-        return path
+    def _wait(self, held: list[tuple[Artefact, lease.Holder | None]], said: set[lease.Holder]) -> None:
+        """Wait a moment for other processes, and say once for whom."""
+        for artefact, holder in held:
+            if holder is not None and holder not in said and not holder.is_dead:
+                said.add(holder)
+                self.tell(f"waiting for {artefact.id}, held by {holder}")
+        time.sleep(POLL)
 
     def _make_one(self, artefact: Artefact) -> None:
-        work, machine = self.work, self.machine
-        if artefact.kind == "cues":
-            cues.make_cue_artefact(work, artefact, self.data, self.unmasked, machine, self.observer.stage)
-            for line in lacking_lines(artefact.read_record("swdb make-proxy")["counts"]):
-                self.observer.tell(line)
-        elif artefact.kind == "proxies":
-            masks.make_proxies(work, artefact, self.data, self.unmasked, machine, self.observer.stage)
-        elif artefact.kind == "weights":
-            progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
-            initial_weights.make_initial_weights(work, artefact, machine, progress)
-        else:
-            store = self.store  # decoded before the run's stage begins
-            progress = self.observer.stage(artefact.name, artefact.steps, counts=True)
-            training.train_run(work, _recipe(work, artefact), artefact, self.data, store, machine, progress)
-
-    def score(self, artefact: Artefact, scoring: Scoring) -> dict:
-        """Score a finished run with one branch; what is scored already is read."""
-        found = scoring.result(artefact)
-        if found is not None:
-            return found
-        run = _recipe(self.work, artefact)
-        network, look = training.load_trained(self.work, run, artefact.seed)
-        progress = self.observer.stage(f"{artefact.name} {scoring.name}", self.data.data.num_val)
-        longest_side = self.work.preset.training.longest_side
-        return evaluate.evaluate(artefact, scoring, self.data, network, look, self.machine, progress, longest_side)
-
-    def proxies_of(self, ids: list[str]) -> dict[str, np.ndarray]:
-        """Make proxy masks of the first kind for validation images, for looking at only."""
-        self.make(self.work.needed(self.work.proxies(1)))
-        return masks.proxies_of(self.work, self.data, ids, self.machine)
+        if artefact.done:  # by whoever held the lease before
+            return
+        for other in artefact.inputs:
+            other.check()
+        artefact.begin()
+        artefact.finish(STAGES[artefact.kind].make(artefact, self))
 
 
-def _recipe(work: Work, artefact: Artefact) -> Recipe:
-    """Return the values behind a run's artefact."""
-    return work.recipe(artefact.name.rpartition("-s")[0])
+def _makers_of_vanished(todo: list[Artefact], planned: set[str]) -> list[tuple[Artefact, lease.Holder]]:
+    """Return who is making the inputs that vanished and that nobody here makes; raises NotMade where nobody is."""
+    makers = []
+    for artefact in todo:
+        for lacking in [] if artefact.done else artefact.missing_inputs():
+            if lacking.id in planned:
+                continue
+            holder = Lease(lacking.leased_path).holder()
+            if holder is None or holder.is_dead:
+                raise NotMade(lacking.folder, f"is gone, and {artefact.id} is made from it")
+            makers.append((lacking, holder))
+    return makers

@@ -1,115 +1,255 @@
-"""Opening a work directory: the precision it computes in, and the files that were named to it once.
+"""Opening a work directory at a preset: what was typed, and what the directory remembers.
 
-in: a folder, a preset's name, what was typed -> out: a `Work`, with what the directory remembers
+A directory remembers in which precision it computes, and the files that a preset cannot do without: named once, they are
+kept in `inputs/`, and their sha256 beside them, so that ids can be planned when the files are gone.
+
+in: a folder, a preset's name, what was typed -> out: a `Study`
 """
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import read_json, write_atomic, write_json
+from swdb.core.files import file_digest, read_json, write_atomic, write_json
+from swdb.core.lease import leased
+from swdb.core.processor import has_fast_bf16
+from swdb.data.kinds import check_settings
 from swdb.proxy.saliency import saliency_digest
-from swdb.proxy.sec_cues import CUE_LIST
-from swdb.specs.presets import load_preset
-from swdb.study.plan import Saliency, Work
+from swdb.proxy.sec_cues import CUE_LIST, cue_digests
+from swdb.specs.presets import PRECISIONS, load_preset
+from swdb.specs.study import NamedFile, Study
 
-PRECISIONS = ("fp32", "bf16")
-BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
+LAYOUT_VERSION = 2  # of the work directory; 1 was swdb 0.1's, which had no file that said so
+LAYOUT = "swdb.json"
+PRECISION = "precision.json"
+FORGET = "none"  # in place of a folder of saliency maps
 
 
-def open_work(
+@dataclass(frozen=True)
+class Named:
+    """The files that were typed with a command; None where none was."""
+
+    weights: Path | None = None
+    cues: Path | None = None
+    saliency: Path | None = None
+
+
+def open_study(
     folder: Path,
     preset_name: str,
     precision: str | None = None,
-    weights_file: Path | None = None,
-    cues_file: Path | None = None,
-    saliency: Path | None = None,
+    named: Named | None = None,
     remember: bool = True,
-) -> Work:
-    """Open a work directory at a preset; the precision is chosen once and stays the directory's.
+) -> Study:
+    """Open a work directory at a preset.
 
-    A file that the preset cannot do without is named once, and kept in `inputs/`; so is the place of saliency maps. Any
-    other file is named each time.
+    `precision`: as typed, else the preset's, the directory's, or that of its plan; where none of them says, what this
+    machine would choose, which nobody is held to. `remember`: whether named files are kept.
     """
+    named = named or Named()
     preset = load_preset(preset_name)
-    typed = {"preset": preset_name, "precision": precision, "weights": weights_file, "cues": cues_file}
-    inputs = folder / "inputs" / preset.name
-    if preset.network.weights == "file":
-        typed["weights"] = None if remember else weights_file  # no need to name it again
-        weights_file = _kept_input(inputs / "weights", weights_file, remember)
-    if preset.proxy.cues == "file":
-        typed["cues"] = None if remember else cues_file
-        cues_file = _kept_input(inputs / "cues", cues_file, remember)
-    elif cues_file is not None:
+    check_settings(preset)
+    _check_layout(folder)
+    if named.cues is not None and preset.proxy.cues != "file":
         preset = replace(preset, proxy=replace(preset.proxy, cues="file"))
-    if saliency is not None and preset.proxy.cues == "file":
+        kept_cues = False
+    else:
+        kept_cues = preset.proxy.cues == "file"
+    if named.saliency is not None and preset.proxy.cues == "file":
         raise BadInput(
-            "--saliency goes with the classifier's cues; cues from a file say themselves where background is"
+            f"--saliency {named.saliency}", "cues from a file say themselves where background is", "no --saliency"
         )
-    maps = _kept_saliency(inputs / "saliency.json", saliency, remember) if preset.proxy.cues == "classifier" else None
-    asked = tuple((name, str(value)) for name, value in typed.items() if value is not None)
-    precision = precision or _stored_precision(folder, remember)
-    return Work(folder, preset, precision, weights_file, cues_file, maps, asked)
+    memory = _Memory(folder / "inputs" / preset.name, remember)
+    files = {
+        "weights": memory.file("weights", named.weights, _weights_digests, preset.network.weights == "file"),
+        "cues": memory.file("cues", named.cues, cue_digests, kept_cues),
+        "saliency": memory.saliency(named.saliency) if preset.proxy.cues == "classifier" else None,
+    }
+    study = Study(folder, preset, "fp32", {name: file for name, file in files.items() if file is not None})
+    return replace(study, precision=precision or known_precision(study) or _assumed_precision())
 
 
-def _kept_input(place: Path, named: Path | None, remember: bool) -> Path | None:
-    """Keep a file that was named, with the list that goes with cues, for later commands; return it or the one kept."""
-    if named is None:
-        return next((path for path in sorted(place.glob("[!.]*")) if path.name != CUE_LIST), None)
-    if named.is_file() and remember:
-        companions = [named.with_name(CUE_LIST)] if named.with_name(CUE_LIST).is_file() else []
-        for path in (named, *companions):
-            write_atomic(place / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
-        # What is kept may have been named itself: only what was not is deleted, and last.
-        for old in set(place.glob("*")) - {place / path.name for path in (named, *companions)}:
-            old.unlink()
-    return named
+# ---------------------------------------------------------------- precision
 
 
-def _kept_saliency(note: Path, named: Path | None, remember: bool) -> Saliency | None:
-    """Note a folder of saliency maps that was named, with the sha256 of what is in it; return it or the one noted."""
-    if named is None:
-        if not note.is_file():
-            return None
-        noted = read_json(note, "swdb make-proxy --saliency DIR")
-        match noted:
-            case {"folder": str() as folder, "sha256": str() as sha256}:
-                return Saliency(Path(folder), sha256)
-        raise MissingArtefact(f"{note} is damaged; delete it and run: swdb make-proxy --saliency DIR")
-    if str(named) == "none":
-        if remember:
-            note.unlink(missing_ok=True)
-        return None
-    if not named.is_dir():
-        raise BadInput(f"--saliency {named}: no such folder; expected a grey <id>.png for every training image")
-    found = Saliency(named.resolve(), saliency_digest(named))
-    if remember:
-        write_json(note, {"folder": str(found.folder), "sha256": found.sha256})
-    return found
-
-
-def _stored_precision(folder: Path, remember: bool) -> str:
-    """Return the work directory's precision; the first command that makes anything chooses it from the processor's flags."""
-    path = folder / "precision.json"
+def known_precision(study: Study) -> str | None:
+    """Return the precision that the preset, the work directory or its plan says; None where none does yet."""
+    if study.preset.precision != "auto":
+        return study.preset.precision
+    path = study.folder / PRECISION
     if path.is_file():
-        stored = read_json(path, "swdb prepare-voc")
+        stored = read_json(path)
         precision = stored.get("precision") if isinstance(stored, dict) else None
         if precision not in PRECISIONS:
-            raise BadInput(
-                f"{path} names the precision {precision!r}; expected {' or '.join(PRECISIONS)}; delete the file to choose anew"
-            )
+            raise MissingArtefact(path, f"names the precision {precision!r}", " or ".join(PRECISIONS))
         return precision
-    flags = sorted(BF16_FLAGS & _processor_flags())
-    gpu = Path("/dev/nvidiactl").exists()
-    precision = "bf16" if flags or gpu else "fp32"
-    if remember:
-        write_json(path, {"precision": precision, "because": {"processor": flags, "gpu": gpu}})
-    return precision
-
-
-def _processor_flags() -> set[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
+        planned = read_json(study.reports / "plan.json")["study"]["precision"]
+    except (MissingArtefact, KeyError, TypeError):
+        return None
+    return planned if planned in PRECISIONS else None
+
+
+def decide_precision(study: Study, choose: Callable[[], tuple[str, dict[str, Any]]]) -> Study:
+    """Return the study in the precision that is known or, where none is, in what the machine that trains first chooses.
+
+    `choose` returns the precision and what it was chosen by; it is asked once for a work directory.
+    """
+    if (known := known_precision(study)) is not None:
+        return replace(study, precision=known)
+    with leased(study.folder / PRECISION, "choosing the precision"):
+        if (known := known_precision(study)) is None:
+            known, because = choose()
+            write_json(study.folder / PRECISION, {"precision": known, "because": because})
+    return replace(study, precision=known)
+
+
+def _assumed_precision() -> str:
+    """Return what this machine would probably choose, without loading torch to ask it."""
+    return "bf16" if has_fast_bf16() or Path("/dev/nvidiactl").exists() else "fp32"
+
+
+# ---------------------------------------------------------------- the layout
+
+
+def _check_layout(folder: Path) -> None:
+    path = folder / LAYOUT
+    if not path.is_file():
+        return
+    found = read_json(path)
+    version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(version, int) or version < LAYOUT_VERSION:
+        raise MissingArtefact(path, "damaged", f"the version of the work directory, {LAYOUT_VERSION}")
+    if version > LAYOUT_VERSION:
+        raise BadInput(path, f"version {version}, of a newer swdb", f"version {LAYOUT_VERSION}")
+
+
+def note_layout(folder: Path) -> str | None:
+    """Note that this version works in a directory; returns what to say where version 0.1 did before."""
+    if (folder / LAYOUT).is_file():
+        return None
+    old = [name for name in ("weights", "cues", "proxies", "runs") if any(folder.glob(f"{name}/*/done.json"))]
+    write_json(folder / LAYOUT, {"version": LAYOUT_VERSION})
+    if not old:
+        return None
+    return (
+        f"{folder} was made by swdb 0.1: its data sets and named files are kept; {', '.join(old)} are made again under "
+        f"new ids, and the old ones can be deleted"
+    )
+
+
+# ---------------------------------------------------------------- files that were named
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What a work directory remembers of the files named for a preset: `<folder>/named.json`, and copies."""
+
+    folder: Path
+    remember: bool
+
+    def file(
+        self, kind: str, named: Path | None, digests: Callable[[Path], dict[str, str]], kept: bool
+    ) -> NamedFile | None:
+        """Return the file that was named now or, of `kept` kinds, before; keeps what is named of those."""
+        option = f"--{kind}"
+        if named is None:
+            return self._recall(kind, digests) if kept else None
+        if not named.is_file():
+            raise MissingArtefact(f"{option} {named}", "no such file")
+        found = NamedFile(named, digests(named))
+        if not kept or not self.remember:
+            return found
+        with leased(self.folder, f"keeping {option} {named}"):
+            companions = [named.with_name(CUE_LIST)] if kind == "cues" and named.with_name(CUE_LIST).is_file() else []
+            for path in (named, *companions):
+                write_atomic(self.folder / kind / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
+            found = NamedFile(self.folder / kind / named.name, found.digests)
+            self._note(kind, found)
+            # What is kept may have been named itself: only what was not is deleted, and last.
+            kept_now = {self.folder / kind / path.name for path in (named, *companions)}
+            for old in set((self.folder / kind).glob("*")) - kept_now:
+                old.unlink()
+        return found
+
+    def saliency(self, named: Path | None) -> NamedFile | None:
+        """Return the folder of saliency maps that was named now or before; notes it, or forgets it for `none`."""
+        if named is None:
+            return self._recall("saliency", None)
+        if str(named) == FORGET:
+            if self.remember and self.folder.exists():
+                with leased(self.folder, "forgetting --saliency"):
+                    self._note("saliency", None)
+            return None
+        if not named.is_dir():
+            raise BadInput(f"--saliency {named}", "no such folder", "one with a grey <id>.png for every training image")
+        found = NamedFile(named.resolve(), {"saliency": saliency_digest(named)})
+        if self.remember:
+            with leased(self.folder, f"noting --saliency {named}"):
+                self._note("saliency", found)
+        return found
+
+    def _recall(self, kind: str, digests: Callable[[Path], dict[str, str]] | None) -> NamedFile | None:
+        """Return what is noted; of a directory of version 0.1, which noted nothing, what is kept there."""
+        noted = self._read().get(kind)
+        if noted is not None:
+            return noted
+        if digests is None:
+            old = self.folder / "saliency.json"
+            if not old.is_file():
+                return None
+            with _damage_of(old):
+                found = read_json(old)
+                return _noted(self.folder, found["folder"], {"saliency": found["sha256"]})
+        kept = next((path for path in sorted((self.folder / kind).glob("[!.]*")) if path.name != CUE_LIST), None)
+        return None if kept is None else NamedFile(kept, digests(kept))
+
+    def _read(self) -> dict[str, NamedFile]:
+        """Read what is noted, by kind; files that are kept are noted by their place in this folder."""
+        path = self.folder / "named.json"
+        if not path.is_file():
+            return {}
+        with _damage_of(path):
+            found = read_json(path)
+            return {kind: _noted(self.folder, one["path"], one["digests"]) for kind, one in found.items()}
+
+    def _note(self, kind: str, file: NamedFile | None) -> None:
+        try:
+            noted = self._read()
+        except MissingArtefact:
+            noted = {}  # damaged: what is named now is a beginning
+        noted.pop(kind, None)
+        if file is not None:
+            noted[kind] = file
+        if kind == "saliency":
+            (self.folder / "saliency.json").unlink(missing_ok=True)  # version 0.1's note
+        entries = {name: {"path": self._place(one.path), "digests": dict(one.digests)} for name, one in noted.items()}
+        write_json(self.folder / "named.json", entries)
+
+    def _place(self, path: Path) -> str:
+        """Return how a path is noted: of what is kept here, so that the work directory can be moved."""
+        return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
+
+
+@contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    """Turn what a note of another form raises into an error that names it."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError):
+        raise MissingArtefact(path, "damaged", "the files that were named") from None
+
+
+def _noted(folder: Path, path: Any, digests: Any) -> NamedFile:
+    """Return a file as it is noted; raises TypeError for what no note says."""
+    values = digests.values()
+    if not isinstance(path, str) or not digests or not all(isinstance(value, str) for value in values):
+        raise TypeError
+    return NamedFile(folder / path, digests)
+
+
+def _weights_digests(path: Path) -> dict[str, str]:
+    return {"file": file_digest(path)}

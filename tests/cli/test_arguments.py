@@ -1,7 +1,6 @@
 """What is typed becomes values, or one error that names the option and the nearest known word."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from conftest import TINY
@@ -9,14 +8,17 @@ from conftest import TINY
 from swdb.cli import arguments
 from swdb.core.errors import BadInput
 from swdb.specs.presets import load_preset
-from swdb.study.plan import Work
+from swdb.specs.tables import all_runs, load_tables
 
 VOC = load_preset("voc")
+TABLES = load_tables()
+RUNS = all_runs(TABLES)
 
 
-@pytest.fixture(scope="module")
-def work() -> Work:
-    return Work(Path("work"), load_preset(TINY), "fp32")
+def refused(function, *values, **options) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        function(*values, **options)
+    return caught.value
 
 
 # ---------------------------------------------------------------- words and numbers
@@ -26,8 +28,20 @@ def work() -> Work:
     ("text", "expected"),
     [(None, ()), ("", ()), ("cat", ("cat",)), ("cat, cow ,dog", ("cat", "cow", "dog")), (" , cat,,", ("cat",))],
 )
-def test_words_are_parted_by_commas_and_blanks_around_them_do_not_count(text, expected):
+def test_words_are_separated_by_commas_and_blanks_around_them_do_not_count(text, expected):
     assert arguments.words(text) == expected
+
+
+@pytest.mark.parametrize("text", [None, "fp32", "bf16"])
+def test_a_precision_is_read(text):
+    assert arguments.precision(text) == text
+
+
+@pytest.mark.parametrize(("text", "near"), [("fp16", "bf16"), ("FP32", "fp32"), ("auto", "")])
+def test_an_unknown_precision_is_refused(text, near):
+    error = refused(arguments.precision, text)
+    assert error.subject == f"--precision {text!r}" and error.near == near
+    assert near or error.expected == "bf16, fp32"
 
 
 @pytest.mark.parametrize(
@@ -38,18 +52,24 @@ def test_scales_are_read_in_their_order(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", "big", "1,", "1;2", "1,,2"])
-def test_scales_that_are_no_numbers_are_refused(text):
-    with pytest.raises(BadInput, match=r"^--scales .*: expected numbers, as in 0.75,1,1.25$"):
-        arguments.scales(text)
+def test_scales_that_are_not_numbers_are_refused(text):
+    error = refused(arguments.scales, text)
+    assert error.subject == f"--scales {text}" and "0.75,1,1.25" in error.expected
 
 
 @pytest.mark.parametrize("text", ["0", "0.09", "4.01", "-1", "1,5", "nan", "inf"])
-def test_scales_that_no_picture_can_take_are_refused(text):
-    with pytest.raises(BadInput, match=r"^--scales .*: expected factors of 0.1 to 4$"):
-        arguments.scales(text)
+def test_scales_that_no_image_can_take_are_refused(text):
+    error = refused(arguments.scales, text)
+    assert error.subject == f"--scales {text}" and "0.1 to 4" in error.expected
 
 
-# ---------------------------------------------------------------- runs, tables, rows
+def test_the_name_of_a_crf_is_read():
+    assert arguments.crf(None) is None
+    assert arguments.crf("dsrg") == "dsrg"
+    assert refused(arguments.crf, "dsgr").near == "dsrg"
+
+
+# ---------------------------------------------------------------- runs, branches, tables, rows
 
 
 @pytest.mark.parametrize(
@@ -61,60 +81,79 @@ def test_scales_that_no_picture_can_take_are_refused(text):
         ("dual-s12", None, ("dual", 12)),
         ("dual-s2", 2, ("dual", 2)),
         ("mixed-x6-s1", None, ("mixed-x6", 1)),
-        ("dual-sX", None, ("dual-sX", 0)),  # whoever looks the run up refuses it
     ],
 )
-def test_a_run_may_carry_its_seed(work, run, seed, expected):
-    assert arguments.run_and_seed(work, run, seed) == expected
+def test_a_run_may_carry_its_seed(run, seed, expected):
+    spec, number = arguments.run_and_seed(RUNS, run, seed)
+    assert (spec.name, number) == expected and spec is RUNS[spec.name]
 
 
-def test_every_run_is_read_as_plans_show_it(work):
-    for name in work.recipes:
-        assert arguments.run_and_seed(work, name, None) == (name, 0)
-        assert arguments.run_and_seed(work, f"{name}-s3", None) == (name, 3)
+def test_every_run_is_read_as_plans_show_it():
+    for name in RUNS:
+        assert arguments.run_and_seed(RUNS, name, None) == (RUNS[name], 0)
+        assert arguments.run_and_seed(RUNS, f"{name}-s3", None) == (RUNS[name], 3)
 
 
-def test_two_seeds_that_disagree_are_refused(work):
-    with pytest.raises(BadInput, match=r"^dual-s1 names seed 1, --seed says 2; expected one of them$"):
-        arguments.run_and_seed(work, "dual-s1", 2)
+def test_a_run_that_is_called_like_a_seed_is_that_run():
+    runs = {"dual-s1": RUNS["dual"], "dual": RUNS["strong"]}
+    assert arguments.run_and_seed(runs, "dual-s1", 4) == (RUNS["dual"], 4)
 
 
-def test_tables_are_chosen_by_number_or_all(work):
-    assert [table.number for table in arguments.chosen_tables(work, "3")] == [3]
-    assert [table.number for table in arguments.chosen_tables(work, "all")] == [1, 2, 3, 4]
+@pytest.mark.parametrize("run", ["dual-sX", "dual-s", "dual-s-1", "dul", "dul-s1"])
+def test_an_unknown_run_gets_the_nearest(run):
+    assert refused(arguments.run_and_seed, RUNS, run, None).near.startswith("dual")
+
+
+def test_a_run_that_nothing_is_like_gets_all_that_there_are():
+    assert refused(arguments.run_and_seed, RUNS, "xyz", None).expected == ", ".join(sorted(RUNS))
+
+
+def test_two_seeds_that_disagree_are_refused():
+    error = refused(arguments.run_and_seed, RUNS, "dual-s1", 2)
+    assert "dual-s1" in error.subject and "--seed 2" in error.found and "seed 1" in error.found
+
+
+def test_a_branch_is_one_that_the_run_has():
+    assert arguments.branch("weak", RUNS["dual"]) == "weak"
+    assert arguments.branch("strong", RUNS["strong"]) == "strong"
+    lacking = refused(arguments.branch, "weak", RUNS["strong"])
+    assert lacking.subject == "--branch weak" and "'strong'" in lacking.found and lacking.expected == "strong"
+    assert refused(arguments.branch, "stron", RUNS["dual"]).near == "strong"
+
+
+def test_tables_are_chosen_by_number_or_all():
+    assert [table.number for table in arguments.chosen_tables(TABLES, "3")] == [3]
+    assert [table.number for table in arguments.chosen_tables(TABLES, "all")] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("number", ["5", "0", "", "one", "1,2", "ALL"])
-def test_an_unknown_table_is_refused(work, number):
-    with pytest.raises(BadInput, match=r"^unknown table '.*'; expected 1, 2, 3, 4, all$"):
-        arguments.chosen_tables(work, number)
+def test_an_unknown_table_is_refused(number):
+    error = refused(arguments.chosen_tables, TABLES, number)
+    assert error.subject == f"table {number!r}" and error.expected == "1, 2, 3, 4, all"
 
 
-def test_all_rows_are_chosen_where_none_is_named(work):
-    tables = arguments.chosen_tables(work, "all")
-    chosen = arguments.chosen_rows(tables, None)
-    assert [row for _, row in chosen] == [row for table in tables for row in table.rows]
+def test_all_rows_are_chosen_where_none_is_named():
+    chosen = arguments.chosen_rows([*TABLES.values()], None)
+    assert [row for _, row in chosen] == [row for table in TABLES.values() for row in table.rows]
     assert all(row in table.rows for table, row in chosen)
 
 
-def test_rows_are_chosen_by_key_in_the_table_s_order(work):
-    (table,) = arguments.chosen_tables(work, "1")
-    first, *_, last = (row.key for row in table.rows)
-    assert [row.key for _, row in arguments.chosen_rows([table], f"{last}, {first}")] == [first, last]
+def test_rows_are_chosen_by_key_in_the_table_s_order():
+    first, *_, last = (row.key for row in TABLES[1].rows)
+    assert [row.key for _, row in arguments.chosen_rows([TABLES[1]], f"{last}, {first}")] == [first, last]
 
 
-def test_an_unknown_row_gets_the_nearest(work):
-    (table,) = arguments.chosen_tables(work, "1")
-    key = table.rows[0].key
-    with pytest.raises(BadInput, match=rf"^--rows: unknown row '{key}x'; did you mean '{key}'\?$"):
-        arguments.chosen_rows([table], f"{key},{key}x")
+def test_an_unknown_row_gets_the_nearest():
+    key = TABLES[1].rows[0].key
+    error = refused(arguments.chosen_rows, [TABLES[1]], f"{key},{key}x")
+    assert error.subject == f"--rows: row '{key}x'" and error.near == key
 
 
-# ---------------------------------------------------------------- a part of the photographs
+# ---------------------------------------------------------------- a part of the real images
 
 
 def part(name=None, classes=None, require=None, available_only=False, preset=VOC):
-    return arguments.subset(preset, name, classes, require, available_only)
+    return arguments.part_of(preset, name, classes, require, available_only)
 
 
 def test_a_part_has_its_own_name_its_classes_and_numbers_to_be_counted():
@@ -125,7 +164,7 @@ def test_a_part_has_its_own_name_its_classes_and_numbers_to_be_counted():
     assert (found.data.num_strong, found.data.num_train, found.data.num_val) == (0, 0, 0)
 
 
-def test_a_part_keeps_all_else_of_the_preset():
+def test_a_part_keeps_everything_else_of_the_preset():
     found = part("animals", "cat,cow")
     data = {name: getattr(VOC.data, name) for name in ("dataset", "seed", "image_size", "holdout")}
     assert {name: getattr(found.data, name) for name in data} == data
@@ -158,33 +197,42 @@ def test_names_that_are_made_tell_parts_apart():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "subject", "near"),
     [
-        ({"classes": "cta"}, "--classes: unknown class 'cta'; did you mean 'cat'?"),
-        ({"classes": "cat,hourse"}, "--classes: unknown class 'hourse'; did you mean 'horse'?"),
-        ({"classes": "background"}, "--classes: unknown class 'background'; known: aeroplane, bicycle"),
-        ({"classes": "cat", "require": "dog"}, "--require: unknown class 'dog'; known: cat"),
-        ({"require": "shep"}, "--require: unknown class 'shep'; did you mean 'sheep'?"),
-        ({"classes": "cat,dog,cat"}, "--classes: cat is named twice; expected every class once"),
-        ({"classes": "cat", "require": "cat,cat"}, "--require: cat is named twice; expected every class once"),
-        ({"name": "voc"}, "--name voc: expected a folder's name other than 'voc'"),
-        ({"name": "a/b"}, "--name a/b: expected a folder's name"),
-        ({"name": "..", "classes": "cat"}, "--name ..: expected a folder's name"),
-        ({"name": ".cats", "classes": "cat"}, "--name .cats: expected a folder's name"),
+        ({"classes": "cta"}, "--classes: class 'cta'", "cat"),
+        ({"classes": "cat,hourse"}, "--classes: class 'hourse'", "horse"),
+        ({"classes": "background"}, "--classes: class 'background'", ""),
+        ({"classes": "cat", "require": "dog"}, "--require: class 'dog'", ""),
+        ({"require": "shep"}, "--require: class 'shep'", "sheep"),
     ],
 )
-def test_what_is_no_part_is_refused_with_the_option_and_the_nearest_word(options, message):
-    with pytest.raises(BadInput) as caught:
-        part(**options)
-    assert str(caught.value).startswith(message)
+def test_an_unknown_class_gets_the_nearest(options, subject, near):
+    error = refused(part, **options)
+    assert (error.subject, error.near) == (subject, near)
+    assert near or "background" not in error.expected
 
 
-def test_a_drawn_data_set_has_no_parts():
-    with pytest.raises(BadInput, match=r"go with photographs, but preset 'tiny' is drawn; expected --preset voc$"):
-        part("x", "cat", preset=load_preset(TINY))
+def test_a_required_class_is_one_that_is_kept():
+    assert refused(part, classes="cat", require="dog").expected == "cat"
 
 
-def test_a_part_of_a_part_keeps_what_is_not_named_anew():
+@pytest.mark.parametrize("options", [{"classes": "cat,dog,cat"}, {"classes": "cat", "require": "cat,cat"}])
+def test_a_class_named_twice_is_refused(options):
+    error = refused(part, **options)
+    assert error.subject == f"--{[*options][-1]}" and "cat" in error.found
+
+
+@pytest.mark.parametrize(("name", "classes"), [("voc", None), ("a/b", None), ("..", "cat"), (".cats", "cat")])
+def test_a_name_that_is_not_a_folder_s_is_refused(name, classes):
+    assert refused(part, name, classes).subject == f"--name {name}"
+
+
+def test_a_synthetic_data_set_has_no_parts():
+    error = refused(part, "x", "cat", preset=load_preset(TINY))
+    assert "'tiny'" in error.found and "--classes" in error.subject and "--preset voc" in error.expected
+
+
+def test_a_part_of_a_part_keeps_what_is_not_named_again():
     first = part("first", "cat,dog,cow", "cat,dog", True)
     second = part("second", preset=first)
     assert second.data == replace(first.data, name="second")

@@ -1,81 +1,83 @@
+"""What is drawn in a terminal: tables that lose no digit, plans with their states, progress with the time left."""
+
 import io
 import re
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 
 import pytest
 from goldens import assert_golden
-from made_up import TABLE, shown_in, work_in, write_score
+from made_up import preset, shown_in
 from rich.console import Console
+from studies import graph_of
 
 from swdb.cli import console
-from swdb.study.plan import Work
+from swdb.core.artefact import with_inputs
+from swdb.reports.results import MeasuredTable
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch) -> Work:
-    monkeypatch.chdir(tmp_path)
-    return work_in(Path("work"))  # the default: what is shown does not name it
+def table(tmp_path) -> MeasuredTable:
+    return shown_in(tmp_path / "work")
 
 
-def printed(work: Work, width: int) -> str:
-    target = Console(width=width, file=io.StringIO())
-    console.print_table(shown_in(work), work, target)
+def printed(table: MeasuredTable, width: int, **options) -> str:
+    target = Console(width=width, file=io.StringIO(), **options)
+    console.print_table(table, preset(), target)
     return target.file.getvalue()
 
 
-def piped(work: Work, path) -> str:
+def piped(table: MeasuredTable, path) -> str:
     with path.open("w", encoding="utf-8") as stream, redirect_stdout(stream):
-        console.print_table(shown_in(work), work)
+        console.print_table(table, preset())
     return path.read_text(encoding="utf-8")
 
 
 # ---------------------------------------------------------------- tables
 
 
-def test_a_table_at_60_columns(work):
-    assert_golden("table_60.txt", printed(work, 60))
+def test_a_table_at_60_columns(table):
+    assert_golden("table_60.txt", printed(table, 60))
 
 
-def test_a_table_piped_to_a_file(work, tmp_path):
-    assert_golden("table_piped.txt", piped(work, tmp_path / "out.txt"))
+def test_a_table_piped_to_a_file(table, tmp_path):
+    assert_golden("table_piped.txt", piped(table, tmp_path / "out.txt"))
 
 
-def test_no_line_is_wider_than_60_columns(work):
-    lines = printed(work, 60).splitlines()
+def test_no_line_is_wider_than_60_columns(table):
+    lines = printed(table, 60).splitlines()
     assert len(lines) > 20
     assert max(map(len, lines)) <= 60
 
 
-def test_at_60_columns_no_digit_is_lost(work):
+def test_at_60_columns_no_digit_is_lost(table):
     # numbers may be folded onto the next line, never cut off with dots
-    text = printed(work, 60)
+    text = printed(table, 60)
     assert "…" not in text
     assert all(value in text for value in ("40.0", "50.0", "51.0", "45.5", "47.0", "61.3", "30.0"))
 
 
-def test_a_piped_table_has_no_escape_codes(work, tmp_path):
-    assert "\x1b" not in piped(work, tmp_path / "out.txt")
+def test_a_piped_table_has_no_escape_codes(table, tmp_path):
+    assert "\x1b" not in piped(table, tmp_path / "out.txt")
 
 
 @pytest.mark.parametrize("columns", ["80", "140"])
-def test_a_piped_table_is_as_wide_as_COLUMNS_says(work, tmp_path, monkeypatch, columns):
+def test_a_piped_table_is_as_wide_as_COLUMNS_says(table, tmp_path, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
-    assert max(len(line) for line in piped(work, tmp_path / "out.txt").splitlines()) <= int(columns)
+    assert max(len(line) for line in piped(table, tmp_path / "out.txt").splitlines()) <= int(columns)
 
 
 @pytest.mark.parametrize("columns", ["", "wide", "0"])
-def test_a_COLUMNS_that_is_no_width_does_no_harm(work, tmp_path, monkeypatch, columns):
+def test_a_COLUMNS_that_is_not_a_width_does_no_harm(table, tmp_path, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
-    assert "51.0 ± 1.0" in piped(work, tmp_path / "out.txt")
+    assert "51.0 ± 1.0" in piped(table, tmp_path / "out.txt")
 
 
-def test_markup_in_a_label_is_printed_as_it_is(work):
-    assert "[bold]10k[/bold] | *strong*" in printed(work, 200)
+def test_markup_in_a_label_is_printed_as_it_is(table):
+    assert "[bold]10k[/bold] | *strong*" in printed(table, 200)
 
 
-def test_every_row_shows_its_paper_value_and_what_was_measured(work):
-    text = printed(work, 200)
+def test_every_row_shows_its_paper_value_and_what_was_measured(table):
+    text = printed(table, 200)
     line = next(line for line in text.splitlines() if "1.4k strong + 9k weak" in line and "±" in line)
     assert re.findall(r"[\d.]+(?: ± [\d.]+)?", line.split("9k weak")[1]) == [
         "0", "40.0", "50.0", "51.0 ± 1.0", "45.5", "47.0 ± 1.0",
@@ -83,10 +85,8 @@ def test_every_row_shows_its_paper_value_and_what_was_measured(work):
     assert next(line for line in text.splitlines() if "never run" in line).count("NOT RUN") == 2
 
 
-def test_verdicts_are_coloured_and_the_words_stay(work):
-    target = Console(width=200, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print_table(shown_in(work), work, target)
-    text = target.file.getvalue()
+def test_verdicts_are_coloured_and_the_words_stay(table):
+    text = printed(table, 200, force_terminal=True, color_system="standard")
     assert "\x1b[32mCONFIRMED\x1b[0m: the weak branch is worse" in text
     assert "\x1b[31mCONTRADICTED\x1b[0m: the text is worse than plain" in text
     assert "\x1b[33mUNDECIDED\x1b[0m: plain is worse than marked" in text
@@ -95,10 +95,15 @@ def test_verdicts_are_coloured_and_the_words_stay(work):
 # ---------------------------------------------------------------- plans
 
 
-def printed_plan(work: Work, artefacts, scores=()) -> str:
+@pytest.fixture
+def graph(tmp_path):
+    return graph_of(tmp_path / "work")
+
+
+def printed_plan(artefacts, precision="fp32 [as typed]", estimate="an [estimate]") -> str:
     stream = io.StringIO()
     with redirect_stdout(stream):
-        console.print_plan(list(artefacts), list(scores), work, "an [estimate]")
+        console.print_plan(list(artefacts), precision, estimate)
     return stream.getvalue()
 
 
@@ -107,38 +112,53 @@ def state_of(text: str, name: str) -> str:
     return next(state for state in ("to resume", "to do", "done") if state in line)
 
 
-def test_a_plan_says_what_is_done_what_resumes_and_what_is_to_do(work):
-    runs = {name: work.run(work.recipe(name), 0) for name in ("strong", "mixed", "dual")}
-    runs["strong"].folder.mkdir(parents=True)
-    runs["strong"].record.write_text("{}")
-    runs["mixed"].folder.mkdir(parents=True)
-    (runs["mixed"].folder / "checkpoint.pt").write_bytes(b"x")
-    text = printed_plan(work, runs.values())
-    assert [state_of(text, f"train {name}-s0") for name in runs] == ["done", "to resume", "to do"]
+def finish(artefact) -> None:
+    artefact.folder.mkdir(parents=True)
+    artefact.record.write_text("{}")
 
 
-def test_a_plan_names_every_artefact_with_its_id_and_steps(work):
-    artefacts = work.plan([work.recipe("dual")], [0])
-    text = printed_plan(work, artefacts)
-    assert [artefact.name for artefact in artefacts] == ["pretext", "cues-classifier", "dsrg-1", "dual-s0"]
-    assert all(artefact.id in text for artefact in artefacts)
+def test_a_plan_says_what_is_done_what_is_resumed_and_what_is_to_do(graph):
+    runs = {name: graph.run(graph.runs[name], 0) for name in ("strong", "mixed", "dual", "dual-kl")}
+    finish(runs["strong"])
+    for name, file in (("mixed", "checkpoint.pt"), ("dual-kl", "done.begun.json")):
+        runs[name].folder.mkdir(parents=True)
+        (runs[name].folder / file).write_text("{}")
+    text = printed_plan(runs.values())
+    states = [state_of(text, f"train {name}-s0") for name in runs]
+    assert states == ["done", "to resume", "to do", "to resume"]
+
+
+def test_a_plan_names_every_artefact_with_its_id_and_steps(graph):
+    artefacts = graph.needed(graph.run(graph.runs["dual"], 0))
+    text = printed_plan(artefacts)
+    stages = [line.split() for line in text.splitlines() if re.search(r"-[0-9a-f]{10}\b", line)]
+    assert [words[-1] for words in stages] == [artefact.id for artefact in artefacts]
+    assert [artefact.kind for artefact in artefacts] == [
+        "data", "weights", "classifier", "cues", "proxies", "quality", "run",
+    ]  # fmt: skip
     assert re.search(r"train dual-s0\s+6\s+to do", text)  # the tiny preset's steps
 
 
-def test_a_plan_says_whether_the_data_is_there(work):
-    assert state_of(printed_plan(work, []), "data tiny") == "to do"
-    work.data_root.mkdir(parents=True)
-    (work.data_root / "manifest.json").write_text("{}")
-    assert state_of(printed_plan(work, []), "data tiny") == "done"
+def test_a_plan_says_whether_the_data_is_there(graph):
+    assert state_of(printed_plan([graph.data]), "data tiny") == "to do"
+    finish(graph.data)
+    assert state_of(printed_plan([graph.data]), "data tiny") == "done"
 
 
-def test_a_plan_counts_evaluations(work):
-    text = printed_plan(work, [], [("val-strong", True), ("val-weak", False), ("val-strong", False)])
-    assert re.search(r"evaluations\s+1 done, 2 to do", text)
+def test_a_plan_counts_evaluations_instead_of_listing_them(graph):
+    from swdb.specs.tables import CellSource
+
+    scores = [
+        graph.score(CellSource((graph.runs["dual"],), branch), seed) for branch in ("strong", "weak") for seed in (0, 1)
+    ]
+    finish(scores[0])
+    text = printed_plan(with_inputs(*scores))
+    assert re.search(r"evaluations\s+1 done, 3 to do", text)
+    assert not any(score.id in text for score in scores)
 
 
-def test_a_plan_ends_with_the_estimate_as_it_is(work):
-    assert printed_plan(work, []).splitlines()[-1] == "an [estimate]"
+def test_a_plan_ends_with_the_precision_and_the_estimate_as_they_are():
+    assert printed_plan([]).splitlines()[-2:] == ["precision: fp32 [as typed]", "an [estimate]"]
 
 
 # ---------------------------------------------------------------- progress
@@ -147,7 +167,7 @@ def test_a_plan_ends_with_the_estimate_as_it_is(work):
 def test_progress_goes_to_stderr_as_lines_where_it_is_not_a_terminal():
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), console.bar(10) as bar:
-        advance = bar.stage("train [bold]dual[/bold]", 10, counts=True)
+        advance = bar.progress("train [bold]dual[/bold]", 10, counts=True)
         advance(10, 10)
     assert out.getvalue() == ""
     assert err.getvalue() == "train [bold]dual[/bold] ...\n"
@@ -157,7 +177,7 @@ def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
     err = io.StringIO()
     with redirect_stderr(err), console.bar() as bar:
-        advance = bar.stage("look", 0)
+        advance = bar.progress("look", 0)
         advance(7, 0)
         advance(8, 9)
     assert err.getvalue() == "look ...\nlook: 7\nlook: 8 of 9\n"
@@ -165,23 +185,22 @@ def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):
 
 def test_steps_of_a_training_count_towards_the_whole_and_other_stages_do_not():
     with redirect_stderr(io.StringIO()), console.bar(10) as bar:
-        bar.stage("decode", 500)(250, 500)
-        training = bar.stage("train", 6, counts=True)
+        bar.progress("decode", 500)(250, 500)
+        training = bar.progress("train", 6, counts=True)
         training(4, 6)  # a resumed run begins in the middle
         training(6, 6)
-    assert bar.progress.tasks[0].completed == 6
-    assert bar.progress.tasks[0].total == 10
+    assert bar.bars.tasks[0].completed == 6
+    assert bar.bars.tasks[0].total == 10
 
 
-def test_what_is_said_goes_to_stderr_in_one_line_however_long():
-    out, err = io.StringIO(), io.StringIO()
+@pytest.mark.parametrize("speak", ["say", "tell"])
+def test_what_is_said_goes_to_stderr_in_one_line_however_long(speak):
+    out, err, line = io.StringIO(), io.StringIO(), "next: " + "swdb [red]train[/red] " * 30
     with redirect_stdout(out), redirect_stderr(err):
-        console.say("next: " + "swdb [red]train[/red] " * 30)
+        if speak == "say":
+            console.say(line)
+        else:
+            with console.bar() as bar:
+                bar.tell(line)
     assert out.getvalue() == ""
-    assert err.getvalue() == "next: " + "swdb [red]train[/red] " * 30 + "\n"
-
-
-def test_a_score_of_the_made_up_table_lies_where_evaluations_lie(work):
-    path = write_score(work, TABLE.rows[0], "strong", 0, 50.0)
-    assert path.relative_to(work.folder).parts[0] == "runs"
-    assert path.parent.name == "val-strong"
+    assert err.getvalue() == f"{line}\n"

@@ -1,8 +1,10 @@
-"""Files are whole or not there, digests say what they digest, and one process at a time writes a work directory."""
+"""Files are whole or not there, folders go whole or not at all, and digests say what they digest."""
 
 import errno
 import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
 from swdb.core.files import (
     digest,
-    disk_error,
     file_digest,
-    only_writer,
+    is_intact,
     read_json,
+    remove_folder,
+    replacing,
+    sweep_temporary,
     tree_root,
     write_atomic,
     write_json,
@@ -24,10 +28,24 @@ from swdb.core.files import (
 )
 
 
-def python(code: str, *arguments: object) -> subprocess.Popen:
-    """Start a Python process of its own; its stdout can be read line by line."""
+def python(code: str, *arguments: object) -> tuple[int, str]:
+    """Run Python in a process of its own; returns its exit status and what it printed."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    return result.returncode, result.stdout
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def refuse(number: int):
+    """A function that fails as the system does."""
+
+    def refused(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    return refused
 
 
 # ---------------------------------------------------------------- writing
@@ -37,7 +55,7 @@ def test_writing_makes_the_folders_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "a" / "b" / "file.txt"
     write_text(path, "größer\n")
     assert path.read_bytes() == "größer\n".encode()
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+    assert names(path.parent) == ["file.txt"]
 
 
 def test_a_written_file_can_be_read_by_others(tmp_path):
@@ -57,7 +75,17 @@ def test_a_writer_that_raises_leaves_the_old_content(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_atomic(path, half)
     assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_an_interrupted_writer_leaves_the_old_content(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("new, but only ha")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file.txt"]
 
 
 def test_a_kill_while_writing_leaves_the_old_content(tmp_path):
@@ -73,59 +101,149 @@ def half(stream):
     os.kill(os.getpid(), signal.SIGKILL)
 write_atomic(Path(sys.argv[1]), half)
 """
-    process = python(code, path)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert python(code, path) == (-signal.SIGKILL, "")
     assert path.read_text() == "old"
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert len(names(tmp_path)) == 2  # what the killed one left half written is swept by whoever holds the lease
+    sweep_temporary(tmp_path)
+    assert names(tmp_path) == ["file.txt"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_temporary_file(tmp_path, monkeypatch):
+def test_the_bytes_are_on_the_disk_before_they_get_their_name(tmp_path, monkeypatch):
+    # Otherwise a power cut may leave the new name on an empty file.
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("to the disk"), fsync(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda source, target: (done.append("renamed"), replace(source, target)))
+    write_text(tmp_path / "file.txt", "x")
+    assert done == ["to the disk", "renamed"]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path):
+    path = tmp_path / "file.txt"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.parent == path.parent  # on the same disk, or it could not be renamed
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["file.txt"]
+
+
+def test_a_file_with_the_longest_name_that_there_can_be_is_written(tmp_path):
+    write_text(tmp_path / ("x" * 255), "whole")
+    assert names(tmp_path) == ["x" * 255]
+
+
+def test_sweeping_takes_what_writers_left_and_nothing_else(tmp_path):
+    kept = [".hidden", "file.txt", "result.tmp", ".old.tmp.json"]
+    for name in (*kept, ".file.txt.0123456789ab.tmp", ".weights.pt.0123456789ab.tmp"):
+        (tmp_path / name).write_text("x")
+    sweep_temporary(tmp_path)
+    assert names(tmp_path) == sorted(kept)
+    sweep_temporary(tmp_path / "not there")
+
+
+# ---------------------------------------------------------------- disks that refuse
+
+
+def test_a_full_disk_is_an_error_about_the_file_and_leaves_no_temporary_one(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
     write_text(path, "old")
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BadInput, match="the disk is full") as caught:
+    monkeypatch.setattr(os, "fsync", refuse(errno.ENOSPC))
+    with pytest.raises(DiskRefused) as caught:
         write_text(path, "new")
-    assert (
-        str(path) in str(caught.value) and "\n" not in str(caught.value) and "run the same command" in str(caught.value)
-    )
+    assert caught.value.subject == path and "full" in caught.value.found
     assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
+    assert names(tmp_path) == ["file.txt"]
 
 
 def test_a_file_that_the_system_refuses_to_let_grow_is_a_full_disk_too(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from swdb.core.errors import BadInput
+from swdb.core.errors import DiskRefused
 from swdb.core.files import write_text
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     write_text(Path(sys.argv[1]), "x" * 100_000)
-except BadInput as error:
-    print(error)
+except DiskRefused as error:
+    print(error.found)
 """
-    out, err = python(code, tmp_path / "file.txt").communicate()
-    assert "the disk is full" in out and out.count("\n") == 1, err
-    assert list(tmp_path.iterdir()) == []
+    assert python(code, tmp_path / "file.txt") == (0, "the disk is full\n")
+    assert names(tmp_path) == []
 
 
-def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path):
+def test_a_file_in_the_way_of_a_folder_is_an_error_about_the_path(tmp_path):
     (tmp_path / "work").write_text("not a folder")
-    with pytest.raises(BadInput, match="--workdir"):
-        write_text(tmp_path / "work" / "runs" / "file.txt", "x")
+    path = tmp_path / "work" / "runs" / "file.txt"
+    with pytest.raises(DiskRefused) as caught:
+        write_text(path, "x")
+    assert caught.value.subject == path and "file" in caught.value.found
 
 
-def test_an_error_that_is_no_disk_s_keeps_its_kind(tmp_path):
-    # Only what a user can mend becomes a line; everything else is a bug and must keep its traceback.
+def test_an_error_that_is_not_the_disk_s_keeps_its_kind(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path / "folder", "x")
+    assert names(tmp_path) == ["folder"]
+
+
+# ---------------------------------------------------------------- removing folders
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder with a file in it and a file beside it."""
+    write_text(tmp_path / "set" / "sub" / "file.txt", "x")
+    write_text(tmp_path / "beside.txt", "x")
+    return tmp_path / "set"
+
+
+def test_a_folder_is_removed_with_all_that_is_in_it(folder):
+    remove_folder(folder)
+    assert names(folder.parent) == ["beside.txt"]
+
+
+def test_a_folder_that_is_not_there_is_removed_already(folder):
+    remove_folder(folder.with_name("another"))
+    assert names(folder.parent) == ["beside.txt", "set"]
+
+
+def test_a_kill_while_removing_leaves_nothing_under_the_name_and_the_next_one_sweeps(folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse(errno.EINTR))  # as if it ended here
+        with pytest.raises(InterruptedError):
+            remove_folder(folder)
+    assert not folder.exists() and len(names(folder.parent)) == 2
+    remove_folder(folder)
+    assert names(folder.parent) == ["beside.txt"]
+
+
+@pytest.mark.parametrize("name", ["vgg[1]-0123456789", "a*", "tiny.part"])
+def test_what_a_killed_one_left_is_swept_whatever_the_folder_is_called(tmp_path, name):
+    write_text(tmp_path / f".{name}.0123456789ab.old" / "file.txt", "x")
+    write_text(tmp_path / ".another.0123456789ab.old" / "file.txt", "x")
+    remove_folder(tmp_path / name)
+    assert names(tmp_path) == [".another.0123456789ab.old"]
+
+
+def test_of_a_link_the_link_is_removed_and_what_it_leads_to_stays(folder, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    remove_folder(link)
+    assert names(tmp_path) == ["beside.txt", "set"]
+    assert (folder / "sub" / "file.txt").read_text() == "x"
+
+
+def test_a_folder_that_the_disk_does_not_let_go_is_an_error_about_it(folder, monkeypatch):
+    monkeypatch.setattr(os, "rename", refuse(errno.EROFS))
+    monkeypatch.setattr(os, "replace", refuse(errno.EROFS))
+    with pytest.raises(DiskRefused) as caught:
+        remove_folder(folder)
+    assert caught.value.subject == folder and "read-only" in caught.value.found
+    assert (folder / "sub" / "file.txt").read_text() == "x"
 
 
 # ---------------------------------------------------------------- JSON
@@ -134,20 +252,40 @@ def test_an_error_that_is_no_disk_s_keeps_its_kind(tmp_path):
 def test_json_comes_back_as_it_was_written(tmp_path):
     value = {"b": [1, 2.5, None], "a": {"ä": True}}
     write_json(tmp_path / "x.json", value)
-    assert read_json(tmp_path / "x.json", "swdb train") == value
+    assert read_json(tmp_path / "x.json") == value
     assert "ä" in (tmp_path / "x.json").read_text()
 
 
-def test_missing_json_names_the_file_and_the_mend(tmp_path):
-    with pytest.raises(MissingArtefact, match=r"x\.json is missing; run: swdb train dual"):
-        read_json(tmp_path / "x.json", "swdb train dual")
+def test_json_is_indented_for_people_or_as_short_as_it_gets(tmp_path):
+    for indent, lines in ((2, 4), (None, 1)):
+        write_json(tmp_path / "x.json", {"a": 1, "b": 2}, indent)
+        assert (tmp_path / "x.json").read_text().count("\n") == lines
+        assert read_json(tmp_path / "x.json") == {"a": 1, "b": 2}
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00"])
-def test_damaged_json_names_the_file_and_the_mend(tmp_path, content):
-    (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(MissingArtefact, match=r"x\.json is damaged .* run: swdb train dual"):
-        read_json(tmp_path / "x.json", "swdb train dual")
+def refused(path: Path) -> SwdbError:
+    """Return the error with which a JSON file is refused."""
+    with pytest.raises(MissingArtefact) as caught:
+        read_json(path)
+    assert caught.value.subject == path
+    return caught.value
+
+
+def test_json_that_is_missing_is_an_error_about_the_file(tmp_path):
+    assert refused(tmp_path / "x.json").found == "missing"
+
+
+def test_json_below_a_file_is_missing(tmp_path):
+    (tmp_path / "x").write_text("")
+    assert refused(tmp_path / "x" / "y.json").found == "missing"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", None])
+def test_json_that_is_damaged_is_an_error_about_the_file(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    error = refused(path)
+    assert (error.found, error.expected) == ("damaged", "JSON")
 
 
 # ---------------------------------------------------------------- digests
@@ -163,10 +301,28 @@ def test_values_that_differ_have_digests_that_differ():
     assert len({digest(value) for value in values}) == len(values)
 
 
+def test_a_value_has_the_digest_of_what_json_gives_back():
+    value = {"scales": (0.75, 1.0), "name": "größer", "steps": 6}
+    assert digest(json.loads(json.dumps(value))) == digest(value)
+
+
 def test_a_file_s_digest_is_the_sha256_of_its_bytes(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "x").write_bytes(content)
     assert file_digest(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_is_intact_with_the_bytes_that_were_recorded_alone(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    sha256 = file_digest(path)
+    assert is_intact(path, sha256)
+    path.write_bytes(b"abd")
+    assert not is_intact(path, sha256)
+    path.unlink()
+    assert not is_intact(path, sha256)
+    path.mkdir()
+    assert not is_intact(path, sha256)
 
 
 @pytest.fixture
@@ -184,7 +340,7 @@ def files_of(root: Path) -> dict[Path, str]:
     return files
 
 
-def test_a_tree_s_root_does_not_hang_on_the_order_or_the_place(tree, tmp_path):
+def test_a_tree_s_root_does_not_depend_on_the_order_or_the_place(tree, tmp_path):
     files = files_of(tree)
     root = tree_root(files)
     assert tree_root(dict(reversed(files.items()))) == root
@@ -220,77 +376,3 @@ def test_a_tree_s_root_changes_where_two_files_swap_their_content(tree):
 def test_a_tree_s_root_changes_with_a_file_less(tree):
     files = files_of(tree)
     assert tree_root(dict(list(files.items())[:2])) != tree_root(files)
-
-
-# ---------------------------------------------------------------- one writer
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from swdb.core.files import only_writer
-with only_writer(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(100)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that works in tmp_path / "work"."""
-    process = python(HOLD, tmp_path / "work")
-    assert process.stdout.readline() == "held\n", process.stderr.read()
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_a_second_command_is_refused_and_told_who_is_working(holder, tmp_path):
-    with pytest.raises(BadInput) as caught, only_writer(tmp_path / "work"):
-        pytest.fail("two commands at once")
-    message = str(caught.value)
-    assert f"process {holder.pid}" in message and str(tmp_path / "work") in message and "--workdir" in message
-    assert "\n" not in message
-
-
-def test_a_refused_command_does_not_free_the_folder(holder, tmp_path):
-    for _ in range(2):
-        with pytest.raises(BadInput, match=f"process {holder.pid}"), only_writer(tmp_path / "work"):
-            pytest.fail("two commands at once")
-
-
-def test_another_folder_is_free(holder, tmp_path):
-    with only_writer(tmp_path / "other"):
-        assert (tmp_path / "other").is_dir()
-
-
-def test_a_killed_command_frees_the_folder(holder, tmp_path):
-    holder.kill()
-    assert holder.wait() == -signal.SIGKILL
-    with only_writer(tmp_path / "work"):
-        assert (tmp_path / "work" / ".lock").read_text() == str(os.getpid())
-
-
-def test_a_finished_command_frees_the_folder(tmp_path):
-    for _ in range(2):
-        with only_writer(tmp_path):
-            pass
-
-
-def test_a_command_that_fails_frees_the_folder(tmp_path):
-    with pytest.raises(ZeroDivisionError), only_writer(tmp_path):
-        raise ZeroDivisionError
-    with only_writer(tmp_path):
-        pass
-
-
-def test_a_work_directory_below_a_file_is_one_line(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="--workdir"), only_writer(tmp_path / "file" / "work"):
-        pytest.fail("a folder below a file")
-
-
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO])
-def test_a_place_that_cannot_be_used_is_one_line(tmp_path, number):
-    found = disk_error(OSError(number, os.strerror(number)), tmp_path / "x")
-    assert isinstance(found, BadInput)
-    assert f"{tmp_path / 'x'} cannot be used ({os.strerror(number)})" in str(found) and "--workdir" in str(found)

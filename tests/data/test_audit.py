@@ -17,67 +17,63 @@ from voc_tree import prepared_mask as mask_file
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.files import digest, file_digest
+from swdb.core.progress import silent
 from swdb.data import audit as audits
-from swdb.data import voc
 from swdb.data.audit import audit, lines, verify
 from swdb.data.dataset import DataSet, load, read_tags, write_tags
+from swdb.data.facts import Official
 from swdb.data.images import palette_png, read_mask
+from swdb.data.kinds import KINDS
 from swdb.data.prepare import NO_SOURCES, prepare
 from swdb.data.sources.voc2012 import Sources
+from swdb.data.voc import CLASSES, VOC2012
 from swdb.specs.presets import load_preset
 
-MEND = "run: swdb prepare-voc"
 ALL = TRAIN_AUG + VAL
 
 
-def silent(name: str, total: int, counts: bool = False):
-    """Stages whose progress nobody looks at."""
-    return lambda done, of: None
-
-
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory) -> Path:
-    """A work directory with six prepared photographs (read only)."""
-    folder = tmp_path_factory.mktemp("photographs")
+def real(tmp_path_factory) -> Path:
+    """A prepared data set of six real images (read only)."""
+    folder = tmp_path_factory.mktemp("real")
     prepare(DATA, folder / "work" / "data" / "mini", Sources(voc_tree.build(folder / "unpacked")), silent)
-    return folder / "work"
+    return folder / "work" / "data" / "mini"
 
 
 @pytest.fixture
-def data(photographs, tmp_path) -> DataSet:
-    """The prepared photographs, for a test to spoil; audited once already."""
-    found = load(DATA, Path(shutil.copytree(photographs, tmp_path / "work")), "--preset mini.toml")
-    audit(found, silent, MEND)
+def data(real, tmp_path) -> DataSet:
+    """The prepared real images, for a test to spoil; audited once already."""
+    found = load(DATA, Path(shutil.copytree(real, tmp_path / "mini")))
+    audit(found, silent)
     return found
 
 
 @pytest.fixture(scope="module")
-def drawn_once(tmp_path_factory) -> DataSet:
-    """The tiny drawn data set (read only)."""
-    return prepare(load_preset(TINY).data, tmp_path_factory.mktemp("drawn") / "data" / "tiny", NO_SOURCES, silent)
+def synthetic_once(tmp_path_factory) -> DataSet:
+    """The tiny synthetic data set (read only)."""
+    return prepare(load_preset(TINY).data, tmp_path_factory.mktemp("synthetic") / "data" / "tiny", NO_SOURCES, silent)
 
 
 @pytest.fixture
-def drawn(drawn_once, tmp_path) -> DataSet:
-    """The tiny drawn data set, for a test to spoil."""
-    return replace(drawn_once, root=Path(shutil.copytree(drawn_once.root, tmp_path / "tiny")))
+def synthetic(synthetic_once, tmp_path) -> DataSet:
+    """The tiny synthetic data set, for a test to spoil."""
+    return replace(synthetic_once, root=Path(shutil.copytree(synthetic_once.root, tmp_path / "tiny")))
 
 
 def report(data: DataSet) -> dict:
-    return audit(data, silent, MEND)
+    return audit(data, silent)
 
 
 def root(data: DataSet) -> str:
     return report(data)["tree_root"]
 
 
-def refusal(data: DataSet, kind: type[SwdbError] = BadInput, **options) -> str:
-    """The one line with which a data set is refused; it ends with the command that mends it."""
+def refused(data: DataSet, kind: type[SwdbError] = BadInput, **options) -> SwdbError:
+    """Return the error with which a data set is refused."""
     with pytest.raises(kind) as caught:
-        audit(data, silent, MEND, **options)
-    message = str(caught.value)
-    assert "\n" not in message and MEND in message
-    return message
+        audit(data, silent, **options)
+    assert "\n" not in str(caught.value)
+    return caught.value
 
 
 @pytest.fixture
@@ -85,7 +81,7 @@ def reads(monkeypatch) -> list[str]:
     """The ids of the images that the audit reads from now on."""
     seen = []
     real = audits.read_image
-    monkeypatch.setattr(audits, "read_image", lambda path, mend: seen.append(path.stem) or real(path, mend))
+    monkeypatch.setattr(audits, "read_image", lambda path: seen.append(path.stem) or real(path))
     return seen
 
 
@@ -143,7 +139,7 @@ def test_image_level_labels_are_counted_by_class(data):
     found = report(data)["image_labels"]
     assert found["from"] == "boxes"
     present = {name: count for name, count in found["images_by_tag"].items() if count}
-    assert list(found["images_by_tag"]) == list(voc.CLASSES[1:])
+    assert list(found["images_by_tag"]) == list(CLASSES[1:])
     assert present == {"aeroplane": 2, "bicycle": 1, "bird": 1, "boat": 1, "bottle": 6}
 
 
@@ -155,7 +151,7 @@ def disagreements(data: DataSet) -> list[int]:
 
 
 def test_labels_are_compared_with_the_masks(data):
-    tags = read_tags(data.root / "image_labels.csv", MEND)
+    tags = read_tags(data.root / "image_labels.csv")
     assert tags[TRAIN[0]] == ["aeroplane", "bottle"] and disagreements(data) == [0, 0, 0]
     write_tags(data.root, {**tags, TRAIN[0]: ["aeroplane"]})
     assert disagreements(data) == [1, 0, 0]
@@ -165,7 +161,7 @@ def test_labels_are_compared_with_the_masks(data):
     assert disagreements(data) == [2, 0, 2]
 
 
-def test_pictures_that_are_all_different_have_no_duplicates(data):
+def test_images_that_are_all_different_have_no_duplicates(data):
     assert report(data)["duplicates"] == {"groups": 0, "across_train_and_val": 0, "first": None}
 
 
@@ -191,14 +187,14 @@ def test_the_lines_say_all_of_it(data):
         "7 to 24 pixels",
         "image-level labels from boxes: aeroplane 2, bicycle 1, bird 1, boat 1, bottle 6, bus 0, car 0",
         "1 images show a class without its tag, 1 have a tag without pixels, 0 have no tag",
-        f"1 pictures are there under several ids, 0 of them in train and val (first: {', '.join(TRAIN_AUG[1:3])})",
+        f"1 images are there under several ids, 0 of them in train and val (first: {', '.join(TRAIN_AUG[1:3])})",
         f"sha256 {root(data)}",
     ):
         assert any(words in line for line in shown), (words, shown)
 
 
 def test_the_lines_of_a_set_without_duplicates_name_none(data):
-    assert "0 pictures are there under several ids, 0 of them in train and val" in lines(report(data))
+    assert "0 images are there under several ids, 0 of them in train and val" in lines(report(data))
 
 
 # ---------------------------------------------------------------- the sha256
@@ -213,7 +209,7 @@ def root_by_hand(data: DataSet, mask_digest) -> str:
         contents[list_file(data.root, split)] = file_digest(list_file(data.root, split))
     for image_id, split in splits.items():
         contents[image_file(data.root, image_id)] = file_digest(image_file(data.root, image_id))
-        path = voc.mask_path(data.root, image_id, split)
+        path = data.mask_path(image_id, split)
         contents[path] = mask_digest(path)
     named = sorted((path.relative_to(data.root).parts, content) for path, content in contents.items())
     text = "".join(f"{'/'.join(parts)}\0{content}\n" for parts, content in named)
@@ -225,16 +221,16 @@ def labels_digest(path: Path) -> str:
     return hashlib.sha256(f"{labels.shape[0]}x{labels.shape[1]}".encode() + labels.tobytes()).hexdigest()
 
 
-def test_the_sha256_of_photographs_is_that_over_pictures_labels_lists_and_tags(data):
-    assert root(data) == root_by_hand(data, labels_digest) == data.manifest["tree_root"]
+def test_the_sha256_of_real_images_is_that_over_images_labels_lists_and_tags(data):
+    assert root(data) == root_by_hand(data, labels_digest) == data.digest
 
 
-def test_the_sha256_of_a_drawn_set_is_that_over_the_bytes_of_its_files(drawn):
-    assert root(drawn) == root_by_hand(drawn, file_digest) == drawn.manifest["tree_root"]
+def test_the_sha256_of_a_synthetic_set_is_that_over_the_bytes_of_its_files(synthetic):
+    assert root(synthetic) == root_by_hand(synthetic, file_digest) == synthetic.digest
 
 
 @pytest.mark.parametrize("encoding", ["other level", "other palette", "grey"])
-def test_a_photograph_s_mask_counts_by_its_labels_not_by_its_bytes(data, encoding):
+def test_a_real_image_s_mask_counts_by_its_labels_not_by_its_bytes(data, encoding):
     before, path = root(data), mask_file(data.root, TRAIN[0])
     encoded, labels = path.read_bytes(), read_mask(path, 21)
     path.unlink()
@@ -246,12 +242,12 @@ def test_a_photograph_s_mask_counts_by_its_labels_not_by_its_bytes(data, encodin
     assert root(data) == before
 
 
-def test_a_drawn_mask_counts_by_its_bytes(drawn):
-    before, path = root(drawn), voc.mask_path(drawn.root, drawn.ids("train")[0], voc.ALL_SPLIT)
+def test_a_synthetic_mask_counts_by_its_bytes(synthetic):
+    before, path = root(synthetic), synthetic.mask_path(synthetic.ids("train")[0], "train_aug")
     labels = read_mask(path, 6)
     path.unlink()
     Image.fromarray(labels).save(path)
-    assert root(drawn) != before
+    assert root(synthetic) != before
 
 
 def one_label(data: DataSet) -> None:
@@ -305,31 +301,52 @@ def test_another_content_has_another_sha256(data, change):
 def test_a_set_that_has_changed_since_it_was_prepared_is_refused(data, change):
     assert verify(data, silent) == report(data)
     change(data)
-    for _ in range(2):  # what has changed is told again and again
+    for _ in range(2):  # what has changed is told every time
         with pytest.raises(MissingArtefact) as caught:
             verify(data, silent)
-        assert f"prepared: {NAMED[change]} has other contents;" in str(caught.value)
-    message = str(caught.value)
-    assert f"{data.root} has changed" in message and "swdb prepare-voc --preset mini.toml --again" in message
-    assert root(data)[:10] in message and data.manifest["tree_root"][:10] in message and "\n" not in message
+        error = caught.value
+        assert error.subject == data.root and f": {NAMED[change]} has other contents" in error.found
+        assert "more such files" not in error.found and "\n" not in str(error)
+    assert root(data)[:10] in error.expected and data.digest[:10] in error.expected
+
+
+def test_of_several_changed_files_the_first_is_named_and_the_others_are_counted(data):
+    one_label(data)
+    one_byte_of_a_jpeg(data)
+    one_tag(data)
+    with pytest.raises(MissingArtefact) as caught:
+        verify(data, silent)
+    assert f"{NAMED[one_tag]} has other contents (and 2 more such files)" in caught.value.found
+
+
+def test_without_the_notes_of_the_last_audit_a_changed_set_is_refused_all_the_same(data):
+    (data.root / "audit.json").unlink()
+    one_label(data)
+    with pytest.raises(MissingArtefact) as caught:
+        verify(data, silent)
+    assert caught.value.subject == data.root and "where is not known" in caught.value.found
 
 
 # ---------------------------------------------------------------- faulty files
 
 
-FAULTS = {
-    "image missing": (MissingArtefact, image_file, Path.unlink, "is missing, expected an image"),
-    "mask missing": (MissingArtefact, mask_file, Path.unlink, "is missing, expected a mask"),
-    "image cut": (BadInput, image_file, lambda path: rewrite(path, path.read_bytes()[:200]), "cannot be read"),
-    "mask no picture": (BadInput, mask_file, lambda path: rewrite(path, b"no picture"), "cannot be read as a mask"),
+FAULTS = {  # the class of the error, the file, what is done to it, and a part of what is found and of what is expected
+    "image missing": (MissingArtefact, image_file, Path.unlink, "missing", "an image"),
+    "mask missing": (MissingArtefact, mask_file, Path.unlink, "missing", "a mask"),
+    "image cut": (
+        BadInput, image_file, lambda path: rewrite(path, path.read_bytes()[:200]), "cannot be read", "an image",
+    ),
+    "mask not an image": (
+        BadInput, mask_file, lambda path: rewrite(path, b"not an image"), "cannot be read", "a mask",
+    ),
     "mask in colours": (
-        BadInput, mask_file, lambda path: Image.open(path).convert("RGB").save(path), "is a RGB picture",
+        BadInput, mask_file, lambda path: Image.open(path).convert("RGB").save(path), "RGB", "palette PNG",
     ),
     "mask of no class": (
-        BadInput, mask_file, lambda path: voc_tree.save_mask(path, np.full(SIZES[2], 21)), "has the value 21",
+        BadInput, mask_file, lambda path: voc_tree.save_mask(path, np.full(SIZES[2], 21)), "value 21", "0 to 20 and 255",
     ),
     "mask of another size": (
-        BadInput, mask_file, lambda path: voc_tree.save_mask(path, np.zeros((24, 23))), "is 23x24, its image",
+        BadInput, mask_file, lambda path: voc_tree.save_mask(path, np.zeros((24, 23))), "23x24", "24x24",
     ),
 }  # fmt: skip
 
@@ -339,64 +356,69 @@ FAULTS = {
 )
 def test_a_missing_list_or_labels_are_named(data, name):
     (data.root / name).unlink()
-    with pytest.raises(MissingArtefact, match=rf"{name} is missing; run: swdb prepare-voc .*--again"):
+    with pytest.raises(MissingArtefact) as caught:
         verify(data, silent)
+    assert (caught.value.subject, caught.value.found) == (data.root / name, "missing")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_faulty_file_is_named(data, fault):
-    kind, place, spoil, words = FAULTS[fault]
+    kind, place, spoil, found, expected = FAULTS[fault]
     path = place(data.root, TRAIN_AUG[2])
     spoil(path)
-    message = refusal(data, kind)
-    assert f"{path} {words}" in message and "more such files" not in message
+    error = refused(data, kind)
+    assert type(error) is kind and error.subject == path
+    assert found in error.found and expected in error.expected and "more such files" not in error.found
 
 
 def test_an_image_larger_than_the_preset_says_is_named(data):
     voc_tree.save_image(image_file(data.root, VAL[0]), 16, 25)
     voc_tree.save_mask(mask_file(data.root, VAL[0]), np.zeros((16, 25)))
-    assert f"{VAL[0]}.jpg is 25x16, expected at most 24 pixels a side" in refusal(data)
+    error = refused(data)
+    assert error.subject == image_file(data.root, VAL[0])
+    assert "25x16" in error.found and "24" in error.expected.split()
 
 
 def test_of_several_faulty_files_the_first_is_named_and_the_others_are_counted(data):
     mask_file(data.root, VAL[0]).unlink()
     rewrite(image_file(data.root, TRAIN_AUG[1]), b"")
-    rewrite(mask_file(data.root, TRAIN_AUG[3]), b"no picture")
-    message = refusal(data)
-    assert f"{image_file(data.root, TRAIN_AUG[1])} cannot be read" in message
-    assert message.endswith("(and 2 more such files)")
+    rewrite(mask_file(data.root, TRAIN_AUG[3]), b"not an image")
+    error = refused(data)
+    assert error.subject == image_file(data.root, TRAIN_AUG[1])
+    assert error.found.endswith("(and 2 more such files)")
 
 
-def test_only_what_is_faulty_or_mended_is_read_again(data, reads):
+def test_only_what_is_faulty_or_repaired_is_read_again(data, reads):
     path = mask_file(data.root, VAL[0])
     content = path.read_bytes()
     path.unlink()
     for _ in range(2):
-        refusal(data, MissingArtefact)
+        refused(data, MissingArtefact)
     path.write_bytes(content)
-    assert report(data)["tree_root"] == data.manifest["tree_root"]
+    assert root(data) == data.digest
     assert reads == [VAL[0]] * 3
 
 
 def test_faulty_files_are_deleted_only_where_that_is_asked_for(data):
     spoilt, missing = TRAIN_AUG[2], TRAIN_AUG[3]
-    rewrite(mask_file(data.root, spoilt), b"no picture")
+    rewrite(mask_file(data.root, spoilt), b"not an image")
     image_file(data.root, missing).unlink()
     before = {path for path in data.root.rglob("*") if path.is_file()}
-    refusal(data)
+    refused(data)
     assert {path for path in data.root.rglob("*") if path.is_file()} == before
-    refusal(data, discard=True)
+    refused(data, discard=True)
     gone = {place(data.root, image_id) for place in (image_file, mask_file) for image_id in (spoilt, missing)}
     assert before - {path for path in data.root.rglob("*") if path.is_file()} == gone & before
 
 
-def test_preparing_takes_faulty_files_anew_once_their_source_is_mended(tmp_path):
+def test_preparing_imports_faulty_files_again_once_their_source_is_repaired(tmp_path):
     tree, place = voc_tree.build(tmp_path / "tree"), tmp_path / "data" / "mini"
     source = image_file(tree, TRAIN_AUG[2])
     whole = source.read_bytes()
     rewrite(source, whole[:200])
-    with pytest.raises(BadInput, match=rf"{TRAIN_AUG[2]}\.jpg cannot be read"):
+    with pytest.raises(BadInput) as caught:
         prepare(DATA, place, Sources(tree), silent)
+    assert Path(caught.value.subject).name == source.name and "cannot be read" in caught.value.found
     assert source.read_bytes() == whole[:200]
     rewrite(source, whole)
     prepare(DATA, place, Sources(tree), silent)
@@ -406,23 +428,22 @@ def test_preparing_takes_faulty_files_anew_once_their_source_is_mended(tmp_path)
 # ---------------------------------------------------------------- lists
 
 
-LIST_FAULTS = {
-    "twice": ("train_aug", [*TRAIN_AUG[:3], TRAIN_AUG[0]], f"names {TRAIN_AUG[0]} twice"),
-    "one too few": ("train", TRAIN[:1], "the list train.txt has 1 ids, expected 2"),
-    "one too many": ("val", [*VAL, "2007_000009"], "the list val.txt has 3 ids, expected 2"),
-    "strong but not in train_aug": ("train", [TRAIN[0], VAL[0]], f"that train_aug.txt lacks (first: {VAL[0]})"),
-    "train and val": (
-        "val", [VAL[1], TRAIN_AUG[3]], f"1 images are in both train_aug.txt and val.txt (first: {TRAIN_AUG[3]})",
-    ),
+LIST_FAULTS = {  # the list, what stands in it, whose fault it is, and a part of what is found and of what is expected
+    "twice": ("train_aug", [*TRAIN_AUG[:3], TRAIN_AUG[0]], f"names {TRAIN_AUG[0]} twice", "once"),
+    "one too few": ("train", TRAIN[:1], "is 1", "2"),
+    "one too many": ("val", [*VAL, "2007_000009"], "is 3", "2"),
+    "strong but not in train_aug": ("train", [TRAIN[0], VAL[0]], f"train_aug.txt lacks (first: {VAL[0]})", ""),
+    "train and val": ("val", [VAL[1], TRAIN_AUG[3]], f"shares 1 of its images with train_aug.txt (first: {TRAIN_AUG[3]})", ""),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", LIST_FAULTS)
 def test_a_faulty_list_is_refused_before_anything_is_read(data, reads, fault):
-    split, ids, words = LIST_FAULTS[fault]
+    split, ids, found, expected = LIST_FAULTS[fault]
     (data.root / "audit.json").unlink()
     list_file(data.root, split).write_text("\n".join(ids))
-    assert words in refusal(data)
+    error = refused(data)
+    assert error.subject == list_file(data.root, split) and found in error.found and expected in error.expected
     assert reads == []
 
 
@@ -430,8 +451,10 @@ def test_a_faulty_list_is_refused_before_anything_is_read(data, reads, fault):
 def official(monkeypatch):
     """Let the tiny set's lists be VOC's own."""
     found = {"train": TRAIN, "train_aug": TRAIN_AUG, "val": VAL}
-    monkeypatch.setattr(voc, "OFFICIAL_COUNTS", {split: len(ids) for split, ids in found.items()})
-    monkeypatch.setattr(voc, "OFFICIAL_LISTS", {split: digest(sorted(ids)) for split, ids in found.items()})
+    counts = {split: len(ids) for split, ids in found.items()}
+    known = Official(counts, {split: digest(sorted(ids)) for split, ids in found.items()})
+    monkeypatch.setitem(KINDS, "voc", replace(VOC2012, official=known))
+    return known
 
 
 def test_lists_as_long_as_the_official_ones_must_hold_the_official_ids(data, official):
@@ -441,13 +464,16 @@ def test_lists_as_long_as_the_official_ones_must_hold_the_official_ids(data, off
         path = place(data.root, VAL[1])
         path.rename(path.with_stem("2007_000009"))
     list_file(data.root, "val").write_text(f"{VAL[0]}\n2007_000009\n")
-    assert "the list val.txt has the 2 ids of VOC 2012's own in number only" in refusal(data)
+    error = refused(data)
+    assert (
+        error.subject == list_file(data.root, "val") and "as many ids" in error.found and VOC2012.title in error.found
+    )
 
 
 def test_lists_of_other_lengths_are_not_compared_with_the_official_ones(data, official, monkeypatch):
-    monkeypatch.setitem(voc.OFFICIAL_LISTS, "val", "0" * 64)
-    assert "the list val.txt has the 2 ids" in refusal(data)
-    monkeypatch.setitem(voc.OFFICIAL_COUNTS, "train", 3)
+    monkeypatch.setitem(official.digests, "val", "0" * 64)
+    assert refused(data).subject == list_file(data.root, "val")
+    monkeypatch.setitem(official.counts, "train", 3)
     report(data)
 
 
@@ -459,8 +485,9 @@ def test_masks_without_a_void_border_where_voc_s_own_belong_are_refused(data, sp
     relabel(data, ids[0], without_void)
     report(data)  # one of two: an object may fill its image
     relabel(data, ids[1], without_void)
-    message = refusal(data)
-    assert f"only 0% of the masks of {split}.txt have a void border" in message and "SBD's masks" in message
+    error = refused(data)
+    assert error.subject == list_file(data.root, split) and "0%" in error.found
+    assert error.expected == VOC2012.own_masks
 
 
 def test_sbd_s_masks_need_no_border(data):
@@ -472,15 +499,15 @@ def test_sbd_s_masks_need_no_border(data):
 def test_borders_tell_nothing_where_classes_become_void(data):
     for image_id in ALL:
         relabel(data, image_id, without_void)
-    refusal(data)
-    report(replace(data, data=replace(DATA, classes=("aeroplane", "bicycle", "bird", "boat", "bottle"))))
+    refused(data)
+    report(replace(data, settings=replace(DATA, classes=("aeroplane", "bicycle", "bird", "boat", "bottle"))))
 
 
-def test_drawn_masks_need_no_border(drawn):
-    for image_id in drawn.ids("val"):
-        path = voc.mask_path(drawn.root, image_id, "val")
+def test_synthetic_masks_need_no_border(synthetic):
+    for image_id in synthetic.ids("val"):
+        path = synthetic.mask_path(image_id, "val")
         voc_tree.save_mask(path, without_void(read_mask(path, 6)))
-    assert report(drawn)["void"]["val"]["masks_percent"] == 0
+    assert report(synthetic)["void"]["val"]["masks_percent"] == 0
 
 
 # ---------------------------------------------------------------- a second audit
@@ -489,23 +516,23 @@ def test_drawn_masks_need_no_border(drawn):
 def test_a_first_audit_reads_every_image_and_tells_how_far_it_is(data):
     told = []
 
-    def stage(name, total):
+    def progress(name, total):
         told.append((name, total))
         return lambda done, of: told.append((done, of))
 
     (data.root / "audit.json").unlink()
-    audit(data, stage, MEND)
+    audit(data, progress)
     assert told == [("audit the data set", 6), *((done, 6) for done in range(1, 7))]
 
 
-def test_a_second_audit_opens_no_picture_and_reports_the_same(data, monkeypatch):
+def test_a_second_audit_opens_no_image_and_reports_the_same(data, monkeypatch):
     def opened(path, *_):
         raise AssertionError(f"{path} was read again")
 
     first, written = report(data), (data.root / "audit.json").stat().st_mtime_ns
     monkeypatch.setattr(audits, "read_image", opened)
     monkeypatch.setattr(audits, "read_mask", opened)
-    assert audit(data, opened, MEND) == first
+    assert audit(data, opened) == first
     assert (data.root / "audit.json").stat().st_mtime_ns == written
 
 
@@ -533,15 +560,15 @@ def test_a_change_whose_time_was_set_back_is_noticed(data, reads):
 
 def test_an_image_that_moved_to_val_is_read_with_its_mask_there(data, reads):
     moved = mask_file(data.root, TRAIN_AUG[3])
-    moved.rename(voc.mask_path(data.root, TRAIN_AUG[3], "val"))
+    moved.rename(data.mask_path(TRAIN_AUG[3], "val"))
     list_file(data.root, "train_aug").write_text("\n".join(TRAIN_AUG[:3]))
     list_file(data.root, "val").write_text("\n".join([*VAL, TRAIN_AUG[3]]))
-    found = report(replace(data, data=replace(DATA, num_train=3, num_val=3)))
+    found = report(replace(data, settings=replace(DATA, num_train=3, num_val=3)))
     assert found["images"] == {"strong": 2, "weak": 1, "val": 3}
     assert reads == [TRAIN_AUG[3]]
 
 
-def test_the_report_does_not_hang_on_what_was_read_when(data):
+def test_the_report_does_not_depend_on_what_was_read_when(data):
     become(data, TRAIN_AUG[0], TRAIN_AUG[2])  # the first image is read last
     again, notes = report(data), (data.root / "audit.json").read_bytes()
     (data.root / "audit.json").unlink()
@@ -549,28 +576,36 @@ def test_the_report_does_not_hang_on_what_was_read_when(data):
     assert (data.root / "audit.json").read_bytes() == notes
 
 
-def test_images_that_are_listed_no_more_are_forgotten(data):
+def test_images_that_are_no_longer_listed_are_forgotten(data):
     list_file(data.root, "val").write_text(VAL[0])
-    report(replace(data, data=replace(DATA, num_val=1)))
+    report(replace(data, settings=replace(DATA, num_val=1)))
     assert set(json.loads((data.root / "audit.json").read_text())["records"]) == {*TRAIN_AUG, VAL[0]}
+
+
+def noted(**values) -> bytes:
+    """Notes of this version."""
+    return json.dumps({"version": audits.VERSION, **values}).encode()
 
 
 DAMAGE = {
     "gone": None,
     "empty": b"",
-    "half": b'{"version": 1, "records": {"2007',
-    "no text": b"\xff\xfe\x00",
+    "half": noted(texts={}, records={})[:-12],
+    "not text": b"\xff\xfe\x00",
     "a list": b"[]",
     "nothing": b"null",
-    "no records": b'{"version": 1}',
-    "records in a list": b'{"version": 1, "records": []}',
-    "too few values": b'{"version": 1, "records": {"2007_000001": ["", "val"]}}',
-    "a number for a record": b'{"version": 1, "records": {"2007_000001": 7}}',
+    "no version": b'{"texts": {}, "records": {}}',
+    "no records": noted(texts={}),
+    "no texts": noted(records={}),
+    "texts in a list": noted(texts=[], records={}),
+    "records in a list": noted(texts={}, records=[]),
+    "too few values": noted(texts={}, records={TRAIN[0]: ["", "val"]}),
+    "a number for a record": noted(texts={}, records={TRAIN[0]: 7}),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_notes_of_an_audit_are_made_anew(data, reads, damage):
+def test_damaged_notes_of_an_audit_are_made_again(data, reads, damage):
     notes = data.root / "audit.json"
     first, content = report(data), notes.read_bytes()
     notes.unlink()
@@ -580,7 +615,7 @@ def test_damaged_notes_of_an_audit_are_made_anew(data, reads, damage):
     assert sorted(reads) == sorted(ALL) and notes.read_bytes() == content
 
 
-def test_notes_of_another_version_are_made_anew(data, reads, monkeypatch):
+def test_notes_of_another_version_are_made_again(data, reads, monkeypatch):
     first = report(data)
     monkeypatch.setattr(audits, "VERSION", audits.VERSION + 1)
     assert report(data) == first and sorted(reads) == sorted(ALL)

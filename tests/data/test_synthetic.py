@@ -1,9 +1,10 @@
-"""The drawn scenes: reproducible, rightly labelled, and with the partial evidence they were designed for."""
+"""The synthetic scenes: reproducible, correctly labelled, and with the partial evidence they were designed for."""
 
 import numpy as np
 import pytest
 
-from swdb.data.synthetic import CLASSES, PRETEXT_DEAL, Scene, badges, draw
+from swdb.data.synthetic import CLASSES, DRAWING_VERSION, PRETEXT_DEAL, SCENES, Scene, badges, draw
+from swdb.data.voc import VOC2012
 
 SCENE = Scene()
 NUM = 60
@@ -22,18 +23,18 @@ def test_the_same_seed_and_index_draw_the_same_bytes(scenes):
         assert image.tobytes() == scenes[index][0].tobytes() and mask.tobytes() == scenes[index][1].tobytes()
 
 
-def test_no_two_indices_draw_the_same_picture(scenes):
+def test_no_two_indices_draw_the_same_image(scenes):
     assert len({image.tobytes() for image, _ in scenes}) == NUM
     assert len({mask.tobytes() for _, mask in scenes}) == NUM
 
 
-def test_another_seed_draws_another_picture(scenes):
+def test_another_seed_draws_another_image(scenes):
     image, mask = draw(4, 0, SCENE)
     assert not np.array_equal(image, scenes[0][0]) and not np.array_equal(mask, scenes[0][1])
 
 
 @pytest.mark.parametrize("size", [32, 64, 96])
-def test_pictures_and_masks_are_uint8_of_the_scene_s_size(size):
+def test_images_and_masks_are_uint8_of_the_scene_s_size(size):
     image, mask = draw(0, 0, Scene(size=size))
     assert image.shape == (size, size, 3) and mask.shape == (size, size)
     assert image.dtype == mask.dtype == np.uint8
@@ -52,7 +53,7 @@ def test_every_scene_has_an_object_background_and_a_border(scenes):
 
 
 def neighbours(mask: np.ndarray):
-    """All pairs of touching pixels, corners included: two arrays of the same shape for each direction."""
+    """Yield all pairs of touching pixels, corners included: two arrays of the same shape for each direction."""
     height, width = mask.shape
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         left = slice(max(0, -dx), width - max(0, dx))
@@ -60,7 +61,7 @@ def neighbours(mask: np.ndarray):
         yield mask[: height - dy, left], mask[dy:, right]
 
 
-def test_the_border_parts_everything_that_is_different(scenes):
+def test_the_border_separates_everything_that_is_different(scenes):
     # As in VOC: no two labels touch, not even at a corner, without void between them.
     pairs = 0
     for _, mask in scenes:
@@ -78,7 +79,7 @@ def test_the_border_is_thin(scenes):
 
 
 def colourful(image: np.ndarray) -> np.ndarray:
-    """Where a pixel has the saturated colours of a badge, (H, W) bool."""
+    """Tell where a pixel has the saturated colours of a badge, (H, W) bool."""
     channels = image.astype(int)
     return channels.max(2) - channels.min(2) > 110
 
@@ -110,3 +111,15 @@ def test_the_pretext_world_has_the_same_badges_with_other_meanings():
     assert len(meaning[0]) == 56 and meaning[0].keys() == meaning[1].keys()
     changed = sum(meaning[0][pair] != meaning[1][pair] for pair in meaning[0])
     assert changed > 28  # more than half of the 56: by chance about 45
+
+
+def test_a_synthetic_set_lies_in_voc_s_layout_and_shows_its_colours():
+    # So that whatever reads a prepared data set of one kind reads the other.
+    assert SCENES.layout == VOC2012.layout
+    assert np.array_equal(SCENES.palette, VOC2012.palette)
+
+
+def test_a_synthetic_set_says_that_it_is_one_and_which_version_of_the_drawing_made_it():
+    assert SCENES.synthetic and not VOC2012.synthetic
+    assert SCENES.version == {"drawing": DRAWING_VERSION} and VOC2012.version == {}
+    assert SCENES.classes == CLASSES and SCENES.official is None and SCENES.bordered == ()

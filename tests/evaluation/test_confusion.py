@@ -1,4 +1,4 @@
-"""Our mIoU, and by hand-computed numbers where other definitions in use differ from it."""
+"""Our mIoU, and where other definitions in use differ from it, by numbers worked out by hand."""
 
 import numpy as np
 import pytest

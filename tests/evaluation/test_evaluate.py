@@ -1,7 +1,9 @@
-"""Scoring on a validation split made by hand: five pictures of three sizes, masks known pixel by pixel."""
+"""Scoring on a validation split made by hand: five images of three sizes, masks known pixel by pixel."""
 
 import json
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,44 +12,99 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY
 from PIL import Image
+from studies import CPU, graph_of, runner
 
-from swdb.core.errors import BadInput, MissingArtefact
-from swdb.data import voc
+from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.progress import Advance
 from swdb.data.dataset import DataSet
-from swdb.data.images import palette_png, shrink
+from swdb.data.facts import VAL_SPLIT
+from swdb.data.images import palette_png, resize_longest_side
 from swdb.evaluation import evaluate as evaluation
 from swdb.evaluation.evaluate import evaluate
-from swdb.methods.strong_weak import StrongWeakNetwork
-from swdb.nn.compute import Machine
+from swdb.methods.strong_weak import StrongWeak, StrongWeakNetwork
 from swdb.nn.networks import Preprocessing
+from swdb.nn.trainer import WEIGHTS, save_tensors
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import load_preset
-from swdb.study.plan import Artefact, Scoring, Work
+from swdb.specs.tables import CellSource
+from swdb.specs.tasks import ScoreTask, Scoring
 
 CLASSES = ["background", "alpha", "beta", "gamma", "delta", "epsilon"]
 SIZES = {"a": (32, 32), "b": (32, 32), "c": (20, 28), "d": (16, 24), "e": (32, 32)}  # height, width
 ODD = {"a": (21, 30), "b": (17, 31)}  # no multiples of the backbone's stride
-CPU = Machine(torch.device("cpu"), "fp32")
-LOOK = Preprocessing()
+PLAIN = Preprocessing()
 STRONG, WEAK = Scoring("strong"), Scoring("weak")
+SEED = 3
+
+
+@dataclass
+class Finished:
+    """A finished run, and the network that it ended with."""
+
+    artefact: Artefact
+    network: StrongWeakNetwork
+    preprocessing: Preprocessing = PLAIN
+
+    def save(self) -> None:
+        """Write the network and the record as a training does."""
+        sha256 = save_tensors(self.artefact.folder / WEIGHTS, self.network.state_dict())
+        machine = {"device": "cpu", "name": f"of {self.artefact.name}"}
+        self.artefact.finish({"digest": sha256, "preprocessing": asdict(self.preprocessing), "machine": machine})
+
+    def says(self, branch: str, label: int) -> None:
+        """Let a branch predict one class everywhere."""
+        last = self.network.heads[branch][-1]
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.copy_(F.one_hot(torch.tensor(label), 6).float())
+        self.save()
+
+    def logits(self, inputs: torch.Tensor, branch: str = "strong") -> torch.Tensor:
+        """Return logits of raw images of 0..255, (B, 3, H, W), without what lies beyond the image."""
+        mean, std = (torch.tensor(v)[:, None, None] for v in (self.preprocessing.mean, self.preprocessing.std))
+        with torch.no_grad():
+            logits = self.network.logits(self.network.features((inputs - mean) / std), branch)
+        return logits[..., : inputs.shape[2], : inputs.shape[3]]
 
 
 @dataclass
 class Scene:
-    """All that an evaluation needs."""
+    """A validation split and runs; the tools that an evaluation is handed."""
 
     data: DataSet
-    artefact: Artefact
-    network: StrongWeakNetwork
+    runs: list[Finished]
+    score: Callable[[Scoring], Artefact]
+    compute = CPU
+
+    def dataset(self, artefact: Artefact) -> DataSet:
+        assert artefact.kind == "data"
+        return self.data
+
+    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
+        assert not counts  # of optimizer steps alone
+        self.total, self.told = total, []
+        return lambda done, of: self.told.append((done, of))
 
     def evaluate(self, scoring: Scoring = STRONG, longest_side: int = 0) -> dict:
-        return evaluate(self.artefact, scoring, self.data, self.network, LOOK, CPU, lambda done, of: None, longest_side)
+        score = replace(self.score(scoring), task=ScoreTask(scoring, longest_side))
+        record = evaluate(score, self)
+        score.finish(record)
+        return record
+
+    @property
+    def run(self) -> Finished:
+        return self.runs[0]
 
     def prediction(self, image_id: str, scoring: Scoring = STRONG) -> Path:
-        return scoring.folder(self.artefact) / "predictions" / f"{image_id}.png"
+        return self.score(scoring).folder / "predictions" / f"{image_id}.png"
 
     def truth(self, image_id: str) -> Path:
-        return voc.mask_path(self.data.root, image_id, "val")
+        return self.data.mask_path(image_id, VAL_SPLIT)
+
+    def image(self, image_id: str) -> torch.Tensor:
+        """Read an image as the evaluation should have read it, (1, 3, H, W) float of 0..255."""
+        return torch.from_numpy(read(self.data.image_path(image_id)).copy()).permute(2, 0, 1)[None].float()
 
 
 @pytest.fixture
@@ -60,91 +117,76 @@ def odd(tmp_path) -> Scene:
     return scene_of(ODD, tmp_path)
 
 
-def scene_of(sizes: dict, tmp_path: Path) -> Scene:
+def scene_of(sizes: dict, tmp_path: Path, names: tuple[str, ...] = ("dual",)) -> Scene:
     preset = load_preset(TINY)
-    root = tmp_path / "data"
-    for path in (voc.image_path(root, ""), voc.mask_path(root, "", "val"), voc.split_path(root, "val")):
+    graph = graph_of(tmp_path / "work", preset)
+    manifest = {"classes": CLASSES, "digest": "f" * 64, "counts": {"val": len(sizes)}}
+    data = DataSet(graph.data.folder, preset.data, manifest)
+    for path in (data.image_path(""), data.mask_path("", VAL_SPLIT), data.list_path(VAL_SPLIT)):
         path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(7)
     for image_id, size in sizes.items():
         small = rng.integers(0, 256, (5, 5, 3), np.uint8)
-        Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC).save(voc.image_path(root, image_id))
+        Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC).save(data.image_path(image_id))
         mask = rng.choice(np.array([0, 1, 2, 255], np.uint8), size, p=[0.5, 0.2, 0.2, 0.1])
-        voc.mask_path(root, image_id, "val").write_bytes(palette_png(mask))
-    voc.split_path(root, "val").write_text("\n".join(sizes) + "\n")
-    work = Work(tmp_path / "work", preset, "fp32")
-    artefact = work.run(work.recipe("dual"), 3)
-    artefact.folder.mkdir(parents=True)
-    artefact.record.write_text(json.dumps({"machine": {"device": "cpu"}}))
-    torch.manual_seed(1)
-    network = StrongWeakNetwork(preset.network, 6, 3, dual=True)
-    with torch.no_grad():  # so that an untrained network says different things at different places
-        for head in network.heads.values():
-            head[-1].weight.normal_(std=3.0)
-    manifest = {"classes": CLASSES, "tree_root": "f" * 64, "counts": {"val": len(sizes)}}
-    return Scene(DataSet(root, preset.data, manifest), artefact, network.eval())
-
-
-def says(network: StrongWeakNetwork, branch: str, label: int) -> None:
-    """Let a branch predict one class everywhere."""
-    last = network.heads[branch][-1]
-    with torch.no_grad():
-        last.weight.zero_()
-        last.bias.copy_(torch.nn.functional.one_hot(torch.tensor(label), 6).float())
+        data.mask_path(image_id, VAL_SPLIT).write_bytes(palette_png(mask))
+    data.list_path(VAL_SPLIT).write_text("\n".join(sizes) + "\n")
+    specs, runs = [graph.run_spec(name) for name in names], []
+    for k, spec in enumerate(specs):
+        torch.manual_seed(k + 1)
+        network = StrongWeak().network(preset.network, 6, spec)
+        with torch.no_grad():  # so that an untrained network says different things at different places
+            for head in network.heads.values():
+                head[-1].weight.normal_(std=3.0)
+        runs.append(Finished(graph.run(spec, SEED), network.eval()))
+        runs[-1].save()
+    return Scene(data, runs, lambda scoring: graph.score(CellSource(tuple(specs), scoring.branch), SEED, scoring))
 
 
 def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+def refused(scene: Scene) -> SwdbError:
+    """Return the error of an evaluation; nothing may be called finished."""
+    with pytest.raises(SwdbError) as caught:
+        scene.evaluate()
+    assert not scene.score(STRONG).done
+    return caught.value
+
+
 # ---------------------------------------------------------------- predictions
 
 
-def test_predictions_are_palette_pngs_of_the_pictures_own_size(scene):
+def test_predictions_are_palette_pngs_of_the_images_own_size(scene):
     scene.evaluate()
     found = {}
     for path in scene.prediction("a").parent.glob("*.png"):
-        with Image.open(path) as picture:
-            found[path.stem] = picture.size[::-1]
-            assert picture.mode == "P"
-            assert picture.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]  # VOC's black, maroon, green
+        with Image.open(path) as prediction:
+            found[path.stem] = prediction.size[::-1]
+            assert prediction.mode == "P"
+            assert prediction.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]  # VOC's black, maroon, green
     assert found == SIZES
 
 
-def test_every_picture_gets_its_own_prediction(scene):
-    # batches are formed by size; a picture alone must give what it gave in company
+def test_every_image_gets_its_own_prediction(scene):
+    # batches are formed by size; an image alone must give what it gave in company
     scene.evaluate()
     for image_id in SIZES:
-        image = torch.from_numpy(np.array(Image.open(voc.image_path(scene.data.root, image_id)))).permute(2, 0, 1)
-        with torch.no_grad():
-            features = scene.network.features((image[None].float() - 127.5) / 64)
-            alone = scene.network.logits(features, "strong")[0].argmax(0).numpy()
-        height, width = SIZES[image_id]
-        agreement = (alone[:height, :width] == read(scene.prediction(image_id))).mean()
+        alone = scene.run.logits(scene.image(image_id))[0].argmax(0).numpy()
+        agreement = (alone == read(scene.prediction(image_id))).mean()
         assert agreement > 0.99, image_id
         assert len(np.unique(alone)) > 1  # a constant would agree with any mix-up
 
 
 def test_strong_and_weak_branch_of_a_dual_run_predict_by_themselves(scene):
-    says(scene.network, "strong", 1)
-    says(scene.network, "weak", 2)
+    scene.run.says("strong", 1)
+    scene.run.says("weak", 2)
     strong, weak = scene.evaluate(STRONG), scene.evaluate(WEAK)
     assert np.unique(read(scene.prediction("c", STRONG))).tolist() == [1]
     assert np.unique(read(scene.prediction("c", WEAK))).tolist() == [2]
     assert (strong["branch"], weak["branch"]) == ("strong", "weak")
-
-
-def test_flip_and_scales_have_folders_of_their_own(scene):
-    scorings = [STRONG, WEAK, Scoring("strong", flip=True), Scoring("strong", (0.75, 1.0, 1.25)),
-                Scoring("strong", (0.75, 1.0, 1.25), flip=True)]  # fmt: skip
-    folders = [scoring.folder(scene.artefact).name for scoring in scorings]
-    assert folders == [
-        "val-strong",
-        "val-weak",
-        "val-strong-flip",
-        "val-strong-0.75-1-1.25",
-        "val-strong-0.75-1-1.25-flip",
-    ]
+    assert strong["digest"] != weak["digest"]
 
 
 def test_flip_and_scales_stand_in_the_result(scene):
@@ -154,7 +196,7 @@ def test_flip_and_scales_stand_in_the_result(scene):
     assert (plain["scales"], plain["flip"]) == ([1.0], False)
 
 
-def test_a_crf_has_a_folder_of_its_own_and_refines_averaged_scores_on_the_whole_picture(scene, monkeypatch):
+def test_a_crf_has_a_folder_of_its_own_and_refines_averaged_probabilities_on_the_whole_image(scene, monkeypatch):
     asked = []
     real = evaluation.refine
 
@@ -172,24 +214,21 @@ def test_a_crf_has_a_folder_of_its_own_and_refines_averaged_scores_on_the_whole_
     energy, images, crf = asked[0]
     image_id = next(iter(SIZES))
     labels = real(energy, images, crf).argmax(1)[0].numpy()
-    np.testing.assert_array_equal(read(scoring.folder(scene.artefact) / "predictions" / f"{image_id}.png"), labels)
+    np.testing.assert_array_equal(read(scene.prediction(image_id, scoring)), labels)
     np.testing.assert_array_equal(images[0].numpy(), scene.data.image(image_id))
 
 
 def by_hand(scene: Scene, image_id: str, views) -> np.ndarray:
     """Average softmax over views (scale, mirrored), each computed by itself, and take the best class.
 
-    The stride rounds up; what lies beyond a view's own picture is cut off before it is mirrored or resized back.
+    The stride rounds up; what lies beyond a view's own image is cut off before it is mirrored or resized back.
     """
-    image = torch.from_numpy(np.array(Image.open(voc.image_path(scene.data.root, image_id)))).permute(2, 0, 1)[None]
-    picture, total = (image.float() - 127.5) / 64, 0
+    image, total = scene.image(image_id), 0
     for scale, mirrored in views:
-        seen = F.interpolate(picture, scale_factor=scale, mode="bilinear") if scale != 1 else picture
-        seen = torch.flip(seen, [3]) if mirrored else seen
-        with torch.no_grad():
-            logits = scene.network.logits(scene.network.features(seen), "strong")[..., : seen.shape[2], : seen.shape[3]]
+        seen = F.interpolate(image, scale_factor=scale, mode="bilinear") if scale != 1 else image
+        logits = scene.run.logits(torch.flip(seen, [3]) if mirrored else seen)
         logits = torch.flip(logits, [3]) if mirrored else logits
-        logits = F.interpolate(logits, size=picture.shape[2:], mode="bilinear") if scale != 1 else logits
+        logits = F.interpolate(logits, size=image.shape[2:], mode="bilinear") if scale != 1 else logits
         total = total + logits.softmax(1)
     return total[0].argmax(0).numpy()
 
@@ -214,31 +253,34 @@ def test_views_are_averaged(scene, scoring, views):
 
 
 @VIEWS
-def test_views_of_a_picture_that_the_stride_does_not_divide_lie_on_each_other(odd, scoring, views):
+def test_views_of_an_image_that_the_stride_does_not_divide_lie_on_each_other(odd, scoring, views):
     odd.evaluate(scoring)
     for image_id in ODD:
         assert (by_hand(odd, image_id, views) == read(odd.prediction(image_id, scoring))).mean() > 0.99
 
 
-def test_a_picture_that_the_stride_does_not_divide_is_predicted_at_its_size(odd):
+def test_an_image_that_the_stride_does_not_divide_is_predicted_at_its_size(odd):
     odd.evaluate()
     assert {image_id: read(odd.prediction(image_id)).shape for image_id in ODD} == ODD
 
 
-# ---------------------------------------------------------------- shrunk pictures
+# ---------------------------------------------------------------- shrunk images
 
 
 @pytest.fixture
 def seen(scene, monkeypatch) -> list:
-    """Heights and widths of the pictures that the network sees."""
-    found, features = [], scene.network.features
-    monkeypatch.setattr(
-        scene.network, "features", lambda pictures: found.append(tuple(pictures.shape[2:])) or features(pictures)
-    )
+    """Heights and widths of the inputs that the network sees."""
+    found, features = [], StrongWeakNetwork.features
+
+    def watched(network, inputs):
+        found.append(tuple(inputs.shape[2:]))
+        return features(network, inputs)
+
+    monkeypatch.setattr(StrongWeakNetwork, "features", watched)
     return found
 
 
-def test_predictions_from_shrunk_pictures_have_full_size_and_are_scored_there(scene, seen):
+def test_predictions_from_shrunk_images_have_full_size_and_are_scored_there(scene, seen):
     result = scene.evaluate(longest_side=20)
     assert {image_id: read(scene.prediction(image_id)).shape for image_id in SIZES} == SIZES
     assert set(seen) == {(20, 20), (14, 20), (13, 20)}  # 32x32, 20x28 and 16x24
@@ -246,19 +288,17 @@ def test_predictions_from_shrunk_pictures_have_full_size_and_are_scored_there(sc
     assert result["miou"] == pytest.approx(miou, abs=1e-9) and result["iou"] == pytest.approx(ious, abs=1e-9)
 
 
-def test_scores_of_shrunk_pictures_are_enlarged_before_the_best_class_is_taken(scene):
+def test_probabilities_of_shrunk_images_are_enlarged_before_the_best_class_is_taken(scene):
     scene.evaluate(longest_side=20)
     for image_id, size in SIZES.items():
-        image = torch.from_numpy(shrink(read(voc.image_path(scene.data.root, image_id)), 20)).permute(2, 0, 1)
-        with torch.no_grad():
-            features = scene.network.features((image[None].float() - 127.5) / 64)
-            small = scene.network.logits(features, "strong")[..., : image.shape[1], : image.shape[2]].softmax(1)
+        shrunk = torch.from_numpy(resize_longest_side(read(scene.data.image_path(image_id)), 20))
+        small = scene.run.logits(shrunk.permute(2, 0, 1)[None].float()).softmax(1)
         wanted = F.interpolate(small, size=size, mode="bilinear", align_corners=False)[0].argmax(0).numpy()
         assert len(np.unique(wanted)) > 1
         assert (wanted == read(scene.prediction(image_id))).mean() > 0.99, image_id
 
 
-def test_pictures_that_are_small_enough_are_seen_as_they_are(scene, seen):
+def test_images_that_are_small_enough_are_seen_as_they_are(scene, seen):
     plain = scene.evaluate()
     before = {image_id: scene.prediction(image_id).read_bytes() for image_id in SIZES}
     for image_id in SIZES:
@@ -298,7 +338,7 @@ def test_the_score_is_what_a_slow_loop_over_the_files_gives(scene):
 
 def test_counts_of_all_images_add_up_to_the_score(scene):
     result = scene.evaluate()
-    with np.load(STRONG.folder(scene.artefact) / "confusion.npz") as saved:
+    with np.load(scene.score(STRONG).folder / "confusion.npz") as saved:
         ids, counts = saved["ids"].tolist(), saved["counts"]
     assert ids == list(SIZES)
     assert counts.dtype == np.int32
@@ -309,22 +349,22 @@ def test_counts_of_all_images_add_up_to_the_score(scene):
 
 def test_counts_of_an_image_are_its_pixels_without_void(scene):
     scene.evaluate()
-    with np.load(STRONG.folder(scene.artefact) / "confusion.npz") as saved:
+    with np.load(scene.score(STRONG).folder / "confusion.npz") as saved:
         found = dict(zip(saved["ids"].tolist(), saved["counts"].sum((1, 2)).tolist(), strict=True))
     assert found == {image_id: int((read(scene.truth(image_id)) != 255).sum()) for image_id in SIZES}
 
 
 def test_a_class_that_is_neither_there_nor_predicted_is_null(scene):
-    says(scene.network, "strong", 1)  # the masks hold 0, 1, 2; so 3, 4, 5 are absent
+    scene.run.says("strong", 1)  # the masks hold 0, 1, 2; so 3, 4, 5 are absent
     result = scene.evaluate()
     assert {name for name, value in result["iou"].items() if value is None} == {"gamma", "delta", "epsilon"}
-    on_disk = json.loads((STRONG.folder(scene.artefact) / "result.json").read_text())
+    on_disk = json.loads(scene.score(STRONG).record.read_text())
     assert on_disk["iou"]["gamma"] is None
     assert (on_disk["iou"]["background"], on_disk["iou"]["beta"]) == (0, 0)
 
 
 def test_a_constant_prediction_scores_its_share(scene):
-    says(scene.network, "strong", 1)
+    scene.run.says("strong", 1)
     result = scene.evaluate()
     truth = np.concatenate([read(scene.truth(image_id)).ravel() for image_id in SIZES])
     share = 100 * (truth == 1).sum() / (truth != 255).sum()
@@ -333,17 +373,100 @@ def test_a_constant_prediction_scores_its_share(scene):
 
 
 def test_a_result_explains_itself(scene):
-    result = scene.evaluate()
-    assert result == json.loads((STRONG.folder(scene.artefact) / "result.json").read_text())
-    assert (result["run"], result["seed"], result["split"]) == (scene.artefact.id, 3, "val")
-    assert (result["images"], result["data"], result["machine"]) == (5, "f" * 64, {"device": "cpu"})
+    result, score = scene.evaluate(), scene.score(STRONG)
+    on_disk = json.loads(score.record.read_text())
+    assert {name: on_disk[name] for name in result} == result
+    assert (on_disk["id"], on_disk["kind"]) == (score.id, "score")
+    assert on_disk["inputs"] == {scene.run.artefact.id: scene.run.artefact.digest()}
+    assert (result["run"], result["seed"], result["split"]) == (scene.run.artefact.id, SEED, "val")
+    assert (result["images"], result["data"]) == (5, "f" * 64)
+    assert result["machine"] == {"device": "cpu", "name": f"of dual-s{SEED}"}
 
 
 def test_progress_ends_at_the_number_of_images(scene):
-    seen = []
-    evaluate(scene.artefact, STRONG, scene.data, scene.network, LOOK, CPU, lambda *at: seen.append(at))
-    assert seen[-1] == (5, 5)
-    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    scene.evaluate()
+    assert scene.total == 5 and scene.told[-1] == (5, 5)
+    assert [done for done, _ in scene.told] == sorted({done for done, _ in scene.told})
+
+
+# ---------------------------------------------------------------- the average of two runs
+
+
+@pytest.fixture
+def two(tmp_path) -> Scene:
+    """Two runs of one branch, each with a preprocessing of its own."""
+    scene = scene_of(SIZES, tmp_path, ("strong", "mixed"))
+    scene.runs[1].preprocessing = Preprocessing("RGB", (100.0, 110.0, 120.0), (50.0, 55.0, 60.0))
+    scene.runs[1].save()
+    return scene
+
+
+def test_the_probabilities_of_two_runs_are_averaged(two):
+    two.evaluate()
+    others, pixels = np.zeros(4), 0
+    for image_id in SIZES:
+        found = read(two.prediction(image_id))
+        logits = torch.stack([run.logits(two.image(image_id))[0] for run in two.runs])
+        probabilities = logits.softmax(1)
+        assert (probabilities.mean(0).argmax(0).numpy() == found).mean() > 0.99, image_id
+        either = [*probabilities, logits.mean(0), probabilities.log().mean(0)]
+        others += [(one.argmax(0).numpy() != found).sum() for one in either]
+        pixels += found.size
+    # one network alone, the mean of logits, and the geometric mean would be seen: they differ by far more than 1 %
+    assert (others > 0.03 * pixels).all(), others / pixels
+
+
+def test_an_average_lies_in_a_folder_of_its_own_and_names_its_runs(two):
+    result, score = two.evaluate(), two.score(STRONG)
+    first, second = (run.artefact for run in two.runs)
+    assert score.name == f"strong-s{SEED}+mixed-s{SEED}-val-strong"
+    assert score.folder.parts[-2:] == ("averages", score.id)
+    assert sorted(path.stem for path in (score.folder / "predictions").glob("*.png")) == sorted(SIZES)
+    assert not any((run.folder / "evals").exists() for run in (first, second))
+    assert (result["run"], result["seed"]) == (f"{first.id}+{second.id}", SEED)
+    assert result["machine"]["name"] == f"of strong-s{SEED}"
+    assert json.loads(score.record.read_text())["inputs"] == {run.id: run.digest() for run in (first, second)}
+
+
+def test_the_average_of_two_runs_with_one_network_is_that_network(two):
+    two.runs[1].network, two.runs[1].preprocessing = two.runs[0].network, two.runs[0].preprocessing
+    two.runs[1].save()
+    two.evaluate()
+    for image_id in SIZES:
+        alone = two.run.logits(two.image(image_id))[0].argmax(0).numpy()
+        assert (alone == read(two.prediction(image_id))).mean() > 0.99
+
+
+def test_the_score_of_an_average_is_what_a_slow_loop_over_the_files_gives(two):
+    result = two.evaluate()
+    miou, ious = slow_score(two)
+    assert result["miou"] == pytest.approx(miou, abs=1e-9) and result["iou"] == pytest.approx(ious, abs=1e-9)
+
+
+# ---------------------------------------------------------------- what a finished run needs to be scored
+
+
+def test_a_run_is_scored_though_all_that_it_was_made_from_but_the_data_is_gone(finished, tmp_path):
+    whole = graph_of(finished).run(graph_of(finished).run_spec("dual"), 0)
+    graph = graph_of(tmp_path / "work")
+    run = graph.run(graph.run_spec("dual"), 0)
+    kept = shutil.ignore_patterns("evals", "training.json", "log.jsonl")
+    shutil.copytree(whole.folder, run.folder, ignore=kept)
+    shutil.copytree(graph_of(finished).data.folder, graph.data.folder)
+    assert not graph.weights.folder.exists() and not graph.proxies(1).folder.exists()
+    for branch in run.task.run.branches:
+        source = CellSource((run.task.run,), branch)
+        score = graph.score(source, 0)
+        runner().make([score])
+        assert score.read_record()["digest"] == graph_of(finished).score(source, 0).digest()
+
+
+def test_weights_that_are_not_those_that_were_written_are_not_scored(scene):
+    path = scene.run.artefact.folder / WEIGHTS
+    with path.open("ab") as stream:
+        stream.write(b"x")
+    error = refused(scene)
+    assert isinstance(error, MissingArtefact) and error.subject == path
 
 
 # ---------------------------------------------------------------- interrupted, damaged
@@ -356,7 +479,7 @@ def test_only_missing_predictions_are_made_again(scene):
     times_before = {image_id: path.stat().st_mtime_ns for image_id, path in files.items()}
     files["b"].unlink()
     files["d"].unlink()
-    (STRONG.folder(scene.artefact) / "result.json").unlink()
+    scene.score(STRONG).record.unlink()
 
     assert scene.evaluate() == first
     assert {image_id: path.read_bytes() for image_id, path in files.items()} == bytes_before
@@ -365,28 +488,27 @@ def test_only_missing_predictions_are_made_again(scene):
 
 def test_a_truth_of_another_size_is_named_with_both_sizes(scene):
     scene.truth("c").write_bytes(palette_png(np.zeros((19, 28), np.uint8)))
-    with pytest.raises(
-        BadInput, match=r"SegmentationClass/c\.png is 28x19, its image .*is 28x20;.*prepare-voc --again"
-    ):
-        scene.evaluate()
-    assert not (STRONG.folder(scene.artefact) / "result.json").exists()
+    error = refused(scene)
+    assert isinstance(error, BadInput) and error.subject == scene.truth("c")
+    assert "28x19" in error.found and "28x20" in error.expected and "c.jpg" in error.expected
 
 
 def test_a_truth_with_an_unknown_value_is_named(scene):
     scene.truth("d").write_bytes(palette_png(np.full(SIZES["d"], 77, np.uint8)))
-    with pytest.raises(BadInput, match=r"SegmentationClass/d\.png has the value 77, expected 0 to 5 and 255"):
-        scene.evaluate()
+    error = refused(scene)
+    assert isinstance(error, BadInput) and error.subject == scene.truth("d")
+    assert "77" in error.found and error.expected == "0 to 5 and 255"
 
 
-def test_a_missing_picture_is_named_and_other_predictions_are_kept(scene):
-    voc.image_path(scene.data.root, "e").unlink()
-    with pytest.raises(MissingArtefact, match=r"JPEGImages/e\.jpg is missing"):
-        scene.evaluate()
+def test_a_missing_image_is_named_and_other_predictions_are_kept(scene):
+    scene.data.image_path("e").unlink()
+    error = refused(scene)
+    assert isinstance(error, MissingArtefact) and error.subject == scene.data.image_path("e")
     assert scene.prediction("c").is_file()
 
 
-def test_a_truncated_picture_is_named(scene):
-    path = voc.image_path(scene.data.root, "a")
+def test_a_truncated_image_is_named(scene):
+    path = scene.data.image_path("a")
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(BadInput, match=r"JPEGImages/a\.jpg cannot be read as an image"):
-        scene.evaluate()
+    error = refused(scene)
+    assert isinstance(error, BadInput) and error.subject == path

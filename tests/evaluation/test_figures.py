@@ -1,9 +1,11 @@
+"""Figures: what stands where on a sheet, in which colours, and under which title."""
+
 import numpy as np
 from conftest import TINY
 from PIL import Image
 
-from swdb.data import voc
 from swdb.data.dataset import DataSet
+from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import palette_png
 from swdb.evaluation import figures
 from swdb.evaluation.figures import GAP, TILE, TITLE
@@ -24,7 +26,7 @@ def tile_pixel(sheet, column, row, y, x):
     return tuple(int(value) for value in sheet[top + int(y * TILE), left + int(x * TILE)])
 
 
-def test_a_grid_has_a_tile_for_every_picture_and_gaps_between():
+def test_a_grid_has_a_tile_for_every_image_and_gaps_between():
     sheet = figures.grid({"one": [solid(MAROON)] * 3, "two": [solid(GREEN)] * 3})
     assert sheet.shape == (TITLE + 3 * (TILE + GAP), 2 * TILE + GAP, 3)
     assert sheet.dtype == np.uint8
@@ -49,7 +51,7 @@ def test_every_column_has_its_title_in_ink():
     assert (sheet[:TITLE, TILE + GAP :] == 255).all()  # an empty title leaves no ink: the ink above is the title's
 
 
-def test_a_picture_keeps_its_aspect():
+def test_an_image_keeps_its_aspect():
     sheet = figures.grid({"wide": [solid(GREEN, height=4, width=8)]})  # half as high as wide: a quarter is free above
     assert tile_pixel(sheet, 0, 0, 0.5, 0.02) == GREEN
     assert tile_pixel(sheet, 0, 0, 0.5, 0.98) == GREEN
@@ -61,14 +63,15 @@ def test_a_figure_shows_image_truth_and_masks_in_the_palettes_colours(tmp_path):
     truth = np.array([[0, 1], [2, 255]], np.uint8).repeat(8, 0).repeat(8, 1)
     proxy = np.zeros((16, 16), np.uint8)
     proxy[:, 8:] = 1
-    for path in (voc.image_path(tmp_path, "a"), voc.mask_path(tmp_path, "a", "val")):
+    dataset = DataSet(tmp_path, load_preset(TINY).data, {})
+    image_path, mask_path = dataset.image_path("a"), dataset.mask_path("a", VAL_SPLIT)
+    for path in (image_path, mask_path):
         path.parent.mkdir(parents=True)
-    Image.fromarray(solid((200, 30, 90), 16, 16)).save(voc.image_path(tmp_path, "a"), quality=100, subsampling=0)
-    voc.mask_path(tmp_path, "a", "val").write_bytes(palette_png(truth))
-    data = DataSet(tmp_path, load_preset(TINY).data, {})
+    Image.fromarray(solid((200, 30, 90), 16, 16)).save(image_path, quality=100, subsampling=0)
+    mask_path.write_bytes(palette_png(truth))
 
     target = tmp_path / "figures" / "run.png"
-    figures.figure(target, data, ["a"], {"proxy": {"a": proxy, "b": truth}})
+    figures.figure(target, dataset, ["a"], {"proxy": {"a": proxy, "b": truth}})
 
     sheet = np.asarray(Image.open(target).convert("RGB"))
     assert sheet.shape == (TITLE + TILE + GAP, 3 * TILE + 2 * GAP, 3)
@@ -93,7 +96,7 @@ def test_an_album_has_blocks_of_examples_one_below_the_other_and_a_legend():
     assert (five == MAROON).all(2).sum() == 14 * 14
 
 
-def test_the_pictures_of_an_example_stand_side_by_side_and_none_leaves_its_place_white():
+def test_the_images_of_an_example_stand_side_by_side_and_none_leaves_its_place_white():
     sheet = figures.album({"": [("", [solid(GREEN), None, solid(MAROON)])]}, {})
     row = sheet[figures.HEADING + TITLE + TILE // 2]
     assert [tuple(row[k * (TILE + GAP) + TILE // 2].tolist()) for k in range(3)] == [GREEN, WHITE, MAROON]
@@ -106,10 +109,10 @@ def test_captions_and_titles_are_written_in_ink():
         assert (figures.album(blocks, legend) < 255).any()
 
 
-def test_a_picture_is_saved_in_the_format_of_its_name(tmp_path):
+def test_a_sheet_is_saved_in_the_format_of_its_name(tmp_path):
     sheet = np.full((16, 16, 3), (200, 30, 90), np.uint8)
     for name, form in (("a.png", "PNG"), ("a.jpg", "JPEG")):
         figures.save(tmp_path / name, sheet)
-        picture = Image.open(tmp_path / name)
-        assert picture.format == form
-        assert np.abs(np.asarray(picture).astype(int) - sheet).max() <= (0 if form == "PNG" else 4)
+        found = Image.open(tmp_path / name)
+        assert found.format == form
+        assert np.abs(np.asarray(found).astype(int) - sheet).max() <= (0 if form == "PNG" else 4)

@@ -1,4 +1,4 @@
-"""The method against numbers by hand: losses, equation 1, gradients, prediction, and what sharing the backbone saves."""
+"""The paper's method against numbers by hand: losses, equation 1, gradients, prediction, and what sharing the backbone saves."""
 
 from dataclasses import replace
 
@@ -7,35 +7,36 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY
-from slow import cross_entropy_by_hand, enlarged, kl_by_hand, softmax
+from slow import cross_entropy_by_hand, kl_by_hand, softmax, upsample_by_hand
 from torch.utils.flop_counter import FlopCounterMode
 
-from swdb.methods.strong_weak import StrongWeakNetwork, losses, probabilities
+from swdb.methods.strong_weak import StrongWeak
 from swdb.nn.trainer import seed_initial
 from swdb.specs.presets import load_preset
-from swdb.specs.tables import Recipe
+from swdb.specs.tables import RunSpec
 
 VOID = 255
-SINGLE = Recipe(name="single", strong_branch="strong")
-DUAL = Recipe(name="dual", strong_branch="strong", weak_branch="strong+weak")
+SINGLE = RunSpec(name="single", strong_branch="strong")
+DUAL = RunSpec(name="dual", strong_branch="strong", weak_branch="strong+weak")
 KL = replace(DUAL, name="kl", kl=True)
 PRESET = load_preset(TINY)
 # Without dropout: losses are compared with values computed apart from the step that made them.
-SPEC, TRAINING = replace(PRESET.network, dropout=0.0), PRESET.training
+NETWORK, TRAINING = replace(PRESET.network, dropout=0.0), PRESET.training
+METHOD = StrongWeak()
 
 
 def network(dual=True, shared_layers=1, seed=0):
     seed_initial(seed)
-    return StrongWeakNetwork(SPEC, 6, shared_layers, dual)
+    return METHOD.network(NETWORK, 6, replace(DUAL if dual else SINGLE, shared_layers=shared_layers))
 
 
 def batch(images=4, size=16, seed=0):
-    """Pictures and labels with some void pixels."""
+    """Inputs and labels with some void pixels."""
     generator = torch.Generator().manual_seed(seed)
-    pictures = torch.randn(images, 3, size, size, generator=generator)
+    inputs = torch.randn(images, 3, size, size, generator=generator)
     labels = torch.randint(0, 6, (images, size, size), generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < 0.2] = VOID
-    return pictures, labels
+    return inputs, labels
 
 
 def gradient(part):
@@ -45,8 +46,8 @@ def gradient(part):
 @pytest.mark.parametrize("run", [SINGLE, DUAL, KL], ids=lambda run: run.name)
 def test_a_training_step_on_void_alone_is_finite(run):
     net = network(run.dual)
-    pictures, labels = batch()
-    terms = losses(net, pictures, torch.full_like(labels, VOID), 2, run, TRAINING)
+    inputs, labels = batch()
+    terms = METHOD.losses(net, inputs, torch.full_like(labels, VOID), 2, run, TRAINING)
     sum(terms.values()).backward()
     assert [term.item() for term in terms.values()] == [0] * len(terms)
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
@@ -56,9 +57,9 @@ def test_a_training_step_on_void_alone_is_finite(run):
 
 
 def test_a_single_branch_sends_all_images_through_the_strong_head():
-    net, (pictures, labels) = network(dual=False), batch()
-    terms = losses(net, pictures, labels, 4, SINGLE, TRAINING)
-    logits = enlarged(net.heads["strong"](net.neck(net.backbone(pictures))), net.backbone)
+    net, (inputs, labels) = network(dual=False), batch()
+    terms = METHOD.losses(net, inputs, labels, 4, SINGLE, TRAINING)
+    logits = upsample_by_hand(net.heads["strong"](net.neck(net.backbone(inputs))), net.backbone)
     assert list(terms) == ["strong"]
     assert terms["strong"].item() == pytest.approx(cross_entropy_by_hand(logits, labels), rel=1e-5)
     assert list(net.heads) == ["strong"]
@@ -66,10 +67,10 @@ def test_a_single_branch_sends_all_images_through_the_strong_head():
 
 @pytest.mark.parametrize("num_strong", [2, 1])
 def test_a_dual_batch_is_split_between_the_heads(num_strong):
-    net, (pictures, labels) = network(), batch()
-    terms = losses(net, pictures, labels, num_strong, DUAL, TRAINING)
-    features = net.neck(net.backbone(pictures))
-    strong, weak = (enlarged(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
+    net, (inputs, labels) = network(), batch()
+    terms = METHOD.losses(net, inputs, labels, num_strong, DUAL, TRAINING)
+    features = net.neck(net.backbone(inputs))
+    strong, weak = (upsample_by_hand(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert list(terms) == ["strong", "weak"]
     assert terms["strong"].item() == pytest.approx(
         cross_entropy_by_hand(strong[:num_strong], labels[:num_strong]), rel=1e-5
@@ -82,8 +83,8 @@ def test_a_dual_batch_is_split_between_the_heads(num_strong):
 @pytest.mark.parametrize("run", [DUAL, KL], ids=lambda run: run.name)
 @pytest.mark.parametrize(("branch", "other"), [("strong", "weak"), ("weak", "strong")])
 def test_a_branch_learns_from_its_own_loss_and_both_teach_what_they_share(run, branch, other):
-    net, (pictures, labels) = network(), batch()
-    losses(net, pictures, labels, 2, run, TRAINING)[branch].backward()
+    net, (inputs, labels) = network(), batch()
+    METHOD.losses(net, inputs, labels, 2, run, TRAINING)[branch].backward()
     assert gradient(net.heads[branch]) > 0
     assert gradient(net.heads[other]) == 0
     assert gradient(net.neck) > 0
@@ -92,21 +93,21 @@ def test_a_branch_learns_from_its_own_loss_and_both_teach_what_they_share(run, b
 
 @pytest.mark.parametrize("changed", ["strong", "weak"])
 def test_the_labels_of_one_half_do_not_move_the_loss_of_the_other(changed):
-    net, (pictures, labels) = network(), batch()
-    before = losses(net, pictures, labels, 2, DUAL, TRAINING)
+    net, (inputs, labels) = network(), batch()
+    before = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
     half = slice(0, 2) if changed == "strong" else slice(2, 4)
     labels[half] = (labels[half] + 1) % 6
-    after = losses(net, pictures, labels, 2, DUAL, TRAINING)
+    after = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
     same = "weak" if changed == "strong" else "strong"
     assert after[same].item() == before[same].item()
     assert after[changed].item() != before[changed].item()
 
 
 def test_the_kl_term_sees_all_images_and_reaches_both_heads():
-    net, (pictures, labels) = network(), batch()
-    term = losses(net, pictures, labels, 2, KL, TRAINING)["kl"]
-    features = net.neck(net.backbone(pictures))
-    strong, weak = (enlarged(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
+    net, (inputs, labels) = network(), batch()
+    term = METHOD.losses(net, inputs, labels, 2, KL, TRAINING)["kl"]
+    features = net.neck(net.backbone(inputs))
+    strong, weak = (upsample_by_hand(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert term.item() == pytest.approx(kl_by_hand(strong, weak, labels), rel=1e-3, abs=1e-7)
     term.backward()
     assert gradient(net.heads["strong"]) > 0
@@ -114,10 +115,10 @@ def test_the_kl_term_sees_all_images_and_reaches_both_heads():
 
 
 def test_equation_2_adds_the_constraint_by_its_weight_and_leaves_the_data_terms():
-    net, (pictures, labels) = network(), batch()
-    plain = losses(net, pictures, labels, 2, DUAL, TRAINING)
-    once = losses(net, pictures, labels, 2, KL, TRAINING)
-    thrice = losses(net, pictures, labels, 2, KL, replace(TRAINING, kl_weight=3.0))
+    net, (inputs, labels) = network(), batch()
+    plain = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
+    once = METHOD.losses(net, inputs, labels, 2, KL, TRAINING)
+    thrice = METHOD.losses(net, inputs, labels, 2, KL, replace(TRAINING, kl_weight=3.0))
     assert list(once) == ["strong", "weak", "kl"]
     for branch in ("strong", "weak"):
         assert once[branch].item() == pytest.approx(plain[branch].item(), rel=1e-6)
@@ -142,7 +143,7 @@ def test_another_seed_gives_other_values():
 
 
 @pytest.mark.parametrize("shared_layers", [0, 1, 2, 3])
-def test_n_is_the_number_of_shared_layers_and_the_heads_are_alike(shared_layers):
+def test_n_is_the_number_of_shared_layers_and_the_heads_are_equal_in_form(shared_layers):
     net = network(shared_layers=shared_layers)
     assert len([layer for layer in net.neck if hasattr(layer, "weight")]) == shared_layers
     shapes = [[(name, value.shape) for name, value in net.heads[b].state_dict().items()] for b in ("strong", "weak")]
@@ -157,7 +158,7 @@ def test_the_heads_begin_with_values_of_their_own():
 
 def test_the_backbone_takes_smaller_steps_than_what_is_new():
     net = network()
-    backbone, new = net.groups(replace(TRAINING, lr_backbone=1e-5, lr_new=1e-3))
+    backbone, new = METHOD.groups(net, replace(TRAINING, lr_backbone=1e-5, lr_new=1e-3))
     assert (backbone["lr"], new["lr"]) == (1e-5, 1e-3)
     ids = [{id(p) for p in group["params"]} for group in (backbone, new)]
     assert ids[0] == {id(p) for p in net.backbone.parameters()}
@@ -168,24 +169,24 @@ def test_the_backbone_takes_smaller_steps_than_what_is_new():
 # ---------------------------------------------------------------- prediction
 
 
-def slow_probabilities(net, pictures, branch, scales, flip):
-    """Mean of softmax over scales and mirrors: resize, predict, cut to the resized picture, mirror back, resize back."""
+def slow_probabilities(net, inputs, branch, scales, flip):
+    """Mean of softmax over scales and mirrors: resize, predict, crop to the resized image, mirror back, resize back."""
     found = []
     for scale in scales:
-        scaled = pictures if scale == 1 else F.interpolate(pictures, scale_factor=scale, mode="bilinear")
+        scaled = inputs if scale == 1 else F.interpolate(inputs, scale_factor=scale, mode="bilinear")
         for mirrored in [False, True] if flip else [False]:
             seen = torch.flip(scaled, [3]) if mirrored else scaled
             logits = net.heads[branch](net.neck(net.backbone(seen)))
-            logits = enlarged(logits, net.backbone)
+            logits = upsample_by_hand(logits, net.backbone)
             logits = logits[:, :, : seen.shape[2], : seen.shape[3]]
             logits = torch.flip(logits, [3]) if mirrored else logits
             if scale != 1:
-                logits = F.interpolate(logits, size=pictures.shape[2:], mode="bilinear")
+                logits = F.interpolate(logits, size=inputs.shape[2:], mode="bilinear")
             found.append(softmax(logits))
     return np.mean(found, 0)
 
 
-# On whole strides and beyond them; VOC's pictures are 500 pixels wide, which is no multiple of 8.
+# On whole strides and beyond them; VOC's images are 500 pixels wide, which is no multiple of 8.
 SIZES = {"whole strides": (24, 32), "beyond": (20, 26)}
 
 
@@ -194,34 +195,34 @@ SIZES = {"whole strides": (24, 32), "beyond": (20, 26)}
 @pytest.mark.parametrize("scales", [(1.0,), (0.75, 1.0, 1.25)], ids=["", "scales"])
 def test_a_prediction_is_the_mean_over_scales_and_mirrors(size, flip, scales):
     net = network(seed=1).eval()
-    pictures = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(5))
-    found = probabilities(net, pictures, "weak", scales, flip)
+    inputs = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(5))
+    found = METHOD.predict(net, inputs, "weak", scales, flip)
     assert found.shape == (2, 6, *size)
-    np.testing.assert_allclose(found, slow_probabilities(net, pictures, "weak", scales, flip), atol=1e-5)
+    np.testing.assert_allclose(found, slow_probabilities(net, inputs, "weak", scales, flip), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_with_flip_the_mirrored_picture_gives_the_mirrored_prediction(size):
+def test_with_flip_the_mirrored_image_gives_the_mirrored_prediction(size):
     net = network(seed=1).eval()
-    pictures = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(6))
-    plain = probabilities(net, pictures, "strong", (1.0,), True)
-    mirrored = probabilities(net, pictures.flip(-1), "strong", (1.0,), True)
+    inputs = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(6))
+    plain = METHOD.predict(net, inputs, "strong", (1.0,), True)
+    mirrored = METHOD.predict(net, inputs.flip(-1), "strong", (1.0,), True)
     torch.testing.assert_close(mirrored.flip(-1), plain, atol=1e-5, rtol=0)
-    assert (probabilities(net, pictures, "strong", (1.0,), False) - plain).abs().max() > 1e-4
+    assert (METHOD.predict(net, inputs, "strong", (1.0,), False) - plain).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 1.3)])
 def test_probabilities_are_probabilities(scales, flip):
-    found = probabilities(network().eval(), torch.randn(2, 3, 21, 30), "strong", scales, flip)
+    found = METHOD.predict(network().eval(), torch.randn(2, 3, 21, 30), "strong", scales, flip)
     torch.testing.assert_close(found.sum(1), torch.ones(2, 21, 30))
     assert (found >= 0).all()
 
 
 def test_branches_predict_by_their_own_heads():
     net = network().eval()
-    pictures, _ = batch()
-    strong, weak = (probabilities(net, pictures, branch, (1.0,), False) for branch in ("strong", "weak"))
+    inputs, _ = batch()
+    strong, weak = (METHOD.predict(net, inputs, branch, (1.0,), False) for branch in ("strong", "weak"))
     assert (strong - weak).abs().max() > 1e-4
 
 
@@ -231,12 +232,12 @@ def test_branches_predict_by_their_own_heads():
 def step_flops(preset, run):
     """Count a training step, forward and backward, without computing anything."""
     with torch.device("meta"):
-        net = StrongWeakNetwork(preset.network, preset.data.num_classes, run.shared_layers, run.dual)
+        net = METHOD.network(preset.network, preset.data.num_classes, run)
         size, count = preset.training.crop, preset.training.batch
-        pictures = torch.empty(count, 3, size, size)
+        inputs = torch.empty(count, 3, size, size)
         labels = torch.empty(count, size, size, dtype=torch.int64)
         with FlopCounterMode(display=False) as counter:
-            sum(losses(net, pictures, labels, count // 2, run, preset.training).values()).backward()
+            sum(METHOD.losses(net, inputs, labels, count // 2, run, preset.training).values()).backward()
     return counter.get_total_flops()
 
 
@@ -251,7 +252,7 @@ def test_a_dual_step_costs_less_than_a_quarter_more_than_a_single_one(name):
 
 
 def test_flops_are_counted_forward_and_backward():
-    # One head's fc6 (3x3, 512 to 1024 channels, 41 x 41 cells, 16 images): 2 flops a multiplication, and twice that back.
+    # One head's fc6 (3x3, 512 to 1024 channels, 41 x 41 features, 16 images): 2 flops a multiplication, and twice that back.
     preset = load_preset("voc")
     fc6 = 3 * 2 * 16 * 41 * 41 * 9 * 512 * 1024
     more = step_flops(preset, KL) - step_flops(preset, SINGLE)

@@ -3,43 +3,30 @@
 import json
 import os
 import shutil
-from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import TESTS, TINY
+from conftest import TESTS, TINY, other_data
 from PIL import Image
+from studies import CPU, changed, graph_of, runner
 
-from swdb.core.errors import MissingArtefact
+from swdb.core.errors import MissingArtefact, NotMade
 from swdb.core.files import file_digest
+from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.store import proxy_masks
-from swdb.methods.training import batch_at, build, label_set, load_trained, strong_rows
-from swdb.nn.compute import machine
+from swdb.methods.training import Batches, build, label_set, load_trained, schedule_of, strong_rows
+from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing
-from swdb.study.runner import Pipeline
-from swdb.study.workdir import open_work
+from swdb.nn.trainer import load_tensors
+from swdb.specs.presets import load_preset
+from swdb.specs.tables import CellSource
+from swdb.study.graph import Graph
 
-CPU = machine("cpu", "fp32")
-NUM_STRONG, NUM_TRAIN, NUM_VAL, BATCH = 12, 32, 6, 4  # as in tiny.toml
+PRESET = load_preset(TINY)
+NUM_STRONG, NUM_TRAIN, NUM_VAL, BATCH, NUM_CLASSES = 12, 32, 6, 4, 6  # as in tiny.toml
 GOLDEN = TESTS / "golden" / "loss_cpu_fp32.txt"
-
-
-def changed(folder, *replacements):
-    """The tiny preset with other values; returns the file's path."""
-    text = Path(TINY).read_text()
-    for old, new in replacements:
-        assert text.count(old) >= 1, old
-        text = text.replace(old, new, 1)
-    path = folder / "changed.toml"
-    path.write_text(text)
-    return str(path)
-
-
-def opened(folder, quiet, preset=TINY):
-    work = open_work(folder, preset, "fp32")
-    return work, Pipeline(work, CPU, SimpleNamespace(stage=lambda *_, **__: quiet, tell=str))
 
 
 @pytest.fixture
@@ -48,83 +35,159 @@ def untrained(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("runs", "reports"))
 
 
-def devkit(work):
-    return work.data_root / "VOCdevkit" / "VOC2012"
-
-
-def listed(work, split):
-    return (devkit(work) / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+def run_of(graph: Graph, name: str, seed: int = 0):
+    """Plan the run of a name."""
+    return graph.run(graph.run_spec(name), seed)
 
 
 # ---------------------------------------------------------------- the same run
 
 
-def test_training_twice_gives_the_same_weights(finished, untrained, quiet):
-    work, pipeline = opened(untrained, quiet)
-    run = work.run(work.recipe("mixed-x2"), 0)
-    pipeline.make([run])
+def test_training_twice_gives_the_same_weights(finished, untrained):
+    run = run_of(graph_of(untrained), "mixed-x2")
+    runner().make([run])
     assert (run.folder / "weights.pt").read_bytes() == (finished / "runs" / run.id / "weights.pt").read_bytes()
 
 
-def test_another_seed_is_another_training(untrained, quiet):
-    work, pipeline = opened(untrained, quiet)
-    runs = [work.run(work.recipe("strong"), seed) for seed in (0, 1)]
-    pipeline.make(runs)
+def test_another_seed_is_another_training(untrained):
+    graph = graph_of(untrained)
+    runs = [run_of(graph, "strong", seed) for seed in (0, 1)]
+    runner().make(runs)
     assert runs[0].id != runs[1].id
-    assert file_digest(runs[0].folder / "weights.pt") != file_digest(runs[1].folder / "weights.pt")
+    assert runs[0].digest() != runs[1].digest()
 
 
-def test_from_the_audit_to_the_last_weights_nothing_of_the_validation_set_is_opened(finished, tmp_path, quiet):
+def test_from_the_audit_to_the_last_weights_nothing_of_the_validation_set_is_opened(finished, tmp_path):
     shutil.copytree(finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("store"))
-    work, pipeline = opened(tmp_path, quiet)
-    assert pipeline.data.root == work.data_root  # audited, all of it: what comes then is training
-    deleted = [devkit(work) / "ImageSets" / "Segmentation" / "val.txt"]
-    for image_id in listed(work, "val"):
-        deleted += [
-            devkit(work) / "JPEGImages" / f"{image_id}.jpg",
-            devkit(work) / "SegmentationClass" / f"{image_id}.png",
-        ]
+    graph, made_by = graph_of(tmp_path), runner()
+    dataset = made_by.dataset(graph.data)  # audited, all of it: what comes then is training
+    ids = dataset.ids(VAL_SPLIT)
+    deleted = [dataset.list_path(VAL_SPLIT)]
+    for image_id in ids:
+        deleted += [dataset.image_path(image_id), dataset.mask_path(image_id, VAL_SPLIT)]
     assert len(deleted) == 1 + 2 * NUM_VAL
     for path in deleted:
         path.unlink()
-    run = work.run(work.recipe("dual"), 0)
-    pipeline.make(work.needed(run))
+    run = run_of(graph, "dual")
+    made_by.make([*graph.needed(run)])
     assert (run.folder / "weights.pt").read_bytes() == (finished / "runs" / run.id / "weights.pt").read_bytes()
 
 
+# ---------------------------------------------------------------- what a run says
+
+
 def test_a_run_says_what_it_is_and_the_bytes_it_was_made_from(finished):
-    (folder,) = (finished / "runs").glob("dual-s0-*")
-    said, done = (json.loads((folder / f"{name}.json").read_text()) for name in ("run", "done"))
-    assert said["id"] == done["id"] == folder.name
-    assert said["run"]["weak_branch"] == "strong+weak"
-    assert said["preprocessing"] == {"order": "RGB", "mean": [127.5] * 3, "std": [64.0] * 3}
-    assert done["training"]["steps"] == 6
-    assert done["training"]["weights_sha256"] == file_digest(folder / "weights.pt")
-    (weights,) = (finished / "weights").glob("*/weights.pt")
-    assert done["inputs"]["weights"] == file_digest(weights)
-    assert done["inputs"].keys() == {"data", "weights", "proxies"}
-    assert done["machine"]["torch"] == torch.__version__
+    graph = graph_of(finished)
+    run = run_of(graph, "dual")
+    record = run.read_record()
+    assert record["id"] == run.folder.name
+    assert record["digest"] == file_digest(run.folder / "weights.pt")
+    assert record["key"]["run"]["weak_branch"] == "strong+weak"
+    assert record["inputs"] == {other.id: other.digest() for other in (graph.data, graph.weights, graph.proxies(1))}
+    assert record["training"]["steps"] == 6
+    assert record["training"]["weights_sha256"] == record["digest"]
+    assert record["preprocessing"] == {"order": "RGB", "mean": [127.5] * 3, "std": [64.0] * 3}
+    assert record["machine"]["torch"] == torch.__version__
+    assert record["machine"]["precision"] == "fp32"
+    assert sorted(path.name for path in run.folder.iterdir() if path.is_file()) == [
+        "done.json", "log.jsonl", "samples.json", "training.json", "weights.pt",
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("lost", ["training.json", "weights.pt", "done.json"])
-def test_a_run_that_lost_a_file_is_refused_and_not_scored_with_first_values(finished, tmp_path, quiet, lost):
-    copy = shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports"))
-    work, _ = opened(copy, quiet)
-    (work.run(work.recipe("dual"), 0).folder / lost).unlink()
-    with pytest.raises(MissingArtefact, match=f"{lost}|dual-s0"):
-        load_trained(work, work.recipe("dual"), 0)
+def test_a_run_that_starts_from_another_names_its_bytes(finished):
+    graph = graph_of(finished)
+    start = run_of(graph, "weak")
+    assert run_of(graph, "weak-then-strong").read_record()["inputs"][start.id] == start.digest()
+
+
+def test_the_schedule_is_the_presets():
+    training = replace(
+        PRESET.training, steps=10, warmup=4, decay_at=0.5, decay_factor=0.2, weight_decay=0.3, clip_norm=7.0
+    )
+    schedule = schedule_of(training)
+    assert [schedule.factor(step) for step in range(10)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, *[0.2] * 5])
+    assert (schedule.weight_decay, schedule.clip_norm, schedule.optimizer) == (0.3, 7.0, "adam")
+
+
+# ---------------------------------------------------------------- a trained network
+
+
+def test_a_trained_network_is_ready_to_predict_with_its_last_weights(finished):
+    run = run_of(graph_of(finished), "dual")
+    before = torch.get_rng_state()
+    model = load_trained(run, NUM_CLASSES, CPU)
+    assert torch.equal(torch.get_rng_state(), before)  # no first values are drawn to be thrown away
+    last = load_tensors(run.folder / "weights.pt")
+    assert model.network.state_dict().keys() == last.keys()
+    assert all(torch.equal(value, last[name]) for name, value in model.network.state_dict().items())
+    assert not model.network.training
+    assert model.preprocessing == Preprocessing()
+
+
+def test_a_trained_network_needs_nothing_but_its_record_and_its_last_weights(finished, tmp_path):
+    graph = graph_of(shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports", "evals")))
+    run = run_of(graph, "dual")
+    shutil.rmtree(graph.weights.folder)
+    shutil.rmtree(graph.proxies(1).folder)
+    for name in ("training.json", "log.jsonl", "samples.json"):
+        (run.folder / name).unlink()
+    found = load_trained(run, NUM_CLASSES, CPU).network.state_dict()
+    wanted = load_tensors(finished / "runs" / run.id / "weights.pt")
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
+def test_a_run_is_scored_though_initial_weights_and_training_record_are_gone(finished, tmp_path):
+    graph = graph_of(shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports", "evals")))
+    run = run_of(graph, "dual")
+    shutil.rmtree(graph.weights.folder)
+    (run.folder / "training.json").unlink()
+    score = graph.score(CellSource((run.task.run,), "weak"), 0)
+    runner().make([score])
+    before = graph_of(finished).score(CellSource((run.task.run,), "weak"), 0)
+    assert score.record.read_bytes() == before.record.read_bytes()
+
+
+def test_preprocessing_comes_with_the_trained_weights(finished, tmp_path):
+    graph = graph_of(shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports", "evals")))
+    run = run_of(graph, "dual")
+    wanted = Preprocessing("BGR", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    record = run.read_record() | {"preprocessing": {"order": "BGR", "mean": wanted.mean, "std": wanted.std}}
+    run.record.write_text(json.dumps(record))
+    assert load_trained(run, NUM_CLASSES, CPU).preprocessing == wanted
+
+
+@pytest.mark.parametrize("lost", ["weights.pt", "done.json"])
+def test_a_run_that_lost_a_file_is_refused_and_not_scored_with_first_values(finished, tmp_path, lost):
+    graph = graph_of(shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports")))
+    run = run_of(graph, "dual")
+    (run.folder / lost).unlink()
+    with pytest.raises(MissingArtefact) as caught:
+        load_trained(run, NUM_CLASSES, CPU)
+    assert caught.value.subject == run.folder / lost
+
+
+def test_a_run_on_other_data_is_neither_taken_for_finished_nor_trained_again(finished, tmp_path):
+    graph = graph_of(shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("reports", "store")))
+    other_data(graph.study.folder)
+    run = run_of(graph, "strong")
+    before = run.record.read_bytes()
+    with pytest.raises(MissingArtefact) as caught:
+        runner().make([run])
+    assert caught.value.subject == run.folder
+    assert graph.data.id in caught.value.found
+    assert run.record.read_bytes() == before
 
 
 # ---------------------------------------------------------------- the first losses
 
 
-def test_the_first_twenty_losses_are_the_golden_ones(untrained, tmp_path, quiet):
-    # A change that is meant to change nothing leaves them alone; one that changes them raises TRAINING_VERSION.
+def test_the_first_twenty_losses_are_the_golden_ones(untrained):
+    # A change that is meant to change nothing leaves them alone; one that changes them raises the version of a stage.
     # Other processors and torch versions sum in another order (1e-6 between the instruction sets tried), and a proxy
     # pixel that lies on its threshold may then fall to the other side: hence 2e-3, not equality.
-    work, pipeline = opened(untrained, quiet, changed(tmp_path, ("steps = 6", "steps = 20")))
-    run = work.run(work.recipe("dual"), 0)
-    pipeline.make(work.needed(run))
+    graph = graph_of(untrained, changed(PRESET, "training", steps=20))
+    run = run_of(graph, "dual")
+    runner().make(graph.needed(run))
     lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     if os.environ.get("SWDB_WRITE_GOLDEN"):
         write_golden(lines)
@@ -135,7 +198,7 @@ def test_the_first_twenty_losses_are_the_golden_ones(untrained, tmp_path, quiet)
 
 
 def write_golden(lines):
-    """Write the golden losses anew: SWDB_WRITE_GOLDEN=1 pytest tests/test_training.py; then read the diff."""
+    """Write the golden losses again, where SWDB_WRITE_GOLDEN is set; then read the diff."""
     head = "# loss, strong, weak of the first 20 steps of run dual, seed 0, preset tiny with 20 steps, CPU, fp32\n"
     rows = [f"{line['loss']:.6f} {line['strong']:.6f} {line['weak']:.6f}\n" for line in lines]
     GOLDEN.parent.mkdir(exist_ok=True)
@@ -145,30 +208,24 @@ def write_golden(lines):
 # ---------------------------------------------------------------- strong images
 
 
-def present(work, image_id):
-    """The classes in a true mask."""
-    mask = np.asarray(Image.open(devkit(work) / "SegmentationClassAug" / f"{image_id}.png"))
+def present(dataset, image_id):
+    """The classes in a true mask, read by another library's hand."""
+    mask = np.asarray(Image.open(dataset.mask_path(image_id, ALL_SPLIT)))
     return set(np.unique(mask).tolist()) - {0, 255}
 
 
 @pytest.fixture(scope="module")
 def portions(tmp_path_factory):
-    """Table 4's runs with two seeds on a data set with enough strong images; returns the work and the drawn ids."""
-    folder = tmp_path_factory.mktemp("portions")
-    file = changed(
-        folder,
-        ('name = "tiny"\nnum_classes', 'name = "more"\nnum_classes'),
-        ("num_strong = 12", "num_strong = 150"),
-        ("num_train = 32", "num_train = 160"),
-        ("steps = 6", "steps = 1"),
-        ("steps = 6", "steps = 1"),
-        ("pretext_steps = 4", "pretext_steps = 1"),
-    )
-    work, pipeline = opened(folder / "work", lambda *_: None, file)
-    recipes = {k: work.recipe(f"dual-{k}") for k in (5, 10, 25)}
-    pipeline.make(work.plan(recipes.values(), [0, 1]))
-    read = lambda k, seed: json.loads((work.run(recipes[k], seed).folder / "samples.json").read_text())  # noqa: E731
-    return work, {(k, seed): read(k, seed)["strong_images"] for k in recipes for seed in (0, 1)}
+    """Table 4's runs with two seeds on a data set with enough strong images; returns it and the ids of strong images."""
+    preset = changed(PRESET, "data", name="more", num_strong=150, num_train=160, image_size=16)
+    preset = changed(changed(preset, "training", steps=1, crop=16), "network", weights="random")
+    # without proxies there is nothing to make beforehand, and which images are strong is the same
+    graph, made_by = graph_of(tmp_path_factory.mktemp("portions"), preset), runner()
+    specs = {k: replace(graph.run_spec(f"dual-{k}"), weak_branch="all-strong") for k in (5, 10, 25)}
+    runs = {(k, seed): graph.run(spec, seed) for k, spec in specs.items() for seed in (0, 1)}
+    made_by.make(graph.needed(*runs.values()))
+    read = lambda run: json.loads((run.folder / "samples.json").read_text())["strong_images"]  # noqa: E731
+    return made_by.dataset(graph.data), {place: read(run) for place, run in runs.items()}
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -185,11 +242,11 @@ def test_the_strong_images_of_a_portion_are_recorded_and_nested(portions, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("per_class", [5, 10, 25])
 def test_every_class_has_its_portion_of_the_strong_set(portions, per_class, seed):
-    work, drawn = portions
-    strong = {image_id: present(work, image_id) for image_id in listed(work, "train")}
+    dataset, drawn = portions
+    strong = {image_id: present(dataset, image_id) for image_id in dataset.ids(STRONG_SPLIT)}
     assert len(strong) == 150
     assert set(drawn[per_class, seed]) <= strong.keys()
-    for label in range(1, 6):
+    for label in range(1, NUM_CLASSES):
         there = sum(label in classes for classes in strong.values())
         assert sum(label in strong[k] for k in drawn[per_class, seed]) >= min(per_class, there)
 
@@ -200,10 +257,9 @@ def test_portions_are_drawn_by_the_seed(portions):
 
 
 def test_a_run_on_all_strong_images_records_them(finished):
-    (folder,) = (finished / "runs").glob("dual-s0-*")
-    names = json.loads((folder / "samples.json").read_text())["strong_images"]
-    split = finished / "data" / "tiny" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "train.txt"
-    assert names == sorted(split.read_text().split())
+    graph = graph_of(finished)
+    names = json.loads((run_of(graph, "dual").folder / "samples.json").read_text())["strong_images"]
+    assert names == sorted(runner().dataset(graph.data).ids(STRONG_SPLIT))
     assert len(names) == NUM_STRONG
 
 
@@ -241,129 +297,138 @@ def test_a_mixed_set_repeats_the_strong_images_and_has_proxies_for_the_others(ov
 # ---------------------------------------------------------------- batches
 
 
-def batches(finished, tmp_path, quiet, name, steps, **training):
-    """Batches of a run whose crops are whole pictures: the work, (image id, mirrored, labels) of all, num_strong."""
-    values = [("scale_min = 0.75", "scale_min = 1.0"), ("scale_max = 1.3", "scale_max = 1.0")]
-    values += [("crop = 32", "crop = 32\n" + "\n".join(f"{key} = {value}" for key, value in training.items()))]
-    work, pipeline = opened(finished, quiet, changed(tmp_path, *values))
-    run, data, store = work.recipe(name), pipeline.data, pipeline.store
-    strong = strong_rows(data, store, run, 0)
+@pytest.fixture(scope="module")
+def at_hand(finished):
+    """The finished graph, its data set and its store: read only."""
+    graph, opened = graph_of(finished), runner()
+    return graph, opened.dataset(graph.data), opened.store(graph.data, 0)
+
+
+def batches(at_hand, name, steps, **training):
+    """Batches of a run whose crops are whole images: (image id, mirrored, labels) of all, and num_strong."""
+    graph, dataset, store = at_hand
+    run = graph.run_spec(name)
+    strong = strong_rows(dataset, store, run, 0)
     sets = [label_set(k, strong, len(store.ids), run.oversample) for k in (run.strong_branch, run.weak_branch) if k]
-    proxies = None
-    if run.needs_proxies:
-        made = open_work(finished, TINY, "fp32").proxies(run.proxy_set)  # the crop is no part of set 1, but of set 2
-        proxies = proxy_masks(made.folder, made.content_digest(), data, store, quiet)
-    look = Preprocessing()  # that of weights made here
+    proxies = proxy_masks(graph.proxies(run.proxy_set), dataset, store) if run.needs_proxies else None
+    model = Model(torch.nn.Identity(), Preprocessing(), CPU)  # the preprocessing of weights made here
+    whole = replace(PRESET.training, scale_min=1.0, scale_max=1.0, **training)
+    made = Batches(sets, store, proxies, whole, 0, model)
     seen = {}
-    for image_id in listed(work, "train_aug"):
-        image = np.asarray(Image.open(devkit(work) / "JPEGImages" / f"{image_id}.jpg").convert("RGB"))
+    for image_id in dataset.ids(ALL_SPLIT):
+        image = np.asarray(Image.open(dataset.image_path(image_id)).convert("RGB"))
         seen[image_id] = (image.transpose(2, 0, 1).astype(np.float32) - 127.5) / 64
     assert len(seen) == NUM_TRAIN
     found = []
     for step in range(steps):
-        pictures, labels, num_strong = batch_at(step, sets, store, proxies, work, 0, look, CPU)
-        assert pictures.shape == (BATCH, 3, 32, 32)
-        for picture, mask in zip(pictures.numpy(), labels.numpy(), strict=True):
-            found.append((*which(picture, seen), mask))
-    return open_work(finished, TINY, "fp32"), found, num_strong
+        inputs, labels, num_strong = made.at(step)
+        assert inputs.shape == (BATCH, 3, 32, 32)
+        for one, mask in zip(inputs.numpy(), labels.numpy(), strict=True):
+            found.append((*which(one, seen), mask))
+    return found, num_strong
 
 
-def which(picture, seen):
-    """Find the training image that a whole-picture crop shows, and whether it is mirrored."""
+def which(inputs, seen):
+    """Find the training image that a whole-image crop shows, and whether it is mirrored."""
     for image_id, image in seen.items():
         for mirrored in (False, True):
-            if np.abs(picture - (image[:, :, ::-1] if mirrored else image)).max() < 1e-3:
+            if np.abs(inputs - (image[:, :, ::-1] if mirrored else image)).max() < 1e-3:
                 return image_id, mirrored
     raise AssertionError("a crop shows no training image")
 
 
-def kind_of(work, image_id, mirrored, mask):
+def kinds_of(at_hand, image_id, mirrored, mask):
     """Say which masks of an image these labels are: true, proxy 1, proxy 2; several where they are equal."""
-    folders = {"true": devkit(work) / "SegmentationClassAug"}
-    folders |= {f"proxy {number}": work.proxies(number).folder for number in (1, 2)}
-    masks = {kind: np.asarray(Image.open(folder / f"{image_id}.png")) for kind, folder in folders.items()}
+    graph, dataset, _ = at_hand
+    paths = {"true": dataset.mask_path(image_id, ALL_SPLIT)}
+    paths |= {f"proxy {number}": graph.proxies(number).folder / f"{image_id}.png" for number in (1, 2)}
+    masks = {kind: np.asarray(Image.open(path)) for kind, path in paths.items()}
     return {kind for kind, values in masks.items() if np.array_equal(values[:, ::-1] if mirrored else values, mask)}
 
 
 @pytest.mark.parametrize(
     ("name", "proxy"), [("dual", "proxy 1"), ("mixed-x6", "proxy 1"), ("weak", "proxy 1"), ("weak-retrain", "proxy 2")]
 )
-def test_strong_images_come_with_true_masks_and_the_others_with_proxies(finished, tmp_path, quiet, name, proxy):
-    work, found, _ = batches(finished, tmp_path, quiet, name, 12)
-    strong = set(listed(work, "train")) if not name.startswith("weak") else set()
+def test_strong_images_come_with_true_masks_and_the_others_with_proxies(at_hand, name, proxy):
+    found, _ = batches(at_hand, name, 12)
+    strong = set(at_hand[1].ids(STRONG_SPLIT)) if not name.startswith("weak") else set()
     assert len(found) == 12 * BATCH
     for image_id, mirrored, mask in found:
-        assert ("true" if image_id in strong else proxy) in kind_of(work, image_id, mirrored, mask), image_id
+        assert ("true" if image_id in strong else proxy) in kinds_of(at_hand, image_id, mirrored, mask), image_id
     proxied = [k for k in found if k[0] not in strong]
-    assert any(kind_of(work, *k) == {proxy} for k in proxied)  # else true masks would pass for proxies
+    assert any(kinds_of(at_hand, *k) == {proxy} for k in proxied)  # else true masks would pass for proxies
 
 
-def test_with_all_strong_labels_every_mask_is_a_true_one(finished, tmp_path, quiet):
-    work, found, _ = batches(finished, tmp_path, quiet, "dual-all-strong", 8)
+def test_with_all_strong_labels_every_mask_is_a_true_one(at_hand):
+    found, _ = batches(at_hand, "dual-all-strong", 8)
     assert len(found) == 8 * BATCH
-    assert all("true" in kind_of(work, *k) for k in found)
-    assert {image_id for image_id, *_ in found} - set(listed(work, "train"))
+    assert all("true" in kinds_of(at_hand, *k) for k in found)
+    assert {image_id for image_id, *_ in found} - set(at_hand[1].ids(STRONG_SPLIT))
 
 
-def test_half_of_a_dual_batch_comes_from_the_strong_set(finished, tmp_path, quiet):
-    work, found, num_strong = batches(finished, tmp_path, quiet, "dual", 8)
+def test_half_of_a_dual_batch_comes_from_the_strong_set(at_hand):
+    found, num_strong = batches(at_hand, "dual", 8)
     assert num_strong == BATCH // 2
-    strong = set(listed(work, "train"))
+    strong = set(at_hand[1].ids(STRONG_SPLIT))
     assert all(image_id in strong for k, (image_id, *_) in enumerate(found) if k % BATCH < num_strong)
     assert any(image_id not in strong for k, (image_id, *_) in enumerate(found) if k % BATCH >= num_strong)
 
 
-def test_the_strong_share_of_a_dual_batch_is_the_presets(finished, tmp_path, quiet):
-    _, _, num_strong = batches(finished, tmp_path, quiet, "dual", 1, strong_share=0.25)
+def test_the_strong_share_of_a_dual_batch_is_the_presets(at_hand):
+    _, num_strong = batches(at_hand, "dual", 1, strong_share=0.25)
     assert num_strong == 1
 
 
-def test_a_single_branch_fills_the_batch_from_its_one_set(finished, tmp_path, quiet):
-    work, found, num_strong = batches(finished, tmp_path, quiet, "strong", 3)
+def test_a_single_branch_fills_the_batch_from_its_one_set(at_hand):
+    found, num_strong = batches(at_hand, "strong", 3)
     assert num_strong == BATCH
     # 3 batches of 4 are one epoch of the 12 strong images
-    assert sorted(image_id for image_id, *_ in found) == sorted(listed(work, "train"))
+    assert sorted(image_id for image_id, *_ in found) == sorted(at_hand[1].ids(STRONG_SPLIT))
 
 
-def test_some_crops_are_mirrored_and_some_are_not(finished, tmp_path, quiet):
-    _, found, _ = batches(finished, tmp_path, quiet, "strong", 8)
+def test_some_crops_are_mirrored_and_some_are_not(at_hand):
+    found, _ = batches(at_hand, "strong", 8)
     assert {mirrored for _, mirrored, _ in found} == {False, True}
 
 
 # ---------------------------------------------------------------- first values
 
 
-def test_every_run_begins_with_the_initial_weights_of_the_backbone(finished, quiet):
-    work, _ = opened(finished, quiet)
-    initial = torch.load(work.initial_weights.folder / "weights.pt", weights_only=True)
+def test_every_run_begins_with_the_initial_weights_of_the_backbone(finished):
+    graph = graph_of(finished)
+    initial = load_tensors(graph.weights.folder / "weights.pt")
     assert len(initial) == 10
     for name in ("strong", "dual-n0", "dual-kl"):
-        network, _ = build(work, work.recipe(name), 3)
-        assert all(torch.equal(value, network.backbone.state_dict()[key]) for key, value in initial.items())
+        model = build(run_of(graph, name, 3), NUM_CLASSES, CPU)
+        assert all(torch.equal(value, model.network.backbone.state_dict()[key]) for key, value in initial.items())
+        assert model.preprocessing == Preprocessing()
 
 
-def test_rows_with_one_seed_begin_with_the_same_strong_branch(finished, quiet):
-    work, _ = opened(finished, quiet)
-    single, dual = (build(work, work.recipe(name), 5)[0].state_dict() for name in ("mixed", "dual"))
+def test_rows_with_one_seed_begin_with_the_same_strong_branch(finished):
+    graph = graph_of(finished)
+    single, dual = (build(run_of(graph, name, 5), NUM_CLASSES, CPU).network.state_dict() for name in ("mixed", "dual"))
     assert len(single) > 10
     assert all(torch.equal(value, dual[name]) for name, value in single.items())
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_fine_tuning_starts_from_the_weak_run_of_the_same_seed(untrained, quiet, seed):
-    work, pipeline = opened(untrained, quiet)
-    pipeline.make(work.plan([work.recipe("weak")], [0, 1]))
-    network, _ = build(work, work.recipe("weak-then-strong"), seed)
-    ends = [
-        torch.load(work.run(work.recipe("weak"), k).folder / "weights.pt", weights_only=True) for k in (seed, 1 - seed)
-    ]
-    found = network.state_dict()
+def test_fine_tuning_starts_from_the_weak_run_of_the_same_seed(untrained, seed):
+    graph = graph_of(untrained)
+    weak = [run_of(graph, "weak", k) for k in (0, 1)]
+    runner().make(weak)
+    found = build(run_of(graph, "weak-then-strong", seed), NUM_CLASSES, CPU).network.state_dict()
+    ends = [load_tensors(weak[k].folder / "weights.pt") for k in (seed, 1 - seed)]
     assert found.keys() == ends[0].keys()
     assert all(torch.equal(found[name], value) for name, value in ends[0].items())
     assert not all(torch.equal(found[name], value) for name, value in ends[1].items())
 
 
-def test_fine_tuning_without_its_weak_run_is_refused(untrained, quiet):
-    work, _ = opened(untrained, quiet)
-    with pytest.raises(MissingArtefact, match="weak-s0"):
-        build(work, work.recipe("weak-then-strong"), 0)
+def test_fine_tuning_without_its_weak_run_is_refused(untrained):
+    graph = graph_of(untrained)
+    run = run_of(graph, "weak-then-strong")
+    with pytest.raises(NotMade) as caught:
+        runner().make([run])
+    assert caught.value.subject == run_of(graph, "weak").folder
+    with pytest.raises(MissingArtefact) as caught:
+        build(run, NUM_CLASSES, CPU)
+    assert caught.value.subject == run_of(graph, "weak").record

@@ -13,14 +13,19 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import SHARED, TINY, swdb
+from conftest import SHARED, TINY
+from studies import Watcher, changed, runner, study_of
 
+from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import file_digest
-from swdb.nn.compute import machine
-from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, make_initial_weights, read_weights_file
+from swdb.data import synthetic
+from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, read_weights_file, weights_summary
 from swdb.nn.networks import Preprocessing, small, squeezenet1_1
-from swdb.study.workdir import open_work
+from swdb.nn.stages import WeightsStage
+from swdb.nn.trainer import load_tensors
+from swdb.specs.presets import load_preset
+from swdb.specs.study import NamedFile
 
 REAL = SHARED / "data" / "weights" / "squeezenet1_1_features.npz"  # where it is at hand
 
@@ -30,28 +35,30 @@ def own_values(seed=1):
     return small().state_dict()
 
 
-def preset(folder, **network):
-    """The tiny preset with other values under [network]."""
-    text = Path(TINY).read_text()
-    for key, value in network.items():
-        old = {"backbone": 'backbone = "small"', "weights": 'weights = "pretext"'}[key]
-        assert old in text
-        text = text.replace(old, f'{key} = "{value}"')
-    path = folder / "changed.toml"
-    path.write_text(text)
-    return str(path)
+def planned(folder, file: Path | None = None, **network) -> Artefact:
+    """Plan the initial weights of the tiny preset, with other settings under [network], or of a file."""
+    files = {} if file is None else {"weights": NamedFile(file, {"file": file_digest(file)})}
+    return WeightsStage().artefact(study_of(folder, changed(load_preset(TINY), "network", **network), **files))
 
 
-def made(folder, preset_file, weights_file, quiet):
-    """Make the initial weights of a preset from a file; returns the artefact and its record."""
-    work = open_work(folder / "work", preset_file, "fp32", weights_file)
-    work.initial_weights.begin({})
-    make_initial_weights(work, work.initial_weights, machine("cpu", "fp32"), quiet)
-    return work.initial_weights, work.initial_weights.read_record("")
+def made(folder, file: Path | None = None, **network) -> Artefact:
+    """Make initial weights."""
+    artefact = planned(folder, file, **network)
+    runner().make([artefact])
+    return artefact
 
 
-def fates(report):
-    return {entry["tensor"]: entry["fate"] for entry in report}
+def statuses(report):
+    return {entry["tensor"]: entry["status"] for entry in report}
+
+
+def refused(path) -> BadInput:
+    """Return the error that refuses a file: one line, by the option's name."""
+    with pytest.raises(BadInput) as caught:
+        read_weights_file(path)
+    assert caught.value.subject == f"--weights {path}"
+    assert "\n" not in str(caught.value)
+    return caught.value
 
 
 # ---------------------------------------------------------------- reading files
@@ -65,7 +72,7 @@ def test_a_pth_and_a_npz_of_the_same_values_load_the_same(tmp_path):
     for name in ("w.pth", "w.npz"):
         backbone = small()
         tensors, _ = read_weights_file(tmp_path / name)
-        assert set(fates(load_into(backbone, tensors)).values()) == {"loaded"}
+        assert set(statuses(load_into(backbone, tensors)).values()) == {"loaded"}
         loaded.append(backbone.state_dict())
     assert len(values) == 10
     for name, value in values.items():
@@ -79,7 +86,7 @@ def test_a_state_dict_inside_a_checkpoint_is_found(tmp_path):
     assert tensors.keys() == own_values().keys()
 
 
-def test_pictures_look_as_the_file_format_says(tmp_path):
+def test_images_are_preprocessed_as_the_file_format_says(tmp_path):
     torch.save(own_values(), tmp_path / "w.pth")
     np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in own_values().items()})
     assert read_weights_file(tmp_path / "w.pth")[1].order == "RGB"
@@ -88,12 +95,12 @@ def test_pictures_look_as_the_file_format_says(tmp_path):
 
 
 @pytest.mark.parametrize("key", DOWNLOADS, ids="-".join)
-def test_pictures_look_as_torchvision_says_for_its_downloads(key):
-    group, member, look = DOWNLOADS[key]
+def test_images_are_preprocessed_as_torchvision_says_for_its_downloads(key):
+    group, member, preprocessing = DOWNLOADS[key]
     theirs = torchvision.models.get_weight(f"{group}.{member}").transforms()
-    assert look.order == "RGB"
-    assert look.mean == pytest.approx([255 * value for value in theirs.mean], abs=0.01)
-    assert look.std == pytest.approx([255 * value for value in theirs.std], abs=0.01)
+    assert preprocessing.order == "RGB"
+    assert preprocessing.mean == pytest.approx([255 * value for value in theirs.mean], abs=0.01)
+    assert preprocessing.std == pytest.approx([255 * value for value in theirs.std], abs=0.01)
 
 
 class _Planted:
@@ -123,16 +130,28 @@ def arrays_with_object(path, trap):
 )
 def test_a_file_with_an_object_in_it_is_refused_and_never_unpickled(tmp_path, write, name):
     write(tmp_path / name, tmp_path / "trap")
-    with pytest.raises(BadInput, match=r"--weights .*plain") as refused:
-        read_weights_file(tmp_path / name)
-    assert "\n" not in str(refused.value)
+    assert "plain" in str(refused(tmp_path / name))
     assert not (tmp_path / "trap").exists()
 
 
 def test_a_list_of_tensors_is_refused(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / "w.pth")
-    with pytest.raises(BadInput, match="expected a dict of names and plain tensors, found list"):
-        read_weights_file(tmp_path / "w.pth")
+    error = refused(tmp_path / "w.pth")
+    assert "list" in error.found
+    assert "dict" in error.expected
+
+
+def test_a_dict_with_more_than_tensors_is_refused(tmp_path):
+    torch.save({**own_values(), "epoch": 3}, tmp_path / "w.pth")
+    assert "plain tensors" in refused(tmp_path / "w.pth").expected
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.npz"])
+def test_a_missing_file_is_missing_and_not_wrong(tmp_path, name):
+    with pytest.raises(MissingArtefact) as caught:
+        read_weights_file(tmp_path / name)
+    assert caught.value.subject == f"--weights {tmp_path / name}"
+    assert caught.value.exit_code == 3
 
 
 def truncated(whole: bytes) -> bytes:
@@ -171,9 +190,7 @@ def as_npy(values):
 )
 def test_a_damaged_file_gets_one_line_with_its_name(tmp_path, name, content):
     (tmp_path / name).write_bytes(content(own_values()))
-    with pytest.raises(BadInput, match=name) as refused:
-        read_weights_file(tmp_path / name)
-    assert "\n" not in str(refused.value)
+    refused(tmp_path / name)
 
 
 def test_a_npz_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
@@ -182,24 +199,31 @@ def test_a_npz_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
         first = archive.infolist()[0]
     whole[first.header_offset + 300] ^= 0xFF  # inside the first array's values; the archive's checksum knows
     (tmp_path / "flipped.npz").write_bytes(whole)
-    with pytest.raises(BadInput, match=r"flipped\.npz"):
-        read_weights_file(tmp_path / "flipped.npz")
+    refused(tmp_path / "flipped.npz")
 
 
 # ---------------------------------------------------------------- by name into a backbone
 
 
+def lacking(values) -> str:
+    """Return what is found to be missing in tensors that are refused."""
+    with pytest.raises(BadInput) as caught:
+        load_into(small(), values)
+    assert caught.value.subject == "--weights"
+    return caught.value.found
+
+
 def test_tensors_behind_the_backbone_are_reported_as_skipped():
     values = {**own_values(), "classifier.0.weight": torch.zeros(3, 3)}
     report = load_into(small(), values)
-    assert Counter(fates(report).values()) == {"loaded": 10, "skipped": 1}
-    assert fates(report)["classifier.0.weight"] == "skipped"
+    assert Counter(statuses(report).values()) == {"loaded": 10, "skipped": 1}
+    assert statuses(report)["classifier.0.weight"] == "skipped"
 
 
 def test_names_without_the_first_word_are_loaded_too():
     values = {name.removeprefix("features."): value for name, value in own_values().items()}
     backbone = small()
-    assert set(fates(load_into(backbone, values)).values()) == {"loaded"}
+    assert set(statuses(load_into(backbone, values)).values()) == {"loaded"}
     assert torch.equal(backbone.features[0].weight, values["0.weight"])
 
 
@@ -209,93 +233,128 @@ def test_a_bias_with_empty_axes_is_reshaped_and_reported():
     backbone = small()
     report = load_into(backbone, values)
     entry = next(entry for entry in report if entry["tensor"] == "features.0.bias")
-    assert entry["fate"] == "reshaped"
+    assert entry["status"] == "reshaped"
     assert "(1, 32, 1, 1)" in entry["why"]
     assert "(32,)" in entry["why"]
     assert backbone.features[0].bias.tolist() == list(range(32))
-    assert Counter(fates(report).values()) == {"loaded": 9, "reshaped": 1}
+    assert Counter(statuses(report).values()) == {"loaded": 9, "reshaped": 1}
 
 
 def test_a_kernel_with_its_axes_in_another_order_is_not_poured_in():
     # TensorFlow's order (height, width, in, out) has as many values; reshaped they would be rubbish without a word.
     values = own_values()
     values["features.0.weight"] = values["features.0.weight"].permute(2, 3, 1, 0).contiguous()
-    with pytest.raises(BadInput, match=r"features\.0\.weight"):
-        load_into(small(), values)
+    assert "features.0.weight" in lacking(values)
 
 
 def test_a_tensor_of_a_wrong_shape_is_refused_with_its_name():
     values = own_values()
     values["features.5.weight"] = torch.zeros(7, 7)
-    with pytest.raises(BadInput, match=r"1 of its 10 tensors.*features\.5\.weight"):
-        load_into(small(), values)
+    found = lacking(values)
+    assert found.startswith("1 of the backbone's 10 tensors")
+    assert "features.5.weight" in found
 
 
 def test_missing_tensors_are_refused_with_the_first_name_and_their_number():
     values = {name: value for name, value in own_values().items() if name.startswith("features.0.")}
-    with pytest.raises(BadInput, match=r"8 of its 10 tensors.*features\.2\.weight"):
-        load_into(small(), values)
+    found = lacking(values)
+    assert found.startswith("8 of the backbone's 10 tensors")
+    assert "features.2.weight" in found
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the real SqueezeNet weights are not at hand")
 def test_real_squeezenet_weights_load_completely():
-    tensors, look = read_weights_file(REAL)
+    tensors, preprocessing = read_weights_file(REAL)
     backbone = squeezenet1_1()
     report = load_into(backbone, tensors)
-    assert Counter(fates(report).values()) == {"loaded": 50}
+    assert Counter(statuses(report).values()) == {"loaded": 50}
     with np.load(REAL) as arrays:
         np.testing.assert_array_equal(backbone.features[0].weight.detach(), arrays["features.0.weight"])
-    assert look.order == "BGR"
+    assert preprocessing.order == "BGR"
+
+
+def test_a_summary_counts_what_became_of_the_tensors():
+    values = {**own_values(), "classifier.0.weight": torch.zeros(3, 3)}
+    values["features.0.bias"] = values["features.0.bias"].reshape(1, 32, 1, 1)
+    assert weights_summary(load_into(small(), values)) == "tensors 9 loaded, 1 reshaped, 1 skipped"
+    assert weights_summary([]) == "made here"
 
 
 # ---------------------------------------------------------------- the artefact
 
 
-def test_a_file_of_the_users_becomes_the_initial_weights_with_a_report(tmp_path, quiet):
+@pytest.fixture
+def mine(tmp_path):
+    """A file of the user's, with a layer more than the backbone has."""
     torch.save({**own_values(), "classifier.weight": torch.zeros(2)}, tmp_path / "mine.pth")
-    artefact, record = made(tmp_path, TINY, tmp_path / "mine.pth", quiet)
-    assert Counter(fates(record["tensors"]).values()) == {"loaded": 10, "skipped": 1}
-    assert record["weights_sha256"] == file_digest(artefact.folder / "weights.pt")
+    return tmp_path / "mine.pth"
+
+
+def test_a_file_of_the_users_becomes_the_initial_weights_with_a_report(tmp_path, mine):
+    artefact = planned(tmp_path, mine)
+    watcher = Watcher()
+    runner(watcher).make([artefact])
+    record = artefact.read_record()
+    assert Counter(statuses(record["tensors"]).values()) == {"loaded": 10, "skipped": 1}
+    assert artefact.digest() == file_digest(artefact.folder / "weights.pt")
+    assert watcher.lines == [f"initial weights {artefact.id}: {weights_summary(record['tensors'])}"]
     backbone = small()
-    look = load_initial(artefact, backbone)
+    preprocessing = load_initial(artefact, backbone)
     for name, value in own_values().items():
         assert torch.equal(backbone.state_dict()[name], value)
-    assert look == Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    assert preprocessing == Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+def test_caffes_preprocessing_comes_back_with_caffes_weights(tmp_path):
+    np.savez(tmp_path / "caffe.npz", **{name: value.numpy() for name, value in own_values().items()})
+    preprocessing = load_initial(made(tmp_path, tmp_path / "caffe.npz"), small())
+    assert (preprocessing.order, preprocessing.mean) == ("BGR", (103.939, 116.779, 123.68))
 
 
 def test_other_bytes_in_the_file_are_other_initial_weights(tmp_path):
     ids = set()
     for seed in (1, 2):
         torch.save(own_values(seed), tmp_path / "mine.pth")
-        ids.add(open_work(tmp_path / "work", TINY, "fp32", tmp_path / "mine.pth").initial_weights.id)
+        ids.add(planned(tmp_path, tmp_path / "mine.pth").id)
     assert len(ids) == 2
 
 
-def test_bytes_that_changed_later_are_noticed(tmp_path, quiet):
-    torch.save(own_values(), tmp_path / "mine.pth")
-    artefact, _ = made(tmp_path, TINY, tmp_path / "mine.pth", quiet)
+def test_a_file_that_changed_since_it_was_named_is_refused(tmp_path, mine):
+    artefact = planned(tmp_path, mine)
+    torch.save(own_values(2), mine)
+    with pytest.raises(BadInput) as caught:
+        runner().make([artefact])
+    assert caught.value.subject == f"--weights {mine}"
+    assert not artefact.done
+
+
+def test_a_file_that_is_gone_when_it_is_needed_is_named(tmp_path, mine):
+    artefact = planned(tmp_path, mine)
+    mine.unlink()
+    with pytest.raises(MissingArtefact) as caught:
+        runner().make([artefact])
+    assert caught.value.subject == f"--weights {mine}"
+    assert not artefact.done
+
+
+def test_finished_weights_need_their_file_no_more(tmp_path, mine):
+    artefact = made(tmp_path, mine)
+    mine.unlink()
+    load_initial(artefact, small())
+
+
+@pytest.mark.parametrize("damage", ["flipped", "deleted"])
+def test_weights_that_are_not_those_that_were_made_are_noticed(tmp_path, mine, damage):
+    artefact = made(tmp_path, mine)
     path = artefact.folder / "weights.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(MissingArtefact, match="damaged; delete the folder"):
+    path.unlink()
+    if damage == "flipped":
+        path.write_bytes(content)
+    with pytest.raises(MissingArtefact) as caught:
         load_initial(artefact, small())
-
-
-def test_initial_weights_that_were_deleted_are_noticed(tmp_path, quiet):
-    torch.save(own_values(), tmp_path / "mine.pth")
-    artefact, _ = made(tmp_path, TINY, tmp_path / "mine.pth", quiet)
-    (artefact.folder / "weights.pt").unlink()
-    with pytest.raises(MissingArtefact, match="missing or damaged; delete the folder"):
-        load_initial(artefact, small())
-
-
-def test_a_missing_weights_file_ends_the_command_with_one_line(tmp_path):
-    result = swdb("train", "strong", "--preset", TINY, "--workdir", tmp_path, "--weights", tmp_path / "none.pth")
-    assert result.returncode == 3
-    assert result.stderr.splitlines() == [
-        f"swdb: --weights {tmp_path / 'none.pth'}: no such file; expected a .pth or .npz of plain tensors"
-    ]
+    assert caught.value.subject == path
 
 
 @pytest.mark.parametrize(
@@ -307,39 +366,75 @@ def test_a_missing_weights_file_ends_the_command_with_one_line(tmp_path):
     ],
     ids=["no network", "reset", "half a download"],
 )
-def test_a_failed_download_is_one_line_that_names_the_way_out(tmp_path, monkeypatch, quiet, error):
+def test_a_failed_download_is_one_line_that_names_the_way_out(tmp_path, monkeypatch, error):
     def unreachable(**_):
         raise error
 
     monkeypatch.setattr(torchvision.models, "get_weight", lambda _: SimpleNamespace(get_state_dict=unreachable))
-    file = preset(tmp_path, backbone="vgg16", weights="imagenet")
-    with pytest.raises(MissingArtefact, match=r"VGG16_Weights\.IMAGENET1K_V1 .*--weights FILE") as refused:
-        made(tmp_path, file, None, quiet)
-    assert "\n" not in str(refused.value)
-    assert not list(tmp_path.glob("work/weights/*/done.json"))
+    artefact = planned(tmp_path, backbone="vgg16", weights="imagenet")
+    with pytest.raises(MissingArtefact) as caught:
+        runner().make([artefact])
+    assert "VGG16_Weights.IMAGENET1K_V1" in caught.value.subject
+    assert str(error) in caught.value.found
+    assert "--weights" in caught.value.expected
+    assert "\n" not in str(caught.value)
+    assert not artefact.done
 
 
-def test_a_backbone_without_download_says_so(tmp_path, quiet):
-    with pytest.raises(BadInput, match=r"'small'.*'imagenet'.*--weights FILE"):
-        made(tmp_path, preset(tmp_path, weights="imagenet"), None, quiet)
+def test_a_download_is_checked_and_loaded(tmp_path, monkeypatch):
+    torch.manual_seed(3)
+    theirs = squeezenet1_1().features.state_dict() | {"classifier.1.bias": torch.zeros(1000)}
+    asked = []
+
+    def get_weight(name):
+        return SimpleNamespace(get_state_dict=lambda **options: asked.append((name, options)) or theirs)
+
+    monkeypatch.setattr(torchvision.models, "get_weight", get_weight)
+    artefact = made(tmp_path, backbone="squeezenet1_1", weights="imagenet")
+    ((name, options),) = asked
+    assert name == "SqueezeNet1_1_Weights.IMAGENET1K_V1"
+    assert options["check_hash"]
+    backbone = squeezenet1_1()
+    assert load_initial(artefact, backbone).order == "RGB"
+    assert all(
+        torch.equal(value, backbone.features.state_dict()[key]) for key, value in theirs.items() if "class" not in key
+    )
 
 
-def test_random_initial_weights_are_the_same_every_time(tmp_path, quiet):
-    digests = {
-        made(tmp_path / name, preset(tmp_path, weights="random"), None, quiet)[1]["weights_sha256"]
-        for name in ("a", "b")
-    }
+def test_a_backbone_without_download_says_so(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        made(tmp_path, weights="imagenet")
+    assert "network.weights" in caught.value.subject
+    assert "'small'" in caught.value.found
+    assert "'imagenet'" in caught.value.found
+    assert "--weights" in caught.value.expected
+
+
+def test_random_initial_weights_are_the_same_every_time(tmp_path):
+    digests = set()
+    for name in ("a", "b"):
+        torch.manual_seed(len(digests))
+        digests.add(made(tmp_path / name, weights="random").digest())
     assert len(digests) == 1
 
 
 def test_weights_from_a_pretext_are_trained_weights(finished):
-    (folder,) = (finished / "weights").glob("pretext-*")
-    steps = [json.loads(line)["step"] for line in (folder / "pretext" / "log.jsonl").read_text().splitlines()]
+    artefact = planned(finished)
+    steps = [json.loads(line)["step"] for line in (artefact.folder / "pretext" / "log.jsonl").read_text().splitlines()]
     assert steps == [0, 1, 2, 3]
-    work = open_work(finished, TINY, "fp32")
     backbone = small()
-    load_initial(work.initial_weights, backbone)
+    assert load_initial(artefact, backbone) == Preprocessing()
     assert all(torch.isfinite(value).all() for value in backbone.state_dict().values())
-    trained = torch.load(folder / "pretext" / "weights.pt", weights_only=True)
+    trained = load_tensors(artefact.folder / "pretext" / "weights.pt")
     for name, value in backbone.state_dict().items():
         assert torch.equal(trained[f"backbone.{name}"], value)
+
+
+def test_a_pretext_is_another_world_than_the_data_set_and_the_same_every_time(finished, tmp_path, monkeypatch):
+    drawn = []
+    draw = synthetic.draw
+    monkeypatch.setattr(synthetic, "draw", lambda *place: drawn.append(place) or draw(*place))
+    artefact = made(tmp_path)
+    assert artefact.digest() == planned(finished).digest()
+    assert len(drawn) == 32
+    assert {(seed, scene.deal) for seed, _, scene in drawn} == {(500_000, synthetic.PRETEXT_DEAL)}

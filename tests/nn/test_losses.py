@@ -1,11 +1,11 @@
-"""Losses against numbers by hand: cross-entropy, equation 1, and what void pixels do."""
+"""Losses against numbers by hand: cross-entropy, equation 1, what void pixels do; maps brought to another size."""
 
 import numpy as np
 import pytest
 import torch
 from slow import cross_entropy_by_hand, kl_by_hand
 
-from swdb.nn.losses import cross_entropy, kl_constraint
+from swdb.nn.losses import cross_entropy, kl_constraint, resize
 
 VOID = 255
 
@@ -62,7 +62,7 @@ def test_the_kl_constraint_is_zero_for_equal_branches_and_positive_for_others():
     logits = torch.randn(2, 6, 4, 4)
     labels = torch.zeros(2, 4, 4)
     assert kl_constraint(logits, logits.clone(), labels).item() == 0
-    assert kl_constraint(logits, logits + 5, labels).item() == pytest.approx(0, abs=1e-6)  # softmax knows no constant
+    assert kl_constraint(logits, logits + 5, labels).item() == pytest.approx(0, abs=1e-6)  # softmax ignores constants
     assert kl_constraint(logits, logits.roll(1, 1), labels).item() > 0.1
 
 
@@ -83,3 +83,22 @@ def test_the_kl_constraint_stays_finite_where_a_branch_is_certain():
     assert loss.item() == pytest.approx(200)
     assert strong.grad.isfinite().all()
     assert weak.grad.isfinite().all()
+
+
+# ---------------------------------------------------------------- another size
+
+
+def test_maps_that_have_the_size_already_stay_as_they_are():
+    maps = torch.randn(1, 2, 5, 7)
+    assert resize(maps, maps.shape[-2:]) is maps
+
+
+def test_maps_are_resized_bilinearly_and_keep_their_edges():
+    maps = torch.tensor([0.0, 4.0]).reshape(1, 1, 1, 2)
+    # Centres of pixels lie at 0.25, 0.75, 1.25, 1.75 of two; the value at the edge is held.
+    assert resize(maps, (2, 4)).tolist() == [[[[0, 1, 3, 4]] * 2]]
+
+
+def test_probabilities_are_probabilities_at_another_size():
+    resized = resize(torch.randn(2, 5, 6, 8).softmax(1), (17, 13))
+    torch.testing.assert_close(resized.sum(1), torch.ones(2, 17, 13))

@@ -1,12 +1,27 @@
 """Backbones, neck and heads: strides, sizes, LargeFOV's values. Shapes are computed on the meta device, in no time."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 import torchvision
-from slow import enlarged
+from slow import upsample_by_hand
 from torch import nn
 
-from swdb.nn.networks import BACKBONES, Preprocessing, enlarge, head, neck, small, squeezenet1_1, vgg16
+from swdb.nn.networks import (
+    BACKBONES,
+    Preprocessing,
+    bilinear,
+    head,
+    neck,
+    preprocessing_of,
+    small,
+    squeezenet1_1,
+    upsample,
+    valueless,
+    vgg16,
+)
 
 META = torch.device("meta")
 
@@ -22,27 +37,27 @@ def built(name):
 
 @pytest.mark.parametrize("crop", [321, 328])
 @pytest.mark.parametrize("name", ["vgg16", "squeezenet1_1"])
-def test_the_crops_of_deeplab_and_of_the_paper_give_41_cells(name, crop):
+def test_the_crops_of_deeplab_and_of_the_paper_give_41_by_41_features(name, crop):
     backbone = built(name)
     assert (backbone.stride, backbone.channels) == (8, 512)
     assert shape(backbone, crop) == (1, 512, 41, 41)
 
 
-@pytest.mark.parametrize(("size", "cells"), [(48, 12), (64, 16), (32, 8)])
-def test_the_small_backbone_has_stride_4(size, cells):
+@pytest.mark.parametrize(("size", "features"), [(48, 12), (64, 16), (32, 8)])
+def test_the_small_backbone_has_stride_4(size, features):
     backbone = built("small")
     assert (backbone.stride, backbone.channels) == (4, 64)
-    assert shape(backbone, size) == (1, 64, cells, cells)
+    assert shape(backbone, size) == (1, 64, features, features)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_features_cover_the_picture_at_every_size(name):
-    # The stride rounds up; were it to round down, a prediction would be smaller than its picture.
+def test_features_cover_the_image_at_every_size(name):
+    # The stride rounds up; were it to round down, a prediction would be smaller than its image.
     backbone = built(name)
-    wrong = {
-        size: cells for size in range(16, 520) if (cells := shape(backbone, size)[-1]) != -(-size // backbone.stride)
-    }
-    assert not wrong, f"{len(wrong)} sizes, first (pixels, cells): {next(iter(wrong.items()))}"
+    found = {}
+    for size in range(16, 520, 2):
+        *_, found[size], found[size + 1] = shape(backbone, size, size + 1)
+    assert found == {size: -(-size // backbone.stride) for size in range(16, 520)}
 
 
 def test_height_and_width_may_differ():
@@ -162,46 +177,75 @@ def test_first_values_are_he_for_relu(build):
         assert (layer.bias == 0).all()
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_network_that_gets_its_values_from_a_file_draws_none(name):
+    before = torch.get_rng_state()
+    with valueless():
+        network = nn.Sequential(BACKBONES[name](), neck(8, 8, 1, 0.1), head(8, 8, 2, 0.1, 6))
+    assert all(parameter.is_meta for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not nn.Linear(1, 1).weight.is_meta  # what is built afterwards has values
+
+
 def test_squeezenet_keeps_its_detail_and_widens_its_view_instead():
     fires = [layer for layer in squeezenet1_1().features if hasattr(layer, "expand3x3")]
     assert [layer.expand3x3.dilation[0] for layer in fires] == [1, 1, 1, 1, 2, 2, 2, 2]
 
 
-def test_preprocessing_that_nobody_changed_maps_0_to_255_around_0():
-    look = Preprocessing()
-    assert [(value - look.mean[0]) / look.std[0] for value in (0, 127.5, 255)] == pytest.approx(
-        [-1.99, 0, 1.99], abs=1e-2
-    )
-
-
-# ---------------------------------------------------------------- from cells to pixels
+# ---------------------------------------------------------------- from features to pixels
 
 
 @pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
 @pytest.mark.parametrize("size", [(41, 41), (12, 16), (1, 5)])
-def test_enlarging_interpolates_between_the_centres_of_cells(name, size):
+def test_upsampling_interpolates_between_the_centres_of_features(name, size):
     backbone = BACKBONES[name]()
-    cells = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(enlarge(cells, backbone), enlarged(cells, backbone), atol=1e-5, rtol=0)
+    maps = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(upsample(maps, backbone), upsample_by_hand(maps, backbone), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
-def test_a_cell_looks_at_the_pixels_around_its_centre(name):
-    # The gradient of one cell with all weights positive and equal is symmetric about the pixel it looks at.
-    # A maximum of equal values would favour the first: means over the same windows stand for it.
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_feature_sees_the_pixels_around_its_centre(name):
+    # The gradient of one feature with all weights positive and equal is symmetric about the pixel that it lies at.
+    # A maximum of equal values would favour the first: means over the same windows stand for it. As such a network
+    # treats rows and columns apart, a strip that is one feature wide says the same as a square.
     backbone = BACKBONES[name]().double()
     for index, layer in enumerate(backbone.features):
         if isinstance(layer, nn.MaxPool2d):
             backbone.features[index] = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
     for parameter in backbone.parameters():
-        torch.nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
-    picture = torch.ones(1, 3, 30 * backbone.stride, 30 * backbone.stride, dtype=torch.double, requires_grad=True)
-    backbone(picture)[0, 0, 15, 15].backward()
-    weight = picture.grad.sum((0, 1, 3))
-    seen = (weight * torch.arange(len(weight))).sum() / weight.sum()
-    assert abs(seen - (15 * backbone.stride + backbone.first_centre)) < 0.01
+        nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
+    for axis in (2, 3):
+        size = [1, 3, backbone.stride, backbone.stride]
+        size[axis] *= 30
+        inputs = torch.ones(size, dtype=torch.double, requires_grad=True)
+        backbone(inputs)[0, 0].flatten()[15].backward()
+        weight = inputs.grad.sum([other for other in range(4) if other != axis])
+        seen = (weight * torch.arange(len(weight))).sum() / weight.sum()
+        assert abs(seen - (15 * backbone.stride + backbone.first_centre)) < 0.01
 
 
-def test_enlarged_values_are_fp32_under_autocast():
+def test_interpolation_holds_the_ends():
+    backbone = small()  # stride 4, the first centre at pixel 1
+    matrix = bilinear(3, backbone, torch.tensor([0.0, 1.0, 4.0, 9.0, 11.0]))
+    assert matrix.tolist() == [[1, 0, 0], [1, 0, 0], [0.25, 0.75, 0], [0, 0, 1], [0, 0, 1]]
+
+
+def test_upsampled_maps_are_fp32_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert enlarge(torch.randn(1, 2, 3, 3).bfloat16(), small()).dtype == torch.float32
+        assert upsample(torch.randn(1, 2, 3, 3).bfloat16(), small()).dtype == torch.float32
+
+
+# ---------------------------------------------------------------- preprocessing
+
+
+def test_preprocessing_comes_back_from_a_record_as_it_was():
+    preprocessing = Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 2.0, 3.0))
+    record = json.loads(json.dumps({"preprocessing": asdict(preprocessing)}))
+    assert preprocessing_of(record) == preprocessing
+
+
+def test_preprocessing_that_nobody_changed_maps_0_to_255_around_0():
+    plain = Preprocessing()
+    assert [(value - plain.mean[0]) / plain.std[0] for value in (0, 127.5, 255)] == pytest.approx(
+        [-1.99, 0, 1.99], abs=1e-2
+    )

@@ -20,7 +20,7 @@ def values_of(batch: int = 1, count: int = 60, classes: int = 3, seed: int = 1) 
 
 
 def grid(height: int, width: int, sigma: float) -> torch.Tensor:
-    """Return the places of a picture's pixels in standard deviations, (1, height * width, 2)."""
+    """Return the places of an image's pixels in standard deviations, (1, height * width, 2)."""
     rows, columns = np.mgrid[:height, :width]
     return torch.from_numpy(np.stack([columns, rows], -1).reshape(1, -1, 2) / sigma).float()
 
@@ -103,7 +103,7 @@ def test_a_points_weights_add_up_to_one_and_none_is_negative():
 # ---------------------------------------------------------------- beside exact Gaussians
 
 
-def test_a_smooth_picture_is_blurred_as_by_an_exact_gaussian():
+def test_a_smooth_image_is_blurred_as_by_an_exact_gaussian():
     features = grid(40, 40, 5.0)
     values = torch.sin(features[..., :1]) + 2
     lattice, ones = Lattice(features), torch.ones_like(values)
@@ -131,7 +131,7 @@ def test_points_far_apart_hear_nothing_of_each_other():
 # ---------------------------------------------------------------- batches, bits, factors
 
 
-def test_a_batch_gives_the_bits_of_its_pictures_one_by_one():
+def test_a_batch_gives_the_bits_of_its_images_one_by_one():
     features, values = points(3, 400), values_of(3, 400)
     together = Lattice(features).filter(values)
     alone = [Lattice(features[k : k + 1]).filter(values[k : k + 1]) for k in range(3)]
@@ -180,8 +180,11 @@ def test_factors_are_applied_before_and_after():
 
 
 def test_kernels_too_narrow_to_number_their_vertices_are_refused():
-    with pytest.raises(BadInput, match="too narrow for its lattice"):
+    with pytest.raises(BadInput) as caught:
         Lattice(points(spread=3e5))
+    assert caught.value.subject == "the CRF's kernels"
+    assert "narrow" in caught.value.found
+    assert caught.value.expected
 
 
 @needs_gpu

@@ -6,22 +6,22 @@ import torch
 
 from swdb.nn.networks import Preprocessing
 from swdb.nn.sampling import (
+    CROPS,
     DROPOUT,
     ORDER,
-    PLACE,
-    Placement,
-    cut,
+    Crops,
+    crop_batch,
     normalise,
-    place,
-    positions,
-    stream,
+    rng_for,
+    sample_crops,
+    sample_indices,
     strong_subset,
-    to_pictures,
-    warp,
+    to_inputs,
+    warp_to_square,
 )
 
 RAW = Preprocessing("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-LOOK = Preprocessing("RGB", (100.0, 110.0, 120.0), (50.0, 60.0, 70.0))
+SCALED = Preprocessing("RGB", (100.0, 110.0, 120.0), (50.0, 60.0, 70.0))
 VOID = 255
 
 
@@ -29,34 +29,34 @@ VOID = 255
 
 
 def test_a_draw_depends_on_its_counters_only_whatever_was_drawn_before():
-    forward = [positions(10, 3, 0, step, 4).tolist() for step in range(12)]
-    backward = [positions(10, 3, 0, step, 4).tolist() for step in reversed(range(12))]
+    forward = [sample_indices(10, 3, 0, step, 4).tolist() for step in range(12)]
+    backward = [sample_indices(10, 3, 0, step, 4).tolist() for step in reversed(range(12))]
     assert forward == backward[::-1]
     sizes = torch.tensor([[40, 60]] * 4)
-    first = [place(3, step, sizes, 32, 0.5, 1.5) for step in range(6)]
-    again = [place(3, step, sizes, 32, 0.5, 1.5) for step in reversed(range(6))][::-1]
+    first = [sample_crops(3, step, sizes, 32, 0.5, 1.5) for step in range(6)]
+    again = [sample_crops(3, step, sizes, 32, 0.5, 1.5) for step in reversed(range(6))][::-1]
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.scale, other.scale)
         assert torch.equal(one.offset, other.offset)
         assert torch.equal(one.flip, other.flip)
 
 
-def test_seed_purpose_branch_and_step_give_streams_of_their_own():
-    counters = [(0, ORDER), (1, ORDER), (0, PLACE), (0, DROPOUT), (0, ORDER, 1), (0, ORDER, 0, 1), (0, PLACE, 1)]
-    draws = {tuple(stream(*counter).random(3)) for counter in counters}
+def test_seed_purpose_branch_and_step_give_generators_of_their_own():
+    counters = [(0, ORDER), (1, ORDER), (0, CROPS), (0, DROPOUT), (0, ORDER, 1), (0, ORDER, 0, 1), (0, CROPS, 1)]
+    draws = {tuple(rng_for(*counter).random(3)) for counter in counters}
     assert len(draws) == len(counters)
 
 
 def test_long_draws_do_not_run_into_the_next_purpose():
     # Philox counts blocks of four values from its first word on; a purpose in that word would repeat its neighbour.
-    long = stream(0, ORDER).random(4000)
-    assert not np.isin(stream(0, PLACE).random(50), long).any()
+    long = rng_for(0, ORDER).random(4000)
+    assert not np.isin(rng_for(0, CROPS).random(50), long).any()
 
 
 @pytest.mark.parametrize(("size", "count"), [(12, 4), (10, 4), (7, 3), (3, 8), (1, 2)])
 def test_every_epoch_is_a_permutation_also_where_a_batch_straddles_epochs(size, count):
     steps = 3 * size  # 3 * count whole epochs
-    drawn = np.concatenate([positions(size, 5, 0, step, count) for step in range(steps)])
+    drawn = np.concatenate([sample_indices(size, 5, 0, step, count) for step in range(steps)])
     epochs = drawn.reshape(-1, size)
     assert len(epochs) == 3 * count
     assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
@@ -64,14 +64,14 @@ def test_every_epoch_is_a_permutation_also_where_a_batch_straddles_epochs(size, 
 
 def test_epochs_branches_and_seeds_are_shuffled_differently():
     orders = [
-        tuple(positions(40, seed, branch, step, 40)) for seed in (0, 1) for branch in (0, 1) for step in (0, 1, 2)
+        tuple(sample_indices(40, seed, branch, step, 40)) for seed in (0, 1) for branch in (0, 1) for step in (0, 1, 2)
     ]
     assert len(set(orders)) == 12
 
 
-def test_scales_are_log_uniform_and_half_of_the_pictures_are_mirrored():
+def test_scales_are_log_uniform_and_half_of_the_crops_are_mirrored():
     sizes = torch.full((4000, 2), 64)
-    drawn = place(0, 0, sizes, 48, 0.5, 2.0)
+    drawn = sample_crops(0, 0, sizes, 48, 0.5, 2.0)
     assert drawn.scale.min() >= 0.5
     assert drawn.scale.max() <= 2.0
     # log2 of the scale is uniform in -1..1; 4 standard errors of 4,000 draws
@@ -80,9 +80,9 @@ def test_scales_are_log_uniform_and_half_of_the_pictures_are_mirrored():
     assert abs(drawn.flip.double().mean() - 0.5) < 4 * 0.5 / 4000**0.5
 
 
-def test_a_crop_lies_inside_a_larger_picture_and_around_a_smaller_one():
+def test_a_crop_lies_inside_a_larger_image_and_around_a_smaller_one():
     sizes = torch.tensor([[64, 20], [20, 64]] * 100)
-    drawn = place(1, 7, sizes, 32, 0.8, 1.2)
+    drawn = sample_crops(1, 7, sizes, 32, 0.8, 1.2)
     room = sizes * drawn.scale[:, None] - 32
     between = (drawn.offset - room.clamp(max=0) >= -1e-4) & (drawn.offset - room.clamp(min=0) <= 1e-4)
     assert between.all()
@@ -93,11 +93,11 @@ def test_a_crop_lies_inside_a_larger_picture_and_around_a_smaller_one():
 # ---------------------------------------------------------------- the crop
 
 
-def slow_cut(image, mask, scale, offset, flip, crop, look):
-    """Walk over the crop's pixels: find each one's place in the picture, mix four neighbours, take the nearest label."""
+def slow_crop(image, mask, scale, offset, flip, crop, preprocessing):
+    """Walk over the crop's pixels: find each one's place in the image, mix four neighbours, take the nearest label."""
     height, width = mask.shape
-    mean, std = np.array(look.mean), np.array(look.std)
-    picture, labels = np.zeros((3, crop, crop)), np.full((crop, crop), VOID)
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    inputs, labels = np.zeros((3, crop, crop)), np.full((crop, crop), VOID)
     for i in range(crop):
         for j in range(crop):
             y = (i + 0.5 + offset[0]) / scale  # in 0..height, pixel k covers k..k+1
@@ -113,12 +113,12 @@ def slow_cut(image, mask, scale, offset, flip, crop, look):
                 for column, share_x in ((left, 1 - right), (left + 1, right)):
                     near = image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
                     value += share_y * share_x * near
-            picture[:, i, j] = (value - mean) / std
-    return picture, labels
+            inputs[:, i, j] = (value - mean) / std
+    return inputs, labels
 
 
 def scenes(sizes, canvas, rubbish=0, mask_rubbish=VOID):
-    """Random pictures of several sizes in the corner of a canvas; what lies beyond them is rubbish."""
+    """Random images of several sizes in the corner of a canvas; what lies beyond them is rubbish."""
     rng = np.random.default_rng(8)
     images = np.full((len(sizes), canvas, canvas, 3), rubbish, np.uint8)
     masks = np.full((len(sizes), canvas, canvas), mask_rubbish, np.uint8)
@@ -128,7 +128,18 @@ def scenes(sizes, canvas, rubbish=0, mask_rubbish=VOID):
     return images, masks
 
 
-CUTS = {
+def cropped(images, masks, sizes, at, crop, preprocessing=SCALED):
+    """Take crops of numpy's arrays."""
+    masks = None if masks is None else torch.from_numpy(masks)
+    return crop_batch(torch.from_numpy(images), masks, torch.tensor(sizes), at, crop, preprocessing)
+
+
+def one_crop(scale, offset, flip):
+    """Place a single crop by hand."""
+    return Crops(torch.tensor([scale]), torch.tensor([offset]), torch.tensor([flip]))
+
+
+CASES = {
     "as it is": (1.0, (3.0, 5.0), False),
     "mirrored": (1.0, (3.0, 5.0), True),
     "between pixels": (1.0, (2.3, 4.8), False),
@@ -140,47 +151,45 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("name", CUTS)
-@pytest.mark.parametrize("size", [(24, 24), (18, 23)], ids=["full canvas", "canvas larger than the picture"])
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("size", [(24, 24), (18, 23)], ids=["full canvas", "canvas larger than the image"])
 def test_a_crop_is_what_the_slow_reference_cuts(name, size):
-    scale, offset, flip = CUTS[name]
+    scale, offset, flip = CASES[name]
     images, masks = scenes([size], 24)
-    at = Placement(torch.tensor([scale]), torch.tensor([offset]), torch.tensor([flip]))
-    pictures, labels = cut(torch.from_numpy(images), torch.from_numpy(masks), torch.tensor([size]), at, 16, LOOK)
+    inputs, labels = cropped(images, masks, [size], one_crop(scale, offset, flip), 16)
     height, width = size
-    picture, expected = slow_cut(images[0, :height, :width], masks[0, :height, :width], scale, offset, flip, 16, LOOK)
-    assert pictures.shape == (1, 3, 16, 16)
+    seen, expected = slow_crop(images[0, :height, :width], masks[0, :height, :width], scale, offset, flip, 16, SCALED)
+    assert inputs.shape == (1, 3, 16, 16)
     assert labels.dtype == torch.int64
     np.testing.assert_array_equal(labels[0], expected)
-    np.testing.assert_allclose(pictures[0], picture, atol=1e-3)
+    np.testing.assert_allclose(inputs[0], seen, atol=1e-3)
 
 
-def test_drawn_crops_of_a_mixed_batch_are_what_the_slow_reference_cuts():
+def test_random_crops_of_a_mixed_batch_are_what_the_slow_reference_cuts():
     sizes = [(24, 24), (13, 22), (24, 9), (17, 17)]
     images, masks = scenes(sizes, 24)
-    at = place(4, 9, torch.tensor(sizes), 16, 0.5, 1.5)
-    pictures, labels = cut(torch.from_numpy(images), torch.from_numpy(masks), torch.tensor(sizes), at, 16, LOOK)
+    at = sample_crops(4, 9, torch.tensor(sizes), 16, 0.5, 1.5)
+    inputs, labels = cropped(images, masks, sizes, at, 16)
     for k, (height, width) in enumerate(sizes):
-        picture, expected = slow_cut(
+        seen, expected = slow_crop(
             images[k, :height, :width],
             masks[k, :height, :width],
             at.scale[k].item(),
             at.offset[k].tolist(),
             at.flip[k].item(),
             16,
-            LOOK,
+            SCALED,
         )
         np.testing.assert_array_equal(labels[k], expected)
-        np.testing.assert_allclose(pictures[k], picture, atol=1e-3)
+        np.testing.assert_allclose(inputs[k], seen, atol=1e-3)
 
 
-def test_outside_the_picture_lies_the_mean_colour_and_void():
+def test_outside_the_image_lies_the_mean_colour_and_void():
     images, masks = scenes([(8, 8)], 8, mask_rubbish=0)
-    at = Placement(torch.ones(1), torch.tensor([[-4.0, -2.0]]), torch.tensor([False]))
-    pictures, labels = cut(torch.from_numpy(images), torch.from_numpy(masks), torch.tensor([[8, 8]]), at, 16, LOOK)
+    inputs, labels = cropped(images, masks, [[8, 8]], one_crop(1.0, (-4.0, -2.0), False), 16)
     outside = torch.ones(16, 16, dtype=torch.bool)
     outside[4:12, 2:10] = False
-    assert (pictures[0][:, outside] == 0).all()
+    assert (inputs[0][:, outside] == 0).all()
     assert (labels[0][outside] == VOID).all()
     np.testing.assert_array_equal(labels[0, 4:12, 2:10], masks[0])
 
@@ -192,53 +201,50 @@ def test_what_pads_the_canvas_never_leaks_in(flip, scale):
     drawn = []
     for rubbish, mask_rubbish in ((0, VOID), (255, 1)):
         images, masks = scenes([size], 24, rubbish, mask_rubbish)
-        at = Placement(torch.tensor([scale]), torch.tensor([[-2.3, -1.1]]), torch.tensor([flip]))
-        drawn.append(cut(torch.from_numpy(images), torch.from_numpy(masks), torch.tensor([size]), at, 20, RAW))
+        drawn.append(cropped(images, masks, [size], one_crop(scale, (-2.3, -1.1), flip), 20, RAW))
     # A coordinate that should lie on the last pixel's centre may round past it, by 1e-6 of a pixel's distance.
     assert (drawn[0][0] - drawn[1][0]).abs().max() < 1e-2
     assert torch.equal(drawn[0][1], drawn[1][1])
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_cut_that_changes_nothing_returns_the_picture_itself(flip):
+def test_a_crop_that_changes_nothing_returns_the_image_itself(flip):
     images, masks = scenes([(32, 32)], 32)
-    at = Placement(torch.ones(1), torch.zeros(1, 2), torch.tensor([flip]))
-    pictures, labels = cut(torch.from_numpy(images), torch.from_numpy(masks), torch.tensor([[32, 32]]), at, 32, RAW)
+    inputs, labels = cropped(images, masks, [[32, 32]], one_crop(1.0, (0.0, 0.0), flip), 32, RAW)
     seen = (lambda array: array[:, ::-1]) if flip else (lambda array: array)
     np.testing.assert_array_equal(labels[0], seen(masks[0]))
-    np.testing.assert_array_equal(pictures[0].permute(1, 2, 0).round(), seen(images[0]))
-    np.testing.assert_allclose(pictures[0].permute(1, 2, 0), seen(images[0]), atol=1e-2)
+    np.testing.assert_array_equal(inputs[0].permute(1, 2, 0).round(), seen(images[0]))
+    np.testing.assert_allclose(inputs[0].permute(1, 2, 0), seen(images[0]), atol=1e-2)
 
 
-def test_pictures_without_labels_are_cut_like_those_with():
-    images, masks = scenes([(20, 20), (12, 20)], 20)
-    sizes = torch.tensor([[20, 20], [12, 20]])
-    at = place(0, 3, sizes, 16, 0.7, 1.4)
-    with_labels, _ = cut(torch.from_numpy(images), torch.from_numpy(masks), sizes, at, 16, LOOK)
-    without, labels = cut(torch.from_numpy(images), None, sizes, at, 16, LOOK)
+def test_images_without_labels_are_cropped_like_those_with():
+    sizes = [(20, 20), (12, 20)]
+    images, masks = scenes(sizes, 20)
+    at = sample_crops(0, 3, torch.tensor(sizes), 16, 0.7, 1.4)
+    with_labels, _ = cropped(images, masks, sizes, at, 16)
+    without, labels = cropped(images, None, sizes, at, 16)
     assert labels is None
     assert torch.equal(with_labels, without)
 
 
-def test_pictures_are_normalised_in_the_order_of_their_weights():
+def test_images_are_normalised_in_the_order_of_their_weights():
     image = torch.tensor([[[[10, 20, 30]]]], dtype=torch.uint8)  # one pixel: red 10, green 20, blue 30
-    rgb = to_pictures(image, Preprocessing("RGB", (1.0, 2.0, 3.0), (2.0, 4.0, 5.0)))
-    bgr = to_pictures(image, Preprocessing("BGR", (1.0, 2.0, 3.0), (2.0, 4.0, 5.0)))
+    rgb = to_inputs(image, Preprocessing("RGB", (1.0, 2.0, 3.0), (2.0, 4.0, 5.0)))
+    bgr = to_inputs(image, Preprocessing("BGR", (1.0, 2.0, 3.0), (2.0, 4.0, 5.0)))
     assert rgb.flatten().tolist() == pytest.approx([(10 - 1) / 2, (20 - 2) / 4, (30 - 3) / 5])
     assert bgr.flatten().tolist() == pytest.approx([(30 - 1) / 2, (20 - 2) / 4, (10 - 3) / 5])
 
 
 def test_the_mean_colour_becomes_zero():
     pixel = torch.tensor([100.0, 110.0, 120.0]).reshape(1, 3, 1, 1)
-    assert (normalise(pixel, LOOK) == 0).all()
+    assert (normalise(pixel, SCALED) == 0).all()
 
 
 def test_a_crop_in_bgr_has_the_first_and_last_channel_exchanged():
     images, _ = scenes([(20, 20)], 20)
-    at = Placement(torch.tensor([1.3]), torch.tensor([[2.2, 3.1]]), torch.tensor([True]))
-    sizes = torch.tensor([[20, 20]])
-    rgb, _ = cut(torch.from_numpy(images), None, sizes, at, 16, RAW)
-    bgr, _ = cut(torch.from_numpy(images), None, sizes, at, 16, Preprocessing("BGR", RAW.mean, RAW.std))
+    at = one_crop(1.3, (2.2, 3.1), True)
+    rgb, _ = cropped(images, None, [[20, 20]], at, 16, RAW)
+    bgr, _ = cropped(images, None, [[20, 20]], at, 16, Preprocessing("BGR", RAW.mean, RAW.std))
     assert torch.equal(bgr, rgb.flip(1))
 
 
@@ -291,16 +297,16 @@ def test_the_subset_depends_on_the_seed_only():
     assert strong_subset(tags, 5, 8).tolist() != before.tolist()
 
 
-# ---------------------------------------------------------------- whole pictures, warped
+# ---------------------------------------------------------------- whole images, warped
 
 
-def test_a_warped_picture_keeps_its_corners_and_is_mirrored_where_told():
+def test_a_warped_image_keeps_its_corners_and_is_mirrored_where_told():
     canvas = torch.zeros(2, 12, 12, 3, dtype=torch.uint8)
-    random = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     for k, (height, width) in enumerate([(7, 10), (12, 5)]):
-        canvas[k, :height, :width] = torch.from_numpy(random.integers(0, 255, (height, width, 3)).astype(np.uint8))
+        canvas[k, :height, :width] = torch.from_numpy(rng.integers(0, 255, (height, width, 3)).astype(np.uint8))
     sizes = torch.tensor([[7, 10], [12, 5]])
-    plain, mirrored = (warp(canvas, sizes, torch.tensor([flip] * 2), 9) for flip in (False, True))
+    plain, mirrored = (warp_to_square(canvas, sizes, torch.tensor([flip] * 2), 9) for flip in (False, True))
     assert plain.shape == (2, 3, 9, 9)
     for k, (height, width) in enumerate(sizes.tolist()):
         inside = canvas[k, :height, :width].float().permute(2, 0, 1)

@@ -1,37 +1,35 @@
 """The training loop: steps by hand, and a run that is killed at any moment ends as if nothing had happened."""
 
+import errno
 import json
 import math
-import os
+import re
 import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from commands import call, hinted_command, the_error
 from conftest import TINY
+from stopping import stopped
+from studies import CPU, changed, graph_of, runner
 from torch import nn
-from typer.testing import CliRunner
 
-from swdb.cli.app import app
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact
 from swdb.core.files import file_digest
+from swdb.core.lease import leased
+from swdb.core.progress import silent
 from swdb.nn import trainer
-from swdb.nn.compute import machine
-from swdb.nn.trainer import Schedule, load_finished, load_tensors, optimise, save_tensors
-from swdb.study.runner import Pipeline
-from swdb.study.workdir import open_work
-
-STEPS = 30  # long enough to be killed in the middle; the tiny preset's 6 are over in no time
-
+from swdb.nn.networks import valueless
+from swdb.nn.trainer import Job, Schedule, load_tensors, load_weights, optimise, save_tensors, seed_initial
+from swdb.specs.presets import Preset, load_preset, write_preset
+from swdb.specs.tables import CellSource
+from swdb.study.runner import Runner
 
 ON_CPU = ("--device", "cpu", "--precision", "fp32")
 
@@ -78,12 +76,12 @@ class Points(nn.Module):
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 2.0])
-def test_a_step_is_adam_with_l2_in_the_gradient_clipping_and_the_schedule(tmp_path, quiet, clip_norm):
+def test_a_step_is_adam_with_l2_in_the_gradient_clipping_and_the_schedule(tmp_path, clip_norm):
     points = Points()
     rates = np.array([0.01, 0.01, 0.1])
     groups = [{"params": [points.a], "lr": 0.01}, {"params": [points.b], "lr": 0.1}]
     schedule = Schedule(9, warmup=3, decay_at=0.5, decay_factor=0.1, weight_decay=0.2, clip_norm=clip_norm)
-    optimise(tmp_path, "points", points, groups, schedule, points.losses_at, 0, quiet)
+    optimise(Job(tmp_path, "points"), points, groups, schedule, points.losses_at)
 
     # Kingma and Ba's algorithm 1 in float64, as it is printed.
     x, m, v = np.array([1.0, -2.0, 0.5]), np.zeros(3), np.zeros(3)
@@ -99,10 +97,33 @@ def test_a_step_is_adam_with_l2_in_the_gradient_clipping_and_the_schedule(tmp_pa
     assert [*points.a.tolist(), *points.b.tolist()] == pytest.approx(x.tolist(), abs=1e-4)
 
 
+def test_sgd_has_momentum_and_l2_in_the_gradient(tmp_path):
+    points = Points()
+    schedule = Schedule(7, warmup=0, decay_at=1, decay_factor=1, weight_decay=0.2, power=0.9, optimizer="sgd")
+    groups = [{"params": [points.a], "lr": 0.01}, {"params": [points.b], "lr": 0.02, "weight_decay": 0.0}]
+    optimise(Job(tmp_path, "points"), points, groups, schedule, points.losses_at)
+
+    x, velocity = np.array([1.0, -2.0, 0.5]), np.zeros(3)
+    for step in range(7):
+        gradient = np.array([2 * (x[0] - step), 2 * (x[1] - step), 6 * (x[2] + step)])
+        velocity = 0.9 * velocity + gradient + np.array([0.2, 0.2, 0.0]) * x  # a group may have a decay of its own
+        x = x - np.array([0.01, 0.01, 0.02]) * (1 - step / 7) ** 0.9 * velocity
+    assert [*points.a.tolist(), *points.b.tolist()] == pytest.approx(x.tolist(), abs=1e-4)
+
+
+def test_first_values_hang_on_the_seed_and_the_branch_alone():
+    drawn = []
+    for seed, branch in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        seed_initial(seed, branch)
+        drawn.append(tuple(torch.randn(3).tolist()))
+    assert drawn[0] == drawn[3]
+    assert len(set(drawn)) == 3
+
+
 # ---------------------------------------------------------------- a small training, in this process
 
 
-def fit(folder, progress=lambda *_: None, steps=9, at_step=lambda step: None, identity="small"):
+def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: None, name="small"):
     """Train a small network with dropout; its losses hang on everything that a resumed run must find again."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -115,8 +136,14 @@ def fit(folder, progress=lambda *_: None, steps=9, at_step=lambda step: None, id
 
     groups = [{"params": list(network.parameters()), "lr": 0.02}]
     schedule = Schedule(steps, warmup=2, decay_at=0.6, decay_factor=0.1, weight_decay=1e-4, clip_norm=1.0)
-    record = optimise(folder, identity, network, groups, schedule, losses_at, 3, progress)
+    record = optimise(Job(folder, name, 3, advance), network, groups, schedule, losses_at)
     return network, record
+
+
+def cut_off(folder, at, **options):
+    """Train until the beginning of a step, and no further."""
+    with pytest.raises(ZeroDivisionError):
+        fit(folder, at_step=lambda step: 1 // (at - step), **options)
 
 
 def lines_of(folder):
@@ -152,7 +179,7 @@ def test_a_finished_training_is_not_done_again(tmp_path):
     first, _ = fit(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     steps, seen = [], []
-    again, _ = fit(tmp_path, progress=lambda done, of: seen.append((done, of)), at_step=steps.append)
+    again, _ = fit(tmp_path, lambda done, of: seen.append((done, of)), at_step=steps.append)
     assert steps == []
     assert seen == [(9, 9)]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
@@ -168,7 +195,7 @@ def test_a_training_that_was_cut_off_at_any_step_ends_with_the_same_bytes(tmp_pa
 
     fit(tmp_path / "whole")
     with pytest.raises(RuntimeError, match="power cut"):
-        fit(tmp_path / "cut", **({"at_step": cut} if moment == "in a step" else {"progress": cut}))
+        fit(tmp_path / "cut", **({"at_step": cut} if moment == "in a step" else {"advance": cut}))
     done_again = []
     fit(tmp_path / "cut", at_step=done_again.append)
     assert done_again == list(range(at, 9))  # what a checkpoint holds is not computed twice
@@ -178,8 +205,7 @@ def test_a_training_that_was_cut_off_at_any_step_ends_with_the_same_bytes(tmp_pa
 
 def test_half_a_log_line_is_cut_off(tmp_path, every_step):
     fit(tmp_path / "whole")
-    with pytest.raises(ZeroDivisionError):
-        fit(tmp_path / "cut", at_step=lambda step: 1 // (5 - step))
+    cut_off(tmp_path / "cut", 5)
     with (tmp_path / "cut" / "log.jsonl").open("a") as log:
         log.write('{"step": 5, "lo')
     fit(tmp_path / "cut")
@@ -229,18 +255,48 @@ def test_training_works_outside_the_main_thread(tmp_path):
     assert (tmp_path / "other" / "weights.pt").read_bytes() == (tmp_path / "main" / "weights.pt").read_bytes()
 
 
+def test_a_full_disk_is_said_of_the_file_that_did_not_fit(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer, "check_lease", full)  # before the log is written
+    with pytest.raises(DiskRefused) as caught:
+        fit(tmp_path)
+    assert caught.value.subject == tmp_path / "log.jsonl"
+
+
+def test_a_training_whose_lease_was_taken_over_writes_no_more(tmp_path, monkeypatch, every_step):
+    with leased(tmp_path / "run") as lease:
+
+        def lose(step):
+            if step == 4:
+                (lease.folder / f"{lease.epoch + 1}.epoch").touch()  # as whoever takes it over does
+
+        with pytest.raises(LeaseLost):
+            fit(tmp_path / "run", at_step=lose)
+    assert [line["step"] for line in lines_of(tmp_path / "run")] == [0, 1, 2, 3]
+    assert load_tensors(tmp_path / "run" / "checkpoint.pt")["step"] == 4
+
+
+@pytest.mark.parametrize("ids", [None, ["a", "b"]])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_names_run_and_step_and_ends_nothing(tmp_path, every_step, quiet, value):
+def test_a_loss_that_is_not_finite_names_run_and_step_and_ends_nothing(tmp_path, every_step, value, ids):
     points = Points()
 
     def losses_at(step):
         terms = points.losses_at(step)
         return {**terms, "b": terms["b"] * value} if step == 7 else terms
 
-    with pytest.raises(BadInput, match=r"points-s0.* at step 7;.*lr") as refused:
-        schedule = Schedule(30, warmup=0, decay_at=1, decay_factor=1)
-        optimise(tmp_path, "points-s0", points, [{"params": [points.a], "lr": 0.1}], schedule, losses_at, 0, quiet)
-    assert "\n" not in str(refused.value)
+    schedule = Schedule(30, warmup=0, decay_at=1, decay_factor=1)
+    job = Job(tmp_path, "points-s0", ids_at=None if ids is None else lambda step: [f"{name}{step}" for name in ids])
+    with pytest.raises(BadInput) as caught:
+        optimise(job, points, [{"params": [points.a], "lr": 0.1}], schedule, losses_at)
+    assert caught.value.subject == "points-s0"
+    assert str(value) in caught.value.found
+    assert "at step 7" in caught.value.found
+    assert ("images a7, b7" in caught.value.found) is (ids is not None)
+    assert "learning rates" in caught.value.expected
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "weights.pt").exists()
     assert not (tmp_path / "training.json").exists()
     assert load_tensors(tmp_path / "checkpoint.pt")["step"] == 7  # of the last good step
@@ -249,277 +305,235 @@ def test_a_loss_that_is_not_finite_names_run_and_step_and_ends_nothing(tmp_path,
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "noise"])
 def test_a_damaged_checkpoint_is_refused_and_left_there(tmp_path, every_step, damage):
-    with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, at_step=lambda step: 1 // (3 - step))
+    cut_off(tmp_path, 3)
     path = tmp_path / "checkpoint.pt"
     whole = path.read_bytes()
     damaged = {"truncated": whole[: len(whole) // 2], "empty": b"", "noise": bytes(range(256))}[damage]
     path.write_bytes(damaged)
-    with pytest.raises(MissingArtefact, match=r"checkpoint\.pt is damaged"):
+    with pytest.raises(MissingArtefact) as caught:
         fit(tmp_path)
+    assert caught.value.subject == path
+    assert "damaged" in caught.value.found
     assert path.read_bytes() == damaged
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, every_step):
-    with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, at_step=lambda step: 1 // (3 - step), identity="other-s0")
-    with pytest.raises(MissingArtefact, match="a checkpoint of 'other-s0', expected 'small'"):
+    cut_off(tmp_path, 3, name="other-s0")
+    with pytest.raises(MissingArtefact) as caught:
         fit(tmp_path)
+    assert caught.value.subject == tmp_path / "checkpoint.pt"
+    assert "'other-s0'" in caught.value.found
+    assert "'small'" in caught.value.expected
 
 
 @pytest.mark.parametrize("damage", ["flipped", "deleted"])
 def test_last_weights_that_are_not_those_that_were_written_are_refused(tmp_path, damage):
-    network, _ = fit(tmp_path)
-    content = bytearray((tmp_path / "weights.pt").read_bytes())
+    network, record = fit(tmp_path)
+    path = tmp_path / "weights.pt"
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    (tmp_path / "weights.pt").unlink()
+    path.unlink()
     if damage == "flipped":
-        (tmp_path / "weights.pt").write_bytes(content)
-    with pytest.raises(MissingArtefact, match=r"weights\.pt is missing or damaged"):
-        load_finished(tmp_path, network)
+        path.write_bytes(content)
+    with pytest.raises(MissingArtefact) as caught:
+        load_weights(tmp_path, record["weights_sha256"], network)
+    assert caught.value.subject == path
+    with pytest.raises(MissingArtefact):
+        fit(tmp_path)  # nor are they taken for the end of a training that goes on
+
+
+def test_last_weights_are_loaded_by_their_digest_alone(tmp_path):
+    network, record = fit(tmp_path)
+    for path in tmp_path.iterdir():
+        if path.name != "weights.pt":
+            path.unlink()
+    for context in (nullcontext, valueless):
+        with context():
+            again = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+        load_weights(tmp_path, record["weights_sha256"], again)
+        assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+        again(torch.randn(2, 4)).sum().backward()  # it can be trained further
+        assert all(parameter.grad is not None for parameter in again.parameters())
 
 
 def test_a_training_that_is_not_finished_has_no_last_weights(tmp_path, every_step):
-    with pytest.raises(ZeroDivisionError):
-        fit(tmp_path, at_step=lambda step: 1 // (3 - step))
-    with pytest.raises(MissingArtefact, match=r"training\.json is missing; run: the same command again"):
-        load_finished(tmp_path, nn.Linear(1, 1))
+    cut_off(tmp_path, 3)
+    assert not (tmp_path / "training.json").exists()
+    with pytest.raises(MissingArtefact):
+        load_weights(tmp_path, file_digest(tmp_path / "checkpoint.pt"), nn.Linear(1, 1))
 
 
 def test_tensors_come_back_as_they_were_saved(tmp_path):
     state = {"weight": torch.randn(3, 4).to(torch.bfloat16), "step": 7, "name": "run"}
-    save_tensors(tmp_path / "t.pt", state)
+    assert save_tensors(tmp_path / "t.pt", state) == file_digest(tmp_path / "t.pt")
     again = load_tensors(tmp_path / "t.pt")
     assert torch.equal(again["weight"], state["weight"])
     assert (again["step"], again["name"]) == (7, "run")
 
 
-def test_an_object_in_a_file_of_tensors_is_refused(tmp_path):
-    torch.save({"weight": Path("anything")}, tmp_path / "t.pt")
-    with pytest.raises(MissingArtefact, match=r"t\.pt is damaged or holds more than plain tensors"):
+@pytest.mark.parametrize("content", [{"weight": Path("anything")}, None], ids=["an object", "no file"])
+def test_what_is_not_a_file_of_tensors_is_refused_by_name(tmp_path, content):
+    if content is not None:
+        torch.save(content, tmp_path / "t.pt")
+    with pytest.raises(MissingArtefact) as caught:
         load_tensors(tmp_path / "t.pt")
-
-
-def test_a_missing_file_of_tensors_is_named(tmp_path):
-    with pytest.raises(MissingArtefact, match=r"t\.pt is missing"):
-        load_tensors(tmp_path / "t.pt")
+    assert caught.value.subject == tmp_path / "t.pt"
+    assert ("plain tensors" in caught.value.found) is (content is not None)
 
 
 # ---------------------------------------------------------------- real processes, really killed
 
+STEPS = 30  # more than the lines that are written at once; the tiny preset's 6 are few to be stopped in
+LONGER = changed(load_preset(TINY), "training", steps=STEPS)
 
-def preset(folder, **values):
-    """The tiny preset with other values; returns the file's path."""
-    text = Path(TINY).read_text()
-    for key, value in values.items():
-        assert f"\n{key} = " in text
-        head, tail = text.split(f"\n{key} = ", 1)
-        text = f"{head}\n{key} = {value}\n{tail.split(chr(10), 1)[1]}"
-    path = folder / "killed.toml"
-    path.write_text(text)
+
+def saved(folder: Path, preset: Preset) -> str:
+    """Save a preset for commands; returns the file's path."""
+    path = folder / "preset.toml"
+    write_preset(path, preset)
     return str(path)
 
 
-def inputs(finished, folder):
-    """A copy of everything that a run needs."""
+def inputs(finished: Path, folder: Path) -> Path:
+    """Copy everything that a run needs."""
     return shutil.copytree(finished, folder / "work", ignore=shutil.ignore_patterns("runs", "reports"))
 
 
-def pipeline(work):
-    return Pipeline(
-        work, machine("cpu", "fp32"), SimpleNamespace(stage=lambda *_, **__: lambda done, of: None, tell=str)
-    )
-
-
 @pytest.fixture(scope="module")
-def undisturbed(finished, tmp_path_factory):
+def undisturbed(finished, tmp_path_factory) -> Path:
     """The folder of run dual, trained in one go."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    work = open_work(inputs(finished, folder), preset(folder, steps=STEPS), "fp32")
-    run = work.run(work.recipe("dual"), 0)
-    with one_thread():
-        pipeline(work).make([run])
+    assert torch.get_num_threads() == 1  # as in the processes: how many there are decides in which order sums are taken
+    graph = graph_of(inputs(finished, tmp_path_factory.mktemp("undisturbed")), LONGER)
+    run = graph.run(graph.run_spec("dual"), 0)
+    runner().make([run])
     return run.folder
 
 
-@contextmanager
-def one_thread():
-    """Compute like the processes that `start` starts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@pytest.fixture
+def soon(monkeypatch):
+    """Do not wait long before what a dead process held is taken over."""
+    monkeypatch.setattr("swdb.study.runner.POLL", 0.01)
 
 
-def start(work, *arguments) -> subprocess.Popen:
-    """Start the real command, with a checkpoint after every step; what it says goes to a file beside the work.
-
-    One thread, as in `undisturbed`: how many there are decides in which order sums are taken.
-    """
-    command = [sys.executable, "-m", "swdb", *map(str, arguments), "--workdir", str(work), *ON_CPU]
-    with (work.parent / "stderr.txt").open("w") as said:
-        environment = {**os.environ, "SWDB_CHECKPOINT_SECONDS": "0", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
-
-
-def send_when(process: subprocess.Popen, number: int, seen: Callable[[], bool]) -> None:
-    """Send a signal while `seen` is true: the process is stopped, looked at, and hit only if it is still so."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if seen():
-            os.kill(process.pid, signal.SIGSTOP)
-            _, status = os.waitpid(process.pid, os.WUNTRACED)
-            assert os.WIFSTOPPED(status), "the command ended before the moment came"
-            still = seen()
-            if still:
-                os.kill(process.pid, number)
-            os.kill(process.pid, signal.SIGCONT)
-            if still:
-                return
-        assert process.poll() is None, "the command ended before the moment came"
-        time.sleep(0.0003)
-    process.kill()
-    raise AssertionError("the moment did not come")
+def call_counting_steps(*command) -> int:
+    """Run a command to its end in this process; returns how many optimizer steps it took."""
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        step = torch.optim.Adam.step
+        patch.setattr(
+            torch.optim.Adam, "step", lambda self, *args, **options: steps.append(1) or step(self, *args, **options)
+        )
+        result = call(*command)
+    assert result.exit_code == 0, result.stderr
+    return len(steps)
 
 
-def logged(folder: Path, count: int) -> Callable[[], bool]:
-    log = folder / "log.jsonl"
-    return lambda: log.is_file() and len(log.read_bytes().splitlines()) >= count
-
-
-def is_writing_a_checkpoint(folder: Path) -> Callable[[], bool]:
-    # Only once there is a whole checkpoint that the half one could harm.
-    return lambda: (folder / "checkpoint.pt").is_file() and any(folder.glob(".checkpoint.pt.*.tmp"))
-
-
-def assert_ended_like(folder: Path, undisturbed: Path) -> None:
+def assert_ended_like(undisturbed: Path, folder: Path) -> None:
     assert (folder / "weights.pt").read_bytes() == (undisturbed / "weights.pt").read_bytes()
     assert [line["step"] for line in lines_of(folder)] == list(range(STEPS))
-    assert (folder / "log.jsonl").read_text() == (undisturbed / "log.jsonl").read_text()
+    assert (folder / "log.jsonl").read_bytes() == (undisturbed / "log.jsonl").read_bytes()
+    assert {path.name for path in folder.iterdir()} == {path.name for path in undisturbed.iterdir()}
 
 
-def test_a_run_that_is_killed_while_it_steps_ends_with_the_same_weights(finished, undisturbed, tmp_path):
+def test_a_run_that_is_killed_in_a_step_and_then_in_a_checkpoint_ends_with_the_same_weights(
+    finished, undisturbed, tmp_path, soon
+):
     work = inputs(finished, tmp_path)
-    train = ["train", "dual", "--preset", preset(tmp_path, steps=STEPS)]
     folder = work / "runs" / undisturbed.name
-    for count in (1, 12):
-        process = start(work, *train)
-        send_when(process, signal.SIGKILL, logged(folder, count))
-        assert process.wait() == -signal.SIGKILL
-        assert not (folder / "done.json").exists()
-    assert start(work, *train).wait() == 0, (tmp_path / "stderr.txt").read_text()
-    assert_ended_like(folder, undisturbed)
+    train = ["train", "dual", "--preset", saved(tmp_path, LONGER), "--workdir", work, *ON_CPU]
 
+    killed = stopped(signal.SIGKILL, "step", 9, *train)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert load_tensors(folder / "checkpoint.pt")["step"] == len(lines_of(folder)) == 8
+    assert not (folder / "done.json").exists()
 
-def test_a_run_that_is_killed_while_it_writes_a_checkpoint_ends_with_the_same_weights(finished, undisturbed, tmp_path):
-    work = inputs(finished, tmp_path)
-    train = ["train", "dual", "--preset", preset(tmp_path, steps=STEPS)]
-    folder = work / "runs" / undisturbed.name
-    process = start(work, *train)
-    send_when(process, signal.SIGKILL, is_writing_a_checkpoint(folder))
-    assert process.wait() == -signal.SIGKILL
+    killed = stopped(signal.SIGKILL, "checkpoint.pt", 5, *train)  # it goes on at step 8
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert any(folder.glob(".checkpoint.pt.*.tmp"))  # it was killed in the middle of writing
-    assert 0 < load_tensors(folder / "checkpoint.pt")["step"] < STEPS  # and the one before is whole
-    assert start(work, *train).wait() == 0, (tmp_path / "stderr.txt").read_text()
-    assert_ended_like(folder, undisturbed)
+    assert load_tensors(folder / "checkpoint.pt")["step"] == 12  # and the one before is whole
+    assert len(lines_of(folder)) == 13
+    assert not (folder / "done.json").exists()
+
+    assert call_counting_steps(*train) == STEPS - 12  # what a checkpoint holds is not computed twice
+    assert_ended_like(undisturbed, folder)
 
 
-def test_ctrl_c_exits_with_130_says_that_work_is_kept_and_the_same_command_goes_on(finished, undisturbed, tmp_path):
+def test_ctrl_c_exits_with_130_and_the_command_that_it_names_goes_on(finished, undisturbed, tmp_path, soon):
     work = inputs(finished, tmp_path)
-    train = ["train", "dual", "--preset", preset(tmp_path, steps=STEPS)]
     folder = work / "runs" / undisturbed.name
-    process = start(work, *train)
-    send_when(process, signal.SIGINT, logged(folder, 10))
-    assert process.wait() == 130
-    said = (tmp_path / "stderr.txt").read_text()
-    assert said.splitlines()[-1] == "swdb: interrupted; what was done is kept: the same command continues"
-    assert "Traceback" not in said
-    assert load_tensors(folder / "checkpoint.pt")["step"] >= 10
-    assert start(work, *train).wait() == 0, (tmp_path / "stderr.txt").read_text()
-    assert_ended_like(folder, undisturbed)
+    train = ["train", "dual", "--preset", saved(tmp_path, LONGER), "--workdir", work, *ON_CPU]
+    interrupted = stopped(signal.SIGINT, "step", 10, *train, seconds=1e9)
+    assert interrupted.returncode == 130, interrupted.stderr
+    assert "Traceback" not in interrupted.stderr
+    assert "interrupted" in interrupted.stderr.splitlines()[-2]
+    assert load_tensors(folder / "checkpoint.pt")["step"] == len(lines_of(folder)) == 10
+    assert call_counting_steps(*hinted_command(interrupted)) == STEPS - 10
+    assert_ended_like(undisturbed, folder)
 
 
-def test_a_scoring_that_is_killed_goes_on_and_ends_with_the_same_result(tmp_path):
-    file = preset(tmp_path, num_val=160)
-    (tmp_path / "work").mkdir()
-    work = open_work(tmp_path / "work", file, "fp32")
-    run, scoring = work.run(work.recipe("strong"), 0), work.scoring("strong")
-    pipeline(work).make(work.needed(run))
-    folder = scoring.folder(run)
-    with one_thread():
-        pipeline(work).score(run, scoring)
-    expected = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert len(expected) == 160 + 2  # predictions, counts, result
-    shutil.rmtree(folder)
+def test_a_scoring_that_is_killed_goes_on_and_ends_with_the_same_result(finished, tmp_path, soon):
+    work = shutil.copytree(finished, tmp_path / "work", ignore=shutil.ignore_patterns("evals", "reports"))
+    graph = graph_of(work)
+    score = graph.score(CellSource((graph.run_spec("strong"),), "strong"), 0)
+    before = finished / score.folder.relative_to(work)
+    expected = {path.relative_to(before): path.read_bytes() for path in before.rglob("*") if path.is_file()}
+    assert len(expected) == 6 + 2  # predictions, counts, result
 
-    process = start(work.folder, "eval", "strong", "--preset", file)
-    send_when(process, signal.SIGKILL, lambda: len(list(folder.glob("predictions/*.png"))) >= 20)
-    assert process.wait() == -signal.SIGKILL
-    assert not (folder / "result.json").exists()
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("predictions/*.png")}
-    assert 20 <= len(before) < 160
-    assert start(work.folder, "eval", "strong", "--preset", file).wait() == 0, (tmp_path / "stderr.txt").read_text()
-    for path, content in expected.items():
-        if path.suffix != ".npz":  # a zip holds the time of day
-            assert (folder / path).read_bytes() == content, path
-    with np.load(folder / "confusion.npz") as counts:
-        assert counts["counts"].shape == (160, 6, 6)
-    assert all(path.stat().st_mtime_ns == time_before for path, time_before in before.items())
+    evaluate = ["eval", "strong", "--preset", TINY, "--workdir", work, *ON_CPU]
+    killed = stopped(signal.SIGKILL, ".png", 4, *evaluate)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not score.done
+    kept = {path: path.stat().st_mtime_ns for path in score.folder.glob("predictions/*.png")}
+    assert len(kept) == 3
+    assert any(score.folder.glob("predictions/.*.tmp"))  # it was killed in the middle of writing
+
+    result = call(*evaluate)
+    assert result.exit_code == 0, result.stderr
+    found = {path.relative_to(score.folder): path.read_bytes() for path in score.folder.rglob("*") if path.is_file()}
+    assert found == expected
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 # ---------------------------------------------------------------- what the commands refuse
 
 
-def checkpoint_of(name, work, preset_file, monkeypatch):
+def checkpoint_of(name, work, monkeypatch) -> Path:
     """Cut a run off after its first checkpoint, in this process; returns its run folder."""
-    opened = open_work(work, preset_file, "fp32")
-    run = opened.run(opened.recipe(name), 0)
+    graph = graph_of(work)
+    run = graph.run(graph.run_spec(name), 0)
 
     def power_cut(done, of):
         if done == 2:
             raise RuntimeError("power cut")
 
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    stages = SimpleNamespace(
-        stage=lambda stage, *_, **__: power_cut if stage == run.name else lambda done, of: None, tell=str
-    )
+    observer = SimpleNamespace(progress=lambda stage, *_, **__: power_cut if stage == run.name else silent(), tell=str)
     with pytest.raises(RuntimeError, match="power cut"):
-        Pipeline(opened, machine("cpu", "fp32"), stages).make([run])
+        Runner(CPU, observer).make([run])
     assert (run.folder / "checkpoint.pt").is_file()
     return run.folder
-
-
-def refused(*arguments):
-    """Run a command in this process: it ends before anything is computed."""
-    return CliRunner().invoke(app, [*map(str, arguments)], prog_name="swdb")
-
-
-def assert_refused(result, *words):
-    """Exit code 3 and one line from swdb that says all the words."""
-    assert result.exit_code == 3, result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("swdb: ")]
-    for word in words:
-        assert word in line
 
 
 @pytest.mark.parametrize("damage", ["of another run", "truncated"])
 def test_train_refuses_a_checkpoint_that_is_not_its_own_or_not_whole(finished, tmp_path, monkeypatch, damage):
     work = inputs(finished, tmp_path)
-    folder = checkpoint_of("dual", work, TINY, monkeypatch)
+    folder = checkpoint_of("dual", work, monkeypatch)
     path = folder / "checkpoint.pt"
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:1000])
-        words = [str(path), "damaged", "run the same command again"]
+        words = [str(path), "damaged"]
     else:
-        other = checkpoint_of("strong", work, TINY, monkeypatch)
+        other = checkpoint_of("strong", work, monkeypatch)
         shutil.copyfile(other / "checkpoint.pt", path)
-        words = [str(path), other.name, folder.name, f"delete the folder {folder}"]
+        words = [str(path), other.name, folder.name]
     content = path.read_bytes()
-    assert_refused(refused("train", "dual", "--preset", TINY, "--workdir", work, *ON_CPU), *words)
+    result = call("train", "dual", "--preset", TINY, "--workdir", work, *ON_CPU)
+    assert result.exit_code == 3
+    assert all(word in the_error(result) for word in words)
     assert path.read_bytes() == content
+    helped = call(*hinted_command(result), *ON_CPU)  # makes it again, from nothing
+    assert helped.exit_code == 0, helped.stderr
+    assert (folder / "weights.pt").read_bytes() == (finished / "runs" / folder.name / "weights.pt").read_bytes()
 
 
 def test_eval_refuses_weights_with_a_flipped_byte(finished, tmp_path):
@@ -528,14 +542,19 @@ def test_eval_refuses_weights_with_a_flipped_byte(finished, tmp_path):
     content = bytearray((folder / "weights.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "weights.pt").write_bytes(content)
-    result = refused("eval", "dual", "--preset", TINY, "--workdir", work, *ON_CPU)
-    assert_refused(result, str(folder / "weights.pt"), "damaged", f"delete the folder {folder}")
-    assert not (folder / "evals").exists()
+    result = call("eval", "dual", "--preset", TINY, "--workdir", work, *ON_CPU)
+    assert result.exit_code == 3
+    assert the_error(result).startswith(str(folder / "weights.pt"))
+    assert not list(folder.glob("evals/*/result.json"))
+    assert not list(folder.glob("evals/*/predictions/*"))
 
 
 def test_a_training_that_diverges_names_its_step_and_run(finished, tmp_path):
-    work = open_work(inputs(finished, tmp_path), preset(tmp_path, lr_new="1e30"), "fp32")
-    run = work.run(work.recipe("dual"), 0)
-    with pytest.raises(BadInput, match=rf"{run.id}: the loss is \[.*(nan|inf).*\] at step [1-5]; .*lower lr_new"):
-        pipeline(work).make([run])
+    graph = graph_of(inputs(finished, tmp_path), changed(load_preset(TINY), "training", lr_new=1e30))
+    run = graph.run(graph.run_spec("dual"), 0)
+    with pytest.raises(BadInput) as caught:
+        runner().make([run])
+    assert caught.value.subject == run.id
+    assert re.search(r"(nan|inf).* at step [1-5]\b", caught.value.found)
+    assert "learning rates" in caught.value.expected
     assert not run.done

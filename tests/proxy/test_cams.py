@@ -7,21 +7,32 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import median_filter
+from studies import CPU
 from torch import nn
 
-from swdb.core.errors import BadInput
+from swdb.core.errors import DiskRefused
 from swdb.data.store import Store
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
-from swdb.nn.compute import machine
+from swdb.nn.compute import Compute, choose_device
+from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Backbone, Preprocessing, small, vgg16
-from swdb.nn.sampling import normalise, warp
+from swdb.nn.sampling import normalise, warp_to_square
 from swdb.proxy import cams
-from swdb.proxy.cams import cue_maps, forget_parts, inner_layer, make_cues, object_cues, quiet_cells, settle, to_cells
+from swdb.proxy.cams import (
+    CamSettings,
+    background_points,
+    cue_maps,
+    forget_parts,
+    inner_layer,
+    make_cues,
+    object_cues,
+    resolve_overlaps,
+    to_grid,
+)
 from swdb.proxy.grid import GRID
 
-CPU = machine("cpu", "fp32")
-LOOK = Preprocessing("RGB", (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))  # pixels of 0..1
+UNIT = Preprocessing("RGB", (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))  # pixels of 0..1
 RED, BLUE = 1, 2
 
 
@@ -42,21 +53,33 @@ def black(height: int = 81, width: int = 81) -> np.ndarray:
     return np.zeros((height, width, 3), np.uint8)
 
 
+def model(classifier: Classifier, precision: str = "fp32") -> Model:
+    return Model(classifier, UNIT, CPU if precision == "fp32" else Compute(choose_device("cpu"), precision))
+
+
+def settings(sizes=(81,), threshold=0.2, share=0.1) -> CamSettings:
+    return CamSettings(sizes, threshold, share)
+
+
 def tagged(*labels: int) -> np.ndarray:
     return np.isin([[RED, BLUE]], labels)
 
 
-def batch(*pictures: np.ndarray, canvas: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lay pictures on a white canvas, which nothing may ever look at."""
-    canvas = canvas or max(max(picture.shape[:2]) for picture in pictures)
-    images = np.full((len(pictures), canvas, canvas, 3), 255, np.uint8)
-    for image, picture in zip(images, pictures, strict=True):
-        image[: picture.shape[0], : picture.shape[1]] = picture
-    return torch.from_numpy(images), torch.tensor([picture.shape[:2] for picture in pictures])
+def batch(*images: np.ndarray, canvas: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lay images on a white canvas, which nothing may ever look at."""
+    canvas = canvas or max(max(image.shape[:2]) for image in images)
+    whole = np.full((len(images), canvas, canvas, 3), 255, np.uint8)
+    for place, image in zip(whole, images, strict=True):
+        place[: image.shape[0], : image.shape[1]] = image
+    return torch.from_numpy(whole), torch.tensor([image.shape[:2] for image in images])
 
 
-def objects(picture: np.ndarray, tags: np.ndarray, pixels=(81,), threshold=0.2, canvas=0) -> np.ndarray:
-    return object_cues(red_and_blue(), *batch(picture, canvas=canvas), tags, pixels, threshold, LOOK, CPU)[0]
+def objects(image: np.ndarray, tags: np.ndarray, sizes=(81,), threshold=0.2, canvas=0) -> np.ndarray:
+    return object_cues(model(red_and_blue()), *batch(image, canvas=canvas), tags, settings(sizes, threshold))[0]
+
+
+def background(classifier: Classifier, images: tuple, tags: np.ndarray, side: int, share: float) -> np.ndarray:
+    return background_points(model(classifier), *images, tags, settings((side,), share=share))
 
 
 def random_classifier(num_tags: int = 3) -> Classifier:
@@ -71,82 +94,82 @@ def noise(count: int, side: int = 32) -> np.ndarray:
 # ---------------------------------------------------------------- objects, and where they are
 
 
-@pytest.mark.parametrize("pixels", [(41,), (81,), (121,), (60,), (60, 81, 120)])
-def test_an_object_off_the_centre_is_cued_where_it_is_at_every_size(pixels):
-    picture = black()
-    picture[10:31, 40:73] = 255, 0, 0  # cells 5..15 and 20..36
-    cues = objects(picture, tagged(RED), pixels)
+@pytest.mark.parametrize("sizes", [(41,), (81,), (121,), (60,), (60, 81, 120)])
+def test_an_object_off_the_centre_is_cued_where_it_is_at_every_size(sizes):
+    image = black()
+    image[10:31, 40:73] = 255, 0, 0  # points 5..15 and 20..36
+    cues = objects(image, tagged(RED), sizes)
     assert (cues[6:15, 21:36] == RED).all()
     cues[4:17, 19:38] = IGNORE
     assert (cues == IGNORE).all()
 
 
-def test_the_cues_of_a_mirrored_picture_are_mirrored():
-    picture = black()
-    picture[10:31, 40:73] = 255, 0, 0
-    picture[50:60, 5:20] = 0, 0, 255
-    cues = objects(picture, tagged(RED, BLUE), (60, 81))
+def test_the_cues_of_a_mirrored_image_are_mirrored():
+    image = black()
+    image[10:31, 40:73] = 255, 0, 0
+    image[50:60, 5:20] = 0, 0, 255
+    cues = objects(image, tagged(RED, BLUE), (60, 81))
     assert {RED, BLUE} < set(np.unique(cues))
-    assert np.array_equal(objects(picture[:, ::-1], tagged(RED, BLUE), (60, 81)), cues[:, ::-1])
+    assert np.array_equal(objects(image[:, ::-1], tagged(RED, BLUE), (60, 81)), cues[:, ::-1])
 
 
-def test_both_mirrorings_of_a_picture_are_looked_at():
-    # A network that sees red in its left half only: with the mirrored picture it sees red anywhere.
+def test_both_mirrorings_of_an_image_are_looked_at():
+    # A network that sees red in its left half only: with the mirrored image it sees red anywhere.
     class LeftHalf(nn.Module):
         def forward(self, features):
             return features * (torch.arange(features.shape[3]) < features.shape[3] / 2)
 
     classifier = red_and_blue()
     classifier.backbone.features.append(LeftHalf())
-    picture = black()
-    picture[20:40, 56:76] = 255, 0, 0
-    cues = object_cues(classifier, *batch(picture), tagged(RED), (81,), 0.2, LOOK, CPU)[0]
+    image = black()
+    image[20:40, 56:76] = 255, 0, 0
+    cues = object_cues(model(classifier), *batch(image), tagged(RED), settings())[0]
     assert (cues[11:19, 29:37] == RED).all()
     assert (cues[:, :27] == IGNORE).all()
 
 
-def test_cells_are_fractions_of_the_picture_and_not_of_the_canvas():
-    picture = black(41, 81)
-    picture[:, 40:] = 255, 0, 0
-    cues = objects(picture, tagged(RED), canvas=120)
+def test_points_are_fractions_of_the_image_and_not_of_the_canvas():
+    image = black(41, 81)
+    image[:, 40:] = 255, 0, 0
+    cues = objects(image, tagged(RED), canvas=120)
     assert (cues[:, 21:] == RED).all()
     assert (cues[:, :19] == IGNORE).all()
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_a_feature_s_value_lands_where_the_backbone_has_its_centre(name):
-    # Features that say at which pixel they are make cells that say at which pixel they are, but for the held ends.
+    # Features that say at which pixel they are make points that say at which pixel they are, but for the held ends.
     backbone, side = BACKBONES[name](), 161
     with torch.no_grad():
         size = backbone(torch.zeros(1, 3, side, side)).shape[-1]
     centres = torch.arange(size) * backbone.stride + backbone.first_centre
-    cells = to_cells(torch.stack(torch.meshgrid(centres, centres, indexing="ij"))[None], backbone, side)
+    points = to_grid(torch.stack(torch.meshgrid(centres, centres, indexing="ij"))[None], backbone, side)
     expected = (torch.arange(GRID) * 4.0).clamp(backbone.first_centre, centres[-1].item())
-    torch.testing.assert_close(cells[0, 0], expected[:, None].expand(GRID, GRID))
-    torch.testing.assert_close(cells[0, 1], expected[None].expand(GRID, GRID))
+    torch.testing.assert_close(points[0, 0], expected[:, None].expand(GRID, GRID))
+    torch.testing.assert_close(points[0, 1], expected[None].expand(GRID, GRID))
 
 
-def test_at_321_pixels_the_features_of_vgg16_are_the_cells():
+def test_at_321_pixels_the_features_of_vgg16_are_the_points():
     maps = torch.rand(1, 2, GRID, GRID)
-    assert torch.equal(to_cells(maps, vgg16(), 321), maps)
+    assert torch.equal(to_grid(maps, vgg16(), 321), maps)
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
-def test_a_cell_is_cued_where_the_map_exceeds_its_share_of_the_maximum(threshold):
-    picture = black()
-    picture[..., 0] = np.round(np.arange(81) * 2.5)  # redness rises from 0 to 200 of 255: shares of its own maximum
-    cues = objects(picture, tagged(RED), threshold=threshold)
+def test_a_point_is_cued_where_the_map_exceeds_its_share_of_the_maximum(threshold):
+    image = black()
+    image[..., 0] = np.round(np.arange(81) * 2.5)  # redness rises from 0 to 200 of 255: shares of its own maximum
+    cues = objects(image, tagged(RED), threshold=threshold)
     first = round(threshold * (GRID - 1))
     assert (cues[:, first + 2 :] == RED).all()
     assert (cues[:, : first - 1] == IGNORE).all()
 
 
 def test_a_class_that_is_seen_but_not_tagged_has_no_cue():
-    picture = black()
-    picture[:30] = 255, 0, 0
-    picture[50:] = 0, 0, 255
-    assert set(np.unique(objects(picture, tagged(BLUE)))) == {BLUE, IGNORE}
-    assert set(np.unique(objects(picture, tagged()))) == {IGNORE}
+    image = black()
+    image[:30] = 255, 0, 0
+    image[50:] = 0, 0, 255
+    assert set(np.unique(objects(image, tagged(BLUE)))) == {BLUE, IGNORE}
+    assert set(np.unique(objects(image, tagged()))) == {IGNORE}
 
 
 def test_a_class_that_is_tagged_but_not_seen_has_no_cue():
@@ -154,15 +177,17 @@ def test_a_class_that_is_tagged_but_not_seen_has_no_cue():
 
 
 def test_negative_evidence_is_none():
-    # Blue speaks against red here: where it lies beside red, the cells between them must not lose their evidence.
-    picture = black()
-    picture[10:30, 10:30] = 255, 0, 0
-    with_blue = picture.copy()
+    # Blue speaks against red here: where it lies beside red, the points between them must not lose their evidence.
+    image = black()
+    image[10:30, 10:30] = 255, 0, 0
+    with_blue = image.copy()
     with_blue[10:30, 30:] = 0, 0, 255
     classifier = red_and_blue()
     with torch.no_grad():
         classifier.scores.weight[0, 1] = -1.0
-    cues = [object_cues(classifier, *batch(p), tagged(RED), (60,), 0.1, LOOK, CPU) for p in (picture, with_blue)]
+    cues = [
+        object_cues(model(classifier), *batch(one), tagged(RED), settings((60,), 0.1)) for one in (image, with_blue)
+    ]
     assert np.array_equal(*cues)
 
 
@@ -173,76 +198,75 @@ def claims(*maps: np.ndarray) -> np.ndarray:
     return np.stack(maps)[None]
 
 
-def test_a_cell_of_two_classes_goes_to_the_one_with_fewer_cells():
+def test_a_point_of_two_classes_goes_to_the_one_with_fewer_points():
     large, little = np.zeros((2, 5, 5), bool)
     large[:4], little[3:, 2] = True, True
-    settled = settle(claims(large, little))[0]
-    assert settled[3, 2] == 2
-    assert settled[4, 2] == 2
-    assert (settled == 1).sum() == 19
-    assert (settled == IGNORE).sum() == 4
-    assert settle(claims(little, large))[0, 3, 2] == 1
+    given = resolve_overlaps(claims(large, little))[0]
+    assert given[3, 2] == 2
+    assert given[4, 2] == 2
+    assert (given == 1).sum() == 19
+    assert (given == IGNORE).sum() == 4
+    assert resolve_overlaps(claims(little, large))[0, 3, 2] == 1
 
 
-def test_a_cell_of_three_classes_goes_to_the_smallest():
+def test_a_point_of_three_classes_goes_to_the_smallest():
     first, second, third = np.zeros((3, 4, 4), bool)
     first[:3], second[:1], third[:2] = True, True, True
-    assert settle(claims(first, second, third))[0, :, 0].tolist() == [2, 3, 1, IGNORE]
+    assert resolve_overlaps(claims(first, second, third))[0, :, 0].tolist() == [2, 3, 1, IGNORE]
 
 
-def test_of_equal_classes_the_first_gets_the_cell():
+def test_of_equal_classes_the_first_gets_the_point():
     whole = np.ones((3, 3), bool)
-    assert (settle(claims(whole, whole)) == 1).all()
+    assert (resolve_overlaps(claims(whole, whole)) == 1).all()
 
 
 # ---------------------------------------------------------------- background
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.37, 1.0])
-def test_exactly_the_share_of_the_cells_is_quiet(share):
-    images, sizes = batch(*noise(3))
-    quiet = quiet_cells(random_classifier(), images, sizes, np.ones((3, 3), bool), 32, share, LOOK, CPU)
-    assert quiet.shape == (3, GRID, GRID)
-    assert quiet.sum((1, 2)).tolist() == [round(share * GRID**2)] * 3
+def test_exactly_the_share_of_the_points_is_background(share):
+    found = background(random_classifier(), batch(*noise(3)), np.ones((3, 3), bool), 32, share)
+    assert found.shape == (3, GRID, GRID)
+    assert found.sum((1, 2)).tolist() == [round(share * GRID**2)] * 3
 
 
-def test_of_equally_quiet_cells_the_upper_and_left_ones_are_taken():
-    # A black picture says nothing anywhere: which cells are taken must not hang on how numpy sorts.
-    quiet = quiet_cells(red_and_blue(), *batch(black()), tagged(RED), 81, 0.1, LOOK, CPU)
-    assert quiet.ravel()[:168].all()
+def test_of_points_that_matter_equally_little_the_upper_and_left_ones_are_taken():
+    # A black image says nothing anywhere: which points are taken must not depend on how numpy sorts.
+    found = background(red_and_blue(), batch(black()), tagged(RED), 81, 0.1)
+    assert found.ravel()[:168].all()
 
 
-def test_quiet_cells_are_those_with_the_lowest_gradient_at_the_inner_layer():
+def test_background_points_are_those_with_the_lowest_gradient_at_the_inner_layer():
     # The same by another way: the network written out, autograd to what goes into the ReLU, scipy's median.
     classifier, tags = random_classifier(), np.array([[True, False, True], [False, True, False], [False] * 3])
     images, sizes = batch(*noise(3))
     first, second, third, fourth, fifth = (layer for layer in classifier.backbone.features if hasattr(layer, "weight"))
-    pictures = normalise(warp(images, sizes, torch.zeros(3, dtype=torch.bool), 40), LOOK)
-    inner = third(torch.max_pool2d(second(first(pictures).relu()).relu(), 2, ceil_mode=True)).detach().requires_grad_()
+    inputs = normalise(warp_to_square(images, sizes, torch.zeros(3, dtype=torch.bool), 40), UNIT)
+    inner = third(torch.max_pool2d(second(first(inputs).relu()).relu(), 2, ceil_mode=True)).detach().requires_grad_()
     logits = classifier.scores(fifth(fourth(inner.relu()).relu()).relu()).mean((2, 3))
     wanted = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 1, 1]])  # no tags: all classes
     (logits * wanted).sum().backward()
-    cells = to_cells(inner.grad.abs().amax(1, keepdim=True), classifier.backbone, 40)[:, 0].numpy()
-    smooth = np.stack([median_filter(one, 3) for one in cells])
-    quiet = quiet_cells(classifier, images, sizes, tags, 40, 0.1, LOOK, CPU)
-    for values, chosen in zip(smooth, quiet, strict=True):
+    points = to_grid(inner.grad.abs().amax(1, keepdim=True), classifier.backbone, 40)[:, 0].numpy()
+    smooth = np.stack([median_filter(one, 3) for one in points])
+    found = background(classifier, (images, sizes), tags, 40, 0.1)
+    for values, chosen in zip(smooth, found, strict=True):
         assert values[chosen].max() <= values[~chosen].min() * (1 + 1e-4)
 
 
-def test_what_matters_for_a_tag_is_no_background_and_what_matters_for_others_may_be():
-    picture = black()
-    picture[10:30, 10:30] = 255, 0, 0
-    picture[50:70, 50:70] = 0, 0, 255
+def test_what_matters_for_a_tag_is_not_background_and_what_matters_for_others_may_be():
+    image = black()
+    image[10:30, 10:30] = 255, 0, 0
+    image[50:70, 50:70] = 0, 0, 255
     in_red, in_blue = np.s_[0, 6:14, 6:14], np.s_[0, 26:34, 26:34]
 
-    def quiet(tags):
-        return quiet_cells(red_and_blue(), *batch(picture), tags, 81, 0.85, LOOK, CPU)
+    def found(*labels):
+        return background(red_and_blue(), batch(image), tagged(*labels), 81, 0.85)
 
-    assert not quiet(tagged(RED))[in_red].any()
-    assert quiet(tagged(RED))[in_blue].mean() > 0.8
-    assert not quiet(tagged(BLUE))[in_blue].any()
-    assert not quiet(tagged())[in_red].any()
-    assert not quiet(tagged())[in_blue].any()
+    assert not found(RED)[in_red].any()
+    assert found(RED)[in_blue].mean() > 0.8
+    assert not found(BLUE)[in_blue].any()
+    assert not found()[in_red].any()
+    assert not found()[in_blue].any()
 
 
 def test_the_inner_layer_of_vgg16_is_conv4_1_as_in_sec():
@@ -254,22 +278,23 @@ def test_the_inner_layer_of_vgg16_is_conv4_1_as_in_sec():
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
-def test_the_inner_layer_has_the_cells_of_the_last(name):
+def test_the_inner_layer_has_as_many_features_as_the_last(name):
     layers = BACKBONES[name]().features
-    pictures, split = torch.zeros(1, 3, 65, 65), inner_layer(layers)
+    inputs, split = torch.zeros(1, 3, 65, 65), inner_layer(layers)
     with torch.no_grad():
-        assert layers[:split](pictures).shape[2:] == layers(pictures).shape[2:]
+        assert layers[:split](inputs).shape[2:] == layers(inputs).shape[2:]
     assert 0 < split < len(layers)
 
 
-def test_the_gradient_is_fp32_whatever_the_precision_of_the_machine():
-    arguments = random_classifier(), *batch(*noise(2)), np.ones((2, 3), bool), 32, 0.1, LOOK
-    assert np.array_equal(quiet_cells(*arguments, machine("cpu", "bf16")), quiet_cells(*arguments, CPU))
+def test_the_gradient_is_fp32_whatever_the_precision():
+    arguments = *batch(*noise(2)), np.ones((2, 3), bool), settings((32,))
+    found = [background_points(model(random_classifier(), precision), *arguments) for precision in ("bf16", "fp32")]
+    assert np.array_equal(*found)
 
 
 def test_the_classifier_keeps_no_gradient():
     classifier = random_classifier()
-    quiet_cells(classifier, *batch(*noise(2)), np.ones((2, 3), bool), 32, 0.1, LOOK, CPU)
+    background(classifier, batch(*noise(2)), np.ones((2, 3), bool), 32, 0.1)
     assert all(parameter.grad is None for parameter in classifier.parameters())
 
 
@@ -277,58 +302,58 @@ def test_the_classifier_keeps_no_gradient():
 
 
 def test_objects_win_over_background():
-    picture = black()
-    picture[10:31, 40:73] = 255, 0, 0
-    maps = cue_maps(red_and_blue(), *batch(picture), tagged(RED), (60, 81), 0.2, 1.0, LOOK, CPU)[0]
+    image = black()
+    image[10:31, 40:73] = 255, 0, 0
+    maps = cue_maps(model(red_and_blue()), *batch(image), tagged(RED), settings((60, 81), share=1.0))[0]
     assert maps.dtype == np.uint8
-    assert np.array_equal(maps == RED, objects(picture, tagged(RED), (60, 81)) == RED)
+    assert np.array_equal(maps == RED, objects(image, tagged(RED), (60, 81)) == RED)
     assert np.array_equal(maps == 0, maps != RED)
 
 
-def test_the_background_is_sought_at_the_middle_size(monkeypatch):
+def test_gradients_are_taken_at_the_middle_size(monkeypatch):
     sides = []
 
-    def watched(classifier, images, sizes, tags, side, *others):
+    def watched(images, sizes, flip, side):
         sides.append(side)
-        return np.zeros((1, GRID, GRID), bool)
+        return warp_to_square(images, sizes, flip, side)
 
-    monkeypatch.setattr(cams, "quiet_cells", watched)
-    cue_maps(red_and_blue(), *batch(black()), tagged(RED), (81, 41, 60), 0.2, 0.1, LOOK, CPU)
+    monkeypatch.setattr(cams, "warp_to_square", watched)
+    background_points(model(red_and_blue()), *batch(black()), tagged(RED), settings((81, 41, 60)))
     assert sides == [60]
+    assert settings((81, 41, 60, 32)).middle_size == 60
 
 
 def test_an_image_without_tags_has_background_alone():
-    images, sizes = batch(*noise(1))
-    maps = cue_maps(random_classifier(), images, sizes, np.zeros((1, 3), bool), (32,), 0.2, 0.1, LOOK, CPU)
+    maps = cue_maps(model(random_classifier()), *batch(*noise(1)), np.zeros((1, 3), bool), settings((32,)))
     assert (maps == 0).sum() == round(0.1 * GRID**2)
     assert set(np.unique(maps)) == {0, IGNORE}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_same_pictures_give_the_same_cues(precision):
-    arguments = random_classifier(), *batch(*noise(4)), np.ones((4, 3), bool), (24, 32), 0.5, 0.1, LOOK
-    first, second = (cue_maps(*arguments, machine("cpu", precision)) for _ in range(2))
+def test_the_same_images_give_the_same_cues(precision):
+    arguments = *batch(*noise(4)), np.ones((4, 3), bool), settings((24, 32), 0.5)
+    first, second = (cue_maps(model(random_classifier(), precision), *arguments) for _ in range(2))
     assert np.array_equal(first, second)
     assert set(np.unique(first)) == {0, 1, 2, 3, IGNORE}
 
 
 # ---------------------------------------------------------------- a whole store
 
-SETTINGS = ((24, 32), 0.5, 0.1)
+SETTINGS = settings((24, 32), 0.5)
 TAGS = np.random.default_rng(1).random((8, 3)) < 0.5
 
 
 @pytest.fixture
 def store(monkeypatch) -> Store:
-    """Eight noisy pictures of two sizes, kept three at a time, seen two at a time."""
+    """Eight noisy images of two sizes, kept three at a time, seen two at a time."""
     monkeypatch.setattr(cams, "PART", 3)
     monkeypatch.setattr(cams, "BATCH", 2)
     sizes = torch.tensor([[32, 32], [20, 32]] * 4)
-    return Store([f"2008_{k:06d}" for k in range(8)], noise(8), np.empty((8, 0, 0), np.uint8), sizes)
+    return Store([f"2008_{k:06d}" for k in range(8)], noise(8), None, sizes)
 
 
-def make(folder, store, progress=lambda *_: None, background=None) -> np.ndarray:
-    return make_cues(folder, random_classifier(), store, TAGS, SETTINGS, LOOK, CPU, progress, background)
+def make(folder, store, advance=lambda *_: None, background=None) -> np.ndarray:
+    return make_cues(folder, model(random_classifier()), store, TAGS, SETTINGS, advance, background)
 
 
 @pytest.fixture
@@ -336,9 +361,9 @@ def looks(monkeypatch) -> Callable[[], int]:
     """Say how many images were looked at since the last question."""
     counted = []
 
-    def watched(classifier, images, *others):
+    def watched(model, images, *others):
         counted.append(len(images))
-        return object_cues(classifier, images, *others)
+        return object_cues(model, images, *others)
 
     def asked() -> int:
         total = sum(counted)
@@ -354,7 +379,7 @@ def test_a_store_s_cues_are_those_of_its_images(tmp_path, store):
     assert maps.shape == (8, GRID, GRID)
     for k in (0, 3, 7):
         image, size = torch.from_numpy(store.images[k : k + 1]), store.sizes[k : k + 1]
-        alone = cue_maps(random_classifier(), image, size, TAGS[k : k + 1], *SETTINGS, LOOK, CPU)[0]
+        alone = cue_maps(model(random_classifier()), image, size, TAGS[k : k + 1], SETTINGS)[0]
         assert (alone == maps[k]).mean() > 0.99  # the size of a batch may move the last bit of a sum
 
 
@@ -376,7 +401,7 @@ def test_a_run_that_is_killed_and_goes_on_ends_as_one_that_is_not(tmp_path, stor
 @pytest.mark.parametrize(
     "harm", [lambda content: b"", lambda content: content[:-9], lambda content: b"x" + content[1:]]
 )
-def test_a_damaged_part_is_made_anew(tmp_path, store, looks, harm):
+def test_a_damaged_part_is_made_again(tmp_path, store, looks, harm):
     whole = make(tmp_path, store)
     part = sorted((tmp_path / "parts").iterdir())[1]
     part.write_bytes(harm(part.read_bytes()))
@@ -385,7 +410,7 @@ def test_a_damaged_part_is_made_anew(tmp_path, store, looks, harm):
     assert looks() == 3
 
 
-def test_a_part_of_other_images_is_made_anew(tmp_path, store, looks):
+def test_a_part_of_other_images_is_made_again(tmp_path, store, looks):
     make(tmp_path, store)
     store.ids[4] = "2009_000001"
     looks()
@@ -400,7 +425,7 @@ def test_a_given_background_takes_the_place_of_the_gradients(tmp_path, store, mo
         asked.append((image_id, size))
         return np.broadcast_to(np.arange(GRID) < 10, (GRID, GRID))
 
-    monkeypatch.setattr(cams, "quiet_cells", None)
+    monkeypatch.setattr(cams, "background_points", None)
     maps = make(tmp_path, store, background=left)
     assert asked == [(image_id, (32, 32) if k % 2 == 0 else (20, 32)) for k, image_id in enumerate(store.ids)]
     assert (maps[:, :, :10] != IGNORE).all()
@@ -419,13 +444,14 @@ def test_progress_rises_to_all_images(tmp_path, store, again):
     assert {of for _, of in told} == {8}
 
 
-def test_a_full_disk_is_one_line(tmp_path, store, monkeypatch):
+def test_a_full_disk_is_named(tmp_path, store, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BadInput, match=r"the disk is full: .*parts.*000000\.npz"):
+    with pytest.raises(DiskRefused) as caught:
         make(tmp_path, store)
+    assert caught.value.subject == tmp_path / "parts" / "000000.npz" and "full" in caught.value.found
 
 
 def test_parts_are_forgotten_and_nothing_else(tmp_path, store):

@@ -1,4 +1,4 @@
-"""All forms of honest pickles are read, dishonest ones are refused in one line and nothing is executed."""
+"""All forms of honest pickles are read; dishonest ones are refused in one line, and nothing in them is executed."""
 
 import bz2
 import copyreg
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pickled import CELLS, CONTENT, LABELS, MEND, assert_content, read, refusal, written
+from pickled import CONTENT, LABELS, POINTS, assert_content, read, refusal, written
 
 from swdb.core.errors import BadInput
 from swdb.proxy import pickle_reader, sec_cues
@@ -51,12 +51,12 @@ def as_value(instructions):
 
 @pytest.mark.parametrize("names", [b"numpy.core", b"numpy._core"])
 def test_a_pickle_of_python_2_is_read_under_old_and_new_names(tmp_path, names):
-    content = dict2({"0_labels": array2(LABELS, names), "0_cues": array2(CELLS, names)})
+    content = dict2({"0_labels": array2(LABELS, names), "0_cues": array2(POINTS, names)})
     assert_content(read(tmp_path, content))
     with_numpy = pickle.loads(
         content.replace(b"numpy.core", b"numpy._core"), encoding="latin1"
     )  # what we wrote is right
-    np.testing.assert_array_equal(with_numpy["0_cues"], CELLS)
+    np.testing.assert_array_equal(with_numpy["0_cues"], POINTS)
 
 
 def test_a_pickle_of_python_2_in_protocol_0_is_read(tmp_path):
@@ -73,24 +73,24 @@ def test_a_pickle_of_python_2_in_protocol_0_is_read(tmp_path):
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_every_protocol_of_python_3_is_read(tmp_path, protocol, order):
-    content = {"0_labels": LABELS, "0_cues": np.asarray(CELLS, order=order)}
+    content = {"0_labels": LABELS, "0_cues": np.asarray(POINTS, order=order)}
     assert_content(read(tmp_path, pickle.dumps(content, protocol)))
 
 
 @pytest.mark.parametrize("dtype", ["<i8", ">i8", "<i4", ">u2", "u1", "i1", "<u8"])
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_integers_of_any_size_and_byte_order_are_read(tmp_path, dtype, protocol):
-    content = {"0_labels": LABELS.astype(dtype), "0_cues": CELLS.astype(dtype)}
+    content = {"0_labels": LABELS.astype(dtype), "0_cues": POINTS.astype(dtype)}
     assert_content(read(tmp_path, pickle.dumps(content, protocol)))
 
 
 @pytest.mark.parametrize("form", [tuple, list], ids=["tuple", "list"])
 def test_cues_may_be_three_arrays(tmp_path, form):
-    assert_content(read(tmp_path, {"0_labels": LABELS, "0_cues": form(CELLS)}))
+    assert_content(read(tmp_path, {"0_labels": LABELS, "0_cues": form(POINTS)}))
 
 
 def test_labels_may_be_numbers_and_numpy_numbers_in_any_order_and_more_than_once(tmp_path):
-    assert_content(read(tmp_path, {"0_labels": [18, np.int64(8), np.uint8(18)], "0_cues": CELLS}))
+    assert_content(read(tmp_path, {"0_labels": [18, np.int64(8), np.uint8(18)], "0_cues": POINTS}))
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 3])
@@ -99,11 +99,11 @@ def test_keys_may_be_bytes(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_an_image_may_have_no_labels_and_no_cells(tmp_path, protocol):
+def test_an_image_may_have_no_labels_and_no_points(tmp_path, protocol):
     content = {"0_labels": np.empty(0, np.int64), "0_cues": np.empty((3, 0), np.int64)}
     found = read(tmp_path, pickle.dumps(content, protocol))
     assert found.labels == {"2008_000001": ()}
-    assert found.cells["2008_000001"].shape == (3, 0)
+    assert found.points["2008_000001"].shape == (3, 0)
 
 
 def test_a_gzipped_file_is_known_by_its_content(tmp_path):
@@ -165,7 +165,7 @@ ATTACKS = {
 def test_an_attack_is_refused_by_name_and_nothing_is_executed(tmp_path, name):
     marker = tmp_path / "marker"
     content = as_value(ATTACKS[name](marker))
-    assert name in refusal(tmp_path, content)
+    assert name in refusal(tmp_path, content).found
     assert not marker.exists()
     pickle.loads(content)
     assert marker.exists()  # the attack is real
@@ -174,7 +174,7 @@ def test_an_attack_is_refused_by_name_and_nothing_is_executed(tmp_path, name):
 def test_an_attack_in_protocol_4_is_refused(tmp_path):
     marker = tmp_path / "marker"
     content = b"\x80\x04\x8c\x02os\x8c\x06system\x93" + pickle.dumps((f"touch {marker}",), 2)[2:-1] + b"R."
-    assert "'os.system'" in refusal(tmp_path, content)
+    assert "'os.system'" in refusal(tmp_path, content).found
     assert not marker.exists()
     pickle.loads(content)
     assert marker.exists()
@@ -183,7 +183,7 @@ def test_an_attack_in_protocol_4_is_refused(tmp_path):
 def test_an_attack_behind_honest_entries_and_the_memo_is_refused(tmp_path):
     marker = tmp_path / "marker"
     attack = b"cos\nsystem\nq\x010h\x01" + pickle.dumps((f"touch {marker}",), 2)[2:-1] + b"R"
-    assert "'os.system'" in refusal(tmp_path, dict2({"0_cues": array2(CELLS), "0_labels": attack}))
+    assert "'os.system'" in refusal(tmp_path, dict2({"0_cues": array2(POINTS), "0_labels": attack})).found
     assert not marker.exists()
 
 
@@ -192,7 +192,7 @@ def test_an_extension_code_is_refused(tmp_path):
     copyreg.add_extension("os", "mkdir", 77)
     try:
         content = as_value(b"\x82M" + pickle.dumps((str(marker),), 2)[2:-1] + b"R")
-        assert "EXT1" in refusal(tmp_path, content)
+        assert "EXT1" in refusal(tmp_path, content).found
         assert not marker.exists()
         pickle.loads(content)
         assert marker.exists()
@@ -202,12 +202,12 @@ def test_an_extension_code_is_refused(tmp_path):
 
 @pytest.mark.parametrize("code", [b"\x83M\x00", b"\x84M\x00\x00\x00"], ids=["EXT2", "EXT4"])
 def test_a_longer_extension_code_is_refused(tmp_path, code):
-    assert "EXT" in refusal(tmp_path, as_value(code))
+    assert "EXT" in refusal(tmp_path, as_value(code)).found
 
 
 @pytest.mark.parametrize("code", [b"Pmarker\n", b"U\x06markerQ"], ids=["PERSID", "BINPERSID"])
 def test_a_persistent_id_is_refused(tmp_path, code):
-    assert "PERSID" in refusal(tmp_path, as_value(code))
+    assert "PERSID" in refusal(tmp_path, as_value(code)).found
 
 
 # ---------------------------------------------------------------- dishonest pickles of allowed words
@@ -215,24 +215,24 @@ def test_a_persistent_id_is_refused(tmp_path, code):
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_an_array_of_objects_is_refused(tmp_path, protocol):
-    assert "'O8'" in refusal(tmp_path, pickle.dumps({"0_labels": np.array([8, None])}, protocol))
+    assert "'O8'" in refusal(tmp_path, pickle.dumps({"0_labels": np.array([8, None])}, protocol)).found
 
 
 @pytest.mark.parametrize("array", [LABELS / 1, LABELS * 1j, LABELS > 9, np.array(["8"]), LABELS.astype("M8[s]")])
 def test_an_array_of_other_things_than_integers_is_refused(tmp_path, array):
-    assert f"{array.dtype.str[1:3]}" in refusal(tmp_path, pickle.dumps({"0_labels": array}, 2))
+    assert f"{array.dtype.str[1:3]}" in refusal(tmp_path, pickle.dumps({"0_labels": array}, 2)).found
 
 
 def test_an_array_with_fields_is_refused(tmp_path):
     array = np.zeros(2, [("a", "<i4"), ("b", "<i4")])
     refusal(tmp_path, pickle.dumps({"0_labels": array}, 2))
     fields = as_value(array2(LABELS).replace(b"NNNJ", b"N(U\x01at}J"))
-    assert "a state for a value of type Type" in refusal(tmp_path, fields)
+    assert "a state for a value of type Type" in refusal(tmp_path, fields).found
 
 
 @pytest.mark.parametrize("subtype", [b"cnumpy\ndtype\n", b"N", b"U\x07ndarray"], ids=["dtype", "None", "text"])
 def test_an_array_of_another_kind_than_ndarray_is_refused(tmp_path, subtype):
-    assert "_reconstruct" in refusal(tmp_path, as_value(array2(LABELS, subtype=subtype)))
+    assert "_reconstruct" in refusal(tmp_path, as_value(array2(LABELS, subtype=subtype))).found
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ def test_an_array_of_another_kind_than_ndarray_is_refused(tmp_path, subtype):
     ids=str,
 )
 def test_a_claim_of_odd_or_endless_size_is_refused(tmp_path, shape):
-    assert "claims the size" in refusal(tmp_path, as_value(array2(LABELS, shape=shape)))
+    assert "claims the size" in refusal(tmp_path, as_value(array2(LABELS, shape=shape))).found
     frombuffer = b"cnumpy._core.numeric\n_frombuffer\n(" + string2(b"") + array_type() + pickle.dumps(shape, 2)[2:-1]
-    assert "claims the size" in refusal(tmp_path, as_value(frombuffer + b"U\x01CtR"))
+    assert "claims the size" in refusal(tmp_path, as_value(frombuffer + b"U\x01CtR")).found
 
 
 def array_type():
@@ -254,23 +254,24 @@ def array_type():
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 2), ()], ids=str)
 def test_bytes_that_do_not_fit_the_shape_are_refused(tmp_path, shape):
-    assert "found 16 bytes for int64" in refusal(tmp_path, as_value(array2(LABELS, shape=shape)))
+    assert "16 bytes for int64" in refusal(tmp_path, as_value(array2(LABELS, shape=shape))).found
 
 
 def test_letters_in_place_of_bytes_are_refused(tmp_path):
     text = array2(np.array([8], "u1")).replace(b"\x89U\x01\x08", b"\x89X\x03\x00\x00\x00" + "€".encode())
-    assert "found the classes 63..63, expected 1..20" in refusal(tmp_path, as_value(text))
+    error = refusal(tmp_path, as_value(text))
+    assert "the classes 63..63" in error.found and error.expected == "1..20"
 
 
 @pytest.mark.parametrize("data", [b"N", b"]", b"K\x10", b"cnumpy\ndtype\n"], ids=["None", "list", "number", "name"])
 def test_other_things_in_place_of_bytes_are_refused(tmp_path, data):
     instructions = array2(LABELS).replace(b"\x89" + string2(LABELS.tobytes()), b"\x89" + data)
-    assert "found a value of type" in refusal(tmp_path, as_value(instructions))
+    assert "a value of type" in refusal(tmp_path, as_value(instructions)).found
 
 
 def test_an_array_that_was_never_filled_is_refused(tmp_path):
     instructions = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
-    assert "expected" in refusal(tmp_path, as_value(instructions))
+    assert "claims the size" in refusal(tmp_path, as_value(instructions)).found
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_an_array_that_was_never_filled_is_refused(tmp_path):
     ids=["dict", "list", "tuple", "text", "number", "None", "ndarray", "_reconstruct"],
 )
 def test_a_state_for_anything_but_an_array_or_its_type_is_refused(tmp_path, target):
-    assert "found a state for" in refusal(tmp_path, as_value(target + b"}U\x01aK\x01sb"))
+    assert "a state for" in refusal(tmp_path, as_value(target + b"}U\x01aK\x01sb")).found
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_a_state_for_anything_but_an_array_or_its_type_is_refused(tmp_path, targ
     ids=["ndarray", "text", "list", "two gigabytes", "no arguments"],
 )
 def test_a_call_that_makes_no_plain_array_is_refused(tmp_path, called):
-    assert "found a call of" in refusal(tmp_path, as_value(called))
+    assert "a call of" in refusal(tmp_path, as_value(called)).found
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_a_call_that_makes_no_plain_array_is_refused(tmp_path, called):
     ids=["set", "frozenset", "ADDITEMS", "NEWOBJ", "NEWOBJ_EX", "POP", "POP_MARK", "DUP", "buffer", "read-only"],
 )
 def test_an_instruction_that_plain_data_does_not_need_is_refused(tmp_path, instruction):
-    assert "asks for the instruction" in refusal(tmp_path, as_value(b"N" + instruction))
+    assert "asks for the instruction" in refusal(tmp_path, as_value(b"N" + instruction)).found
 
 
 # ---------------------------------------------------------------- damage, and claims that cost memory or time
@@ -313,13 +314,13 @@ def test_an_instruction_that_plain_data_does_not_need_is_refused(tmp_path, instr
 def test_a_pickle_cut_short_anywhere_is_refused(tmp_path, protocol):
     whole = pickle.dumps(CONTENT, protocol)
     for length in range(0, len(whole), 1 if protocol == 2 else 7):
-        assert "damaged or not a pickle" in refusal(tmp_path, whole[:length])
+        assert "damaged or not a pickle" in refusal(tmp_path, whole[:length]).found
 
 
 def test_a_gzipped_file_that_is_cut_short_or_damaged_is_refused(tmp_path):
     whole = gzip.compress(pickle.dumps(CONTENT, 2))
     for content in (whole[:5], whole[:-9], whole[:-8] + b"\0" * 8, whole[:20] + b"\xff" * 20 + whole[40:]):
-        assert "cannot be read" in refusal(tmp_path, content)
+        assert "cannot be read" in refusal(tmp_path, content).found
 
 
 @pytest.mark.parametrize(
@@ -333,16 +334,17 @@ def test_a_gzipped_file_that_is_cut_short_or_damaged_is_refused(tmp_path):
     ],
     ids=["nothing", "a web page", "an LFS pointer", "bz2", "zeros"],
 )
-def test_what_is_no_pickle_is_refused(tmp_path, content):
-    assert "damaged or not a pickle" in refusal(tmp_path, content)
+def test_what_is_not_a_pickle_is_refused(tmp_path, content):
+    assert "damaged or not a pickle" in refusal(tmp_path, content).found
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
     path = written(tmp_path, CONTENT)
     path.unlink()
     path.mkdir()
-    with pytest.raises(BadInput, match=r"cannot be read \(.*directory"):
-        read_cues(path, MEND)
+    with pytest.raises(BadInput) as caught:
+        read_cues(path)
+    assert caught.value.subject == path and "directory" in caught.value.found
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -352,13 +354,13 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monkeyp
     content = gzip.compress(content) if packed else content
     assert_content(read(tmp_path, content))
     monkeypatch.setattr(sec_cues, "MAX_BYTES", sec_cues.MAX_BYTES - 1)
-    assert "found more than" in refusal(tmp_path, content)
+    assert "more than" in refusal(tmp_path, content).found
 
 
 def test_endless_small_objects_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pickle_reader, "MAX_STEPS", 1000)
     assert_content(read(tmp_path, CONTENT))
-    assert "more than 1,000 instructions" in refusal(tmp_path, b"]" * 2000 + b".")
+    assert "more than 1,000 instructions" in refusal(tmp_path, b"]" * 2000 + b".").found
 
 
 @pytest.mark.parametrize(
@@ -375,7 +377,7 @@ def test_endless_small_objects_are_refused(tmp_path, monkeypatch):
     ids=["BINBYTES8", "BINUNICODE8", "BYTEARRAY8", "BINBYTES", "LONG4", "negative", "digits"],
 )
 def test_a_value_that_claims_more_bytes_than_there_are_is_refused(tmp_path, content):
-    assert "damaged or not a pickle" in refusal(tmp_path, content)
+    assert "damaged or not a pickle" in refusal(tmp_path, content).found
 
 
 def test_a_memo_number_beyond_all_memory_costs_nothing(tmp_path):
@@ -392,7 +394,7 @@ def test_a_nest_as_a_key_is_refused_before_it_is_hashed(tmp_path):
     deep = b")" + b"\x85" * 200_000  # hashing it would overflow the C stack
     wide = b")" + b"q\x01h\x01\x86" * 60  # hashing it would take 2**60 steps
     for nest in (deep, wide):
-        assert "keys that are no text" in refusal(tmp_path, b"\x80\x02}" + nest + b"Ns.")
+        assert "keys that are not text" in refusal(tmp_path, b"\x80\x02}" + nest + b"Ns.").found
 
 
 @pytest.mark.parametrize("nest", [b"]" + b"q\x01h\x01a" * 50, b")" + b"\x85" * 20_000, b")" + b"q\x01h\x01\x86" * 60])

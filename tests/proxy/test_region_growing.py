@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED
+from goldens import FOLDER
 from torch import Tensor
 
 from swdb.proxy.region_growing import grow
 
-GOLDEN = SHARED / "goldens" / "growing.npz"
+GOLDENS = {"six cases": FOLDER / "growing_small.npz", "all 24 cases": SHARED / "goldens" / "growing.npz"}
 B, O, N = 0, 1, 2  # background and two objects  # noqa: E741
 
 
-# ---------------------------------------------------------------- a slow reference, image by image and cell by cell
+# ---------------------------------------------------------------- a slow reference, image by image and point by point
 
 
 def slow_grow(probabilities, seeds, tags, foreground=0.85, background=0.99):
@@ -28,17 +29,17 @@ def slow_grow(probabilities, seeds, tags, foreground=0.85, background=0.99):
             if probabilities[best, y, x] > (foreground if best else background):
                 label[y, x] = best
     grown = seeds.copy()
-    front = [cell for cell, k in label.items() if seeds[(k, *cell)]]
+    front = [point for point, k in label.items() if seeds[(k, *point)]]
     seen = set(front)
     while front:
         y, x = front.pop()
         k = label[y, x]
         if seeds[k, y, x] or seeds[:, y, x].sum() != 1:
             grown[k, y, x] = True
-        for cell in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
-            if cell not in seen and label.get(cell) == k:
-                seen.add(cell)
-                front.append(cell)
+        for point in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
+            if point not in seen and label.get(point) == k:
+                seen.add(point)
+                front.append(point)
     return grown
 
 
@@ -47,10 +48,10 @@ def slow_batch(probabilities, seeds, tags, *thresholds):
     return torch.from_numpy(np.stack([slow_grow(*image, *thresholds) for image in images]))
 
 
-# ---------------------------------------------------------------- pictures in letters
+# ---------------------------------------------------------------- images in letters
 
 
-def pictured(predicted: str, seeded: str, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+def drawing(predicted: str, seeded: str, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     """Make one image of two drawings: b, o, n are the classes (sure, or seeded), a dot is neither."""
     shown, marks = (np.array([list(line) for line in text.split()]) for text in (predicted, seeded))
     letters = np.array(list("bon")[:classes])[:, None, None]
@@ -59,7 +60,7 @@ def pictured(predicted: str, seeded: str, classes: int = 3) -> tuple[Tensor, Ten
 
 
 def drawn(grown: Tensor) -> str:
-    """Draw what one image's seeds grew to; a cell of several classes is an x."""
+    """Draw what one image's seeds grew to; a point of several classes is an x."""
     count = grown[0].sum(0)
     letters = np.where(count.numpy() > 1, "x", np.array(list("bon"))[grown[0].int().argmax(0).numpy()])
     return " ".join("".join(row) for row in np.where(count.numpy() == 0, ".", letters))
@@ -67,56 +68,56 @@ def drawn(grown: Tensor) -> str:
 
 def test_a_region_with_a_seed_grows_as_a_whole_and_one_without_does_not():
     predicted = "oo..o oo..o ....o bbbbb"
-    assert drawn(grow(*pictured(predicted, "o.... ..... ..... ....b"))) == "oo... oo... ..... bbbbb"
+    assert drawn(grow(*drawing(predicted, "o.... ..... ..... ....b"))) == "oo... oo... ..... bbbbb"
 
 
-def test_cells_that_touch_at_a_corner_are_one_region_in_both_directions():
-    assert drawn(grow(*pictured("o.... .o... ..o.. ...o. ....o", "o.... ..... ..... ..... ....."))) == (
+def test_points_that_touch_at_a_corner_are_one_region_in_both_directions():
+    assert drawn(grow(*drawing("o.... .o... ..o.. ...o. ....o", "o.... ..... ..... ..... ....."))) == (
         "o.... .o... ..o.. ...o. ....o"
     )
-    assert drawn(grow(*pictured("....o ...o. ..o.. .o... o....", "....o ..... ..... ..... ....."))) == (
+    assert drawn(grow(*drawing("....o ...o. ..o.. .o... o....", "....o ..... ..... ..... ....."))) == (
         "....o ...o. ..o.. .o... o...."
     )
 
 
-def test_the_end_of_a_row_does_not_touch_the_begin_of_the_next():
-    assert drawn(grow(*pictured("...oo ..... oo...", "....o ..... ....."))) == "...oo ..... ....."
-    assert drawn(grow(*pictured("....o o....", "....o ....."))) == "....o ....."
+def test_the_end_of_a_row_does_not_touch_the_beginning_of_the_next():
+    assert drawn(grow(*drawing("...oo ..... oo...", "....o ..... ....."))) == "...oo ..... ....."
+    assert drawn(grow(*drawing("....o o....", "....o ....."))) == "....o ....."
 
 
 def test_the_last_row_of_an_image_does_not_touch_the_next_image():
-    images = [pictured("..... ooooo", "..... o...."), pictured("ooooo .....", "..... .....")]
+    images = [drawing("..... ooooo", "..... o...."), drawing("ooooo .....", "..... .....")]
     grown = grow(*(torch.cat(parts) for parts in zip(*images, strict=True)))
     assert [drawn(grown[:1]), drawn(grown[1:])] == ["..... ooooo", "..... ....."]
 
 
 def test_regions_of_different_classes_do_not_join():
-    assert drawn(grow(*pictured("oonn oonn", "o... ...."))) == "oo.. oo.."
+    assert drawn(grow(*drawing("oonn oonn", "o... ...."))) == "oo.. oo.."
 
 
 def test_seeds_without_any_prediction_stay_and_join_the_regions_they_touch():
     # the seed at the left bridges to the region; nothing is predicted where it lies
-    assert drawn(grow(*pictured("..ooo .....", ".o... ....."))) == ".oooo ....."
+    assert drawn(grow(*drawing("..ooo .....", ".o... ....."))) == ".oooo ....."
 
 
 def test_a_seed_that_a_sure_prediction_contradicts_stays_but_does_not_grow():
-    assert drawn(grow(*pictured("nnnnn", "..o.."))) == "..o.."
+    assert drawn(grow(*drawing("nnnnn", "..o.."))) == "..o.."
 
 
-def test_a_cell_seeded_by_another_class_is_passed_through_but_not_taken():
-    grown = grow(*pictured("nnnnn", "n.o.."))
+def test_a_point_seeded_by_another_class_is_passed_through_but_not_taken():
+    grown = grow(*drawing("nnnnn", "n.o.."))
     assert drawn(grown) == "nnonn"
     assert not grown[0, N, 0, 2]
 
 
-def test_a_cell_of_two_seeds_that_a_third_class_covers_gains_it_as_in_dsrgs_code():
-    probabilities, seeds, tags = pictured("nnn", "n..")
+def test_a_point_of_two_seeds_that_a_third_class_covers_gains_it_as_in_dsrgs_code():
+    probabilities, seeds, tags = drawing("nnn", "n..")
     seeds[0, [B, O], 0, 1] = True
     assert grow(probabilities, seeds, tags)[0, :, 0].int().tolist() == [[0, 1, 0], [0, 1, 0], [1, 1, 1]]
 
 
-def test_of_two_seeds_on_one_cell_the_last_class_joins_regions():
-    probabilities, seeds, tags = pictured("o.n o.n", "... ...")
+def test_of_two_seeds_on_one_point_the_last_class_joins_regions():
+    probabilities, seeds, tags = drawing("o.n o.n", "... ...")
     seeds[0, [O, N], 0, 1] = True
     assert grow(probabilities, seeds, tags)[0, :, :].int().tolist() == [
         [[0, 0, 0], [0, 0, 0]],
@@ -126,25 +127,25 @@ def test_of_two_seeds_on_one_cell_the_last_class_joins_regions():
 
 
 def test_without_seeds_nothing_grows():
-    assert not grow(*pictured("ooo bbb", "... ...")).any()
+    assert not grow(*drawing("ooo bbb", "... ...")).any()
 
 
-def test_a_class_that_is_no_tag_does_not_grow_and_the_next_best_counts():
-    probabilities, seeds, tags = pictured("ooo", "on.")
+def test_a_class_that_is_not_a_tag_does_not_grow_and_the_next_best_counts():
+    probabilities, seeds, tags = drawing("ooo", "on.")
     tags[0, O] = False
     assert drawn(grow(probabilities, seeds, tags)) == "on."
-    probabilities[0, N] = 0.9  # less than the 0.995 of the class that is no tag
+    probabilities[0, N] = 0.9  # less than the 0.995 of the class that is not a tag
     assert grow(probabilities, seeds, tags)[0, N].int().tolist() == [[0, 1, 1]]
 
 
 def test_an_image_without_tags_grows_background_alone():
-    probabilities, seeds, tags = pictured("bbb ooo", "b.. o..")
+    probabilities, seeds, tags = drawing("bbb ooo", "b.. o..")
     tags[0, 1:] = False
     assert drawn(grow(probabilities, seeds, tags)) == "bbb o.."
 
 
 def test_of_equal_probabilities_the_first_class_wins():
-    probabilities, seeds, tags = pictured("... ...", "... ono")
+    probabilities, seeds, tags = drawing("... ...", "... ono")
     probabilities[0, [O, N]] = 0.9
     assert drawn(grow(probabilities, seeds, tags)) == "ooo ono"
 
@@ -165,7 +166,7 @@ def test_a_probability_must_be_more_than_its_threshold(dtype, label, threshold):
 
 
 def test_the_defaults_are_dsrgs():
-    probabilities, seeds, tags = pictured("..... .....", "..... .....")
+    probabilities, seeds, tags = drawing("..... .....", "..... .....")
     probabilities[0, O, 0] = torch.tensor([0.86, 0.86, 0.86, 0.84, 0.86])
     probabilities[0, B, 1] = torch.tensor([0.995, 0.995, 0.98, 0.995, 0.995])
     seeds[0, O, 0, 0] = seeds[0, B, 1, 0] = True
@@ -173,13 +174,13 @@ def test_the_defaults_are_dsrgs():
 
 
 def test_half_precision_does_not_round_the_thresholds():
-    probabilities, seeds, tags = pictured("...", "o..")
+    probabilities, seeds, tags = drawing("...", "o..")
     probabilities[0, O] = 0.85009765625  # the float16 next to 0.85, and above it
     assert drawn(grow(probabilities.half(), seeds, tags)) == "ooo"
 
 
 def test_the_arguments_stay_as_they_are():
-    arguments = pictured("oo..n oo..n", "o.... ....n")
+    arguments = drawing("oo..n oo..n", "o.... ....n")
     before = [argument.clone() for argument in arguments]
     grown = grow(*arguments)
     assert all(torch.equal(*pair) for pair in zip(arguments, before, strict=True))
@@ -188,16 +189,16 @@ def test_the_arguments_stay_as_they_are():
 
 
 def test_no_gradient_is_kept():
-    probabilities, seeds, tags = pictured("ooo", "o..")
+    probabilities, seeds, tags = drawing("ooo", "o..")
     grown = grow(probabilities.requires_grad_(), seeds, tags)
     assert grown.dtype == torch.bool and not grown.requires_grad
 
 
-# ---------------------------------------------------------------- long ways
+# ---------------------------------------------------------------- long paths
 
 
 def spiral(side: int) -> np.ndarray:
-    """A path of one cell's width from the corner to the middle, its turns one cell apart, joined nowhere else."""
+    """A path of one point's width from the corner to the middle, its turns one point apart, joined nowhere else."""
     path = np.zeros((side, side), bool)
     y = x = 0
     dy, dx = 0, 1
@@ -245,7 +246,7 @@ SHAPES |= {f"{name}, turned": (lambda side, make=make: make(side)[::-1, ::-1]) f
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_seed_at_one_end_reaches_the_whole_of_a_long_path_and_no_cell_beside_it(name):
+def test_a_seed_at_one_end_reaches_the_whole_of_a_long_path_and_no_point_beside_it(name):
     path = SHAPES[name](41).copy()
     inside = np.argwhere(path)
     assert len(inside) > 400
@@ -275,7 +276,7 @@ def test_a_path_that_is_cut_grows_on_the_seeds_side_alone(name):
 
 
 def random_batch(seed: int, count: int, classes: int, height: int, width: int, several: bool = False):
-    """Draw noisy predictions (few classes, so that regions meet), seeds and tags; cells of several seeds on demand."""
+    """Draw noisy predictions (few classes, so that regions meet), seeds and tags; points of several seeds on demand."""
     rng = np.random.default_rng(seed)
     winner = rng.integers(0, rng.integers(2, classes + 1), (count, 1, height, width))
     chance = np.where(np.arange(classes)[:, None, None] == winner, 0.8 + 0.21 * rng.random(winner.shape), 0.1)
@@ -288,7 +289,7 @@ def random_batch(seed: int, count: int, classes: int, height: int, width: int, s
     return torch.from_numpy(chance.astype(np.float32)), torch.from_numpy(seeds), torch.from_numpy(tags)
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["one seed a cell", "several seeds a cell"])
+@pytest.mark.parametrize("several", [False, True], ids=["one seed a point", "several seeds a point"])
 @pytest.mark.parametrize("seed", range(12))
 def test_random_batches_grow_as_the_slow_reference_has_it(seed, several):
     rng = np.random.default_rng(1000 + seed)
@@ -299,7 +300,7 @@ def test_random_batches_grow_as_the_slow_reference_has_it(seed, several):
     assert (grown >= arguments[1]).all()
 
 
-def test_random_batches_are_no_empty_proof():
+def test_random_batches_do_grow():
     batches = [random_batch(seed, 2, 4, 20, 20) for seed in range(4)]
     assert sum((grow(*arguments) & ~arguments[1]).sum() for arguments in batches) > 200
 
@@ -310,13 +311,13 @@ def test_a_batch_grows_as_its_images_do_one_by_one():
     assert torch.equal(grow(*arguments), torch.cat(singles))
 
 
-def test_a_grid_of_one_cell_and_a_batch_of_none():
-    assert drawn(grow(*pictured("o", "o"))) == "o"
+def test_a_grid_of_one_point_and_a_batch_of_none():
+    assert drawn(grow(*drawing("o", "o"))) == "o"
     empty = [torch.zeros(0, *shape) for shape in ((3, 5, 5), (3, 5, 5), (3,))]
     assert grow(empty[0], empty[1].bool(), empty[2].bool()).shape == (0, 3, 5, 5)
 
 
-def test_tensors_that_lie_otherwise_in_memory_grow_alike():
+def test_tensors_of_another_memory_order_grow_the_same():
     arguments = random_batch(7, 3, 4, 15, 15)
     probabilities, seeds = (one.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) for one in arguments[:2])
     assert not seeds.is_contiguous()
@@ -327,17 +328,21 @@ def golden(name: str, found, shape) -> Tensor:
     return torch.from_numpy(np.unpackbits(found[name], axis=-1)[..., : shape[-1]].reshape(shape).astype(bool))
 
 
-@pytest.mark.skipif(not GOLDEN.is_file(), reason="the outputs of DSRG's own code are not here")
-def test_seeds_grow_as_in_dsrgs_own_code():
-    found = np.load(GOLDEN)
-    shape = tuple(found["shape"])
-    seeds, expected = golden("seeds", found, shape), golden("grown", found, shape)
-    background, foreground = found["thresholds"].tolist()
-    probabilities, tags = torch.from_numpy(found["probs"]), torch.from_numpy(found["labels"].astype(bool))
+@pytest.mark.parametrize("cases", GOLDENS)
+def test_seeds_grow_as_in_dsrgs_own_code(cases):
+    """Six of the cases are kept here, and stand for all where the others are not at hand."""
+    if cases != "six cases" and not GOLDENS[cases].is_file():
+        pytest.skip("the other outputs of DSRG's own code are not at hand")
+    with np.load(GOLDENS[cases]) as found:
+        shape = tuple(found["shape"])
+        seeds, expected = golden("seeds", found, shape), golden("grown", found, shape)
+        background, foreground = found["thresholds"].tolist()
+        probabilities, tags = torch.from_numpy(found["probs"]), torch.from_numpy(found["labels"].astype(bool))
+    assert len(seeds) == {"six cases": 6, "all 24 cases": 24}[cases]
     for precision in (torch.float16, torch.float32, torch.float64):
         grown = grow(probabilities.to(precision), seeds, tags, foreground, background)
-        assert (grown != expected).flatten(1).sum(1).tolist() == [0] * 24
-    assert (expected & ~seeds).sum() > 1000
+        assert (grown != expected).flatten(1).sum(1).tolist() == [0] * len(seeds)
+    assert ((expected & ~seeds).flatten(1).sum(1) > 500).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

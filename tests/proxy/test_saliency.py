@@ -1,4 +1,4 @@
-"""Background from saliency maps: below the threshold, at the right pixel; a map that is none is named."""
+"""Background from saliency maps: below the threshold, at the right pixel; what is not a map is named."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.proxy.grid import GRID
-from swdb.proxy.saliency import background_cells, check_saliency
+from swdb.proxy.saliency import background_by_saliency, check_saliency, saliency_digest
 
 ID = "2008_000008"
 
@@ -22,27 +22,24 @@ def dark(height: int = 81, width: int = 121) -> np.ndarray:
     return np.zeros((height, width), np.uint8)
 
 
-def refusal(folder: Path, size=(81, 121), kind: type[SwdbError] = BadInput) -> str:
-    """Read what must be refused, in one line that names the file and says how to mend it."""
+def refusal(folder: Path, size=(81, 121), kind: type[SwdbError] = BadInput, suffix: str = ".png") -> SwdbError:
+    """Return the error for what must be refused, which is one line, names the file and says what was expected."""
     with pytest.raises(kind) as caught:
-        background_cells(folder, ID, size, 0.06)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder / ID) in message
-    assert "expected" in message
-    assert "run the same command again" in message
-    return message
+        background_by_saliency(folder, ID, size, 0.06)
+    assert "\n" not in str(caught.value)
+    assert caught.value.subject == folder / f"{ID}{suffix}" and caught.value.expected
+    return caught.value
 
 
-# ---------------------------------------------------------------- which cells
+# ---------------------------------------------------------------- which points
 
 
-def test_a_cell_looks_at_the_pixel_at_its_fraction_corner_on_corner(tmp_path):
-    # 81 x 121 pixels: cell (i, j) is at pixel (2 i, 3 j); all others shine.
+def test_a_point_looks_at_the_pixel_at_its_fraction_corner_on_corner(tmp_path):
+    # 81 x 121 pixels: point (i, j) is at pixel (2 i, 3 j); all others shine.
     grey = dark() + np.uint8(255)
     grey[::2, ::3] = np.random.default_rng(0).integers(0, 2, (GRID, GRID)) * 255
     save(tmp_path, grey)
-    assert np.array_equal(background_cells(tmp_path, ID, (81, 121), 0.06), grey[::2, ::3] == 0)
+    assert np.array_equal(background_by_saliency(tmp_path, ID, (81, 121), 0.06), grey[::2, ::3] == 0)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +47,10 @@ def test_a_cell_looks_at_the_pixel_at_its_fraction_corner_on_corner(tmp_path):
 )
 def test_background_is_below_the_threshold(tmp_path, value, threshold, expected):
     save(tmp_path, dark() + np.uint8(value))
-    cells = background_cells(tmp_path, ID, (81, 121), threshold)
-    assert cells.dtype == bool
-    assert cells.shape == (GRID, GRID)
-    assert (cells == expected).all()
+    points = background_by_saliency(tmp_path, ID, (81, 121), threshold)
+    assert points.dtype == bool
+    assert points.shape == (GRID, GRID)
+    assert (points == expected).all()
 
 
 def test_the_threshold_is_dsrg_s_where_none_is_given(tmp_path):
@@ -61,17 +58,17 @@ def test_the_threshold_is_dsrg_s_where_none_is_given(tmp_path):
     grey[:, 60:] = 16
     save(tmp_path, grey)
     assert np.array_equal(
-        background_cells(tmp_path, ID, (81, 121), 0.06), np.broadcast_to(np.arange(GRID) < 20, (GRID, GRID))
+        background_by_saliency(tmp_path, ID, (81, 121), 0.06), np.broadcast_to(np.arange(GRID) < 20, (GRID, GRID))
     )
 
 
-def test_an_image_smaller_than_the_cells_has_its_map(tmp_path):
+def test_an_image_smaller_than_the_grid_has_its_map(tmp_path):
     grey = dark(20, 30)
     grey[:10] = 255
     save(tmp_path, grey)
-    cells = background_cells(tmp_path, ID, (20, 30), 0.06)
-    assert not cells[:20].any()
-    assert cells[21:].all()
+    points = background_by_saliency(tmp_path, ID, (20, 30), 0.06)
+    assert not points[:20].any()
+    assert points[21:].all()
 
 
 # ---------------------------------------------------------------- how it is stored
@@ -83,30 +80,30 @@ def test_grey_is_grey_however_it_is_stored(tmp_path, mode):
     Image.fromarray(grey).convert(mode).save(tmp_path / f"{ID}.png")
     with Image.open(tmp_path / f"{ID}.png") as stored:
         assert stored.mode == mode
-    assert np.array_equal(background_cells(tmp_path, ID, (81, 121), 0.4), grey[::2, ::3] < 102)
+    assert np.array_equal(background_by_saliency(tmp_path, ID, (81, 121), 0.4), grey[::2, ::3] < 102)
 
 
 def test_a_jpeg_is_a_map_too(tmp_path):
     grey = dark()
     grey[:, 64:] = 255
     save(tmp_path, grey, f"{ID}.jpg", quality=95)
-    cells = background_cells(tmp_path, ID, (81, 121), 0.06)
-    assert cells[:, :19].all()
-    assert not cells[:, 23:].any()
+    points = background_by_saliency(tmp_path, ID, (81, 121), 0.06)
+    assert points[:, :19].all()
+    assert not points[:, 23:].any()
 
 
-def test_a_coloured_picture_is_foreign(tmp_path):
+def test_a_coloured_map_is_refused(tmp_path):
     colours = np.repeat(dark()[..., None], 3, 2)
     colours[40, 40] = 10, 10, 11
     save(tmp_path, colours)
-    assert "is foreign: a coloured picture" in refusal(tmp_path)
+    assert "coloured" in refusal(tmp_path).found
 
 
 @pytest.mark.parametrize("mode", ["I;16", "LA", "RGBA", "1"])
-def test_a_picture_of_another_mode_is_refused(tmp_path, mode):
-    picture = Image.fromarray(dark().astype(np.uint16)) if mode == "I;16" else Image.fromarray(dark()).convert(mode)
-    picture.save(tmp_path / f"{ID}.png")
-    assert f"is a picture of mode {mode}" in refusal(tmp_path)
+def test_a_map_of_another_mode_is_refused(tmp_path, mode):
+    image = Image.fromarray(dark().astype(np.uint16)) if mode == "I;16" else Image.fromarray(dark()).convert(mode)
+    image.save(tmp_path / f"{ID}.png")
+    assert refusal(tmp_path).found.endswith(f"mode {mode}")
 
 
 # ---------------------------------------------------------------- whose map it is
@@ -117,15 +114,15 @@ def test_a_picture_of_another_mode_is_refused(tmp_path, mode):
     [(81, 121), (82, 121), (81, 120), (162, 242), (162, 243), (54, 81), (41, 61)],
     ids=lambda size: f"{size[0]}x{size[1]}",
 )
-def test_a_map_of_the_image_s_size_or_aspect_is_taken(tmp_path, size):
+def test_a_map_of_its_image_s_size_or_aspect_is_taken(tmp_path, size):
     save(tmp_path, dark(*size))
-    assert background_cells(tmp_path, ID, (81, 121), 0.06).all()
+    assert background_by_saliency(tmp_path, ID, (81, 121), 0.06).all()
 
 
 def test_the_map_of_a_shrunken_image_is_taken(tmp_path):
     # 500 x 333 pixels shrunk to 64 are 43 high, not 42.6: half a pixel there is more than three in the map.
     save(tmp_path, dark(333, 500))
-    assert background_cells(tmp_path, ID, (43, 64), 0.06).all()
+    assert background_by_saliency(tmp_path, ID, (43, 64), 0.06).all()
 
 
 @pytest.mark.parametrize(
@@ -133,23 +130,31 @@ def test_the_map_of_a_shrunken_image_is_taken(tmp_path):
     [(121, 81), (81, 124), (84, 121), (41, 41), (500, 500), (2, 3), (1, 1)],
     ids=lambda size: f"{size[0]}x{size[1]}",
 )
-def test_the_map_of_an_image_of_another_shape_is_foreign(tmp_path, size):
+def test_the_map_of_an_image_of_another_shape_is_refused(tmp_path, size):
     save(tmp_path, dark(*size))
     height, width = size
-    assert f"is foreign: {width}x{height}, expected 121x81" in refusal(tmp_path)
+    error = refusal(tmp_path)
+    assert f"{width}x{height}" in error.found and "121x81" in error.expected
 
 
 def test_a_huge_map_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     save(tmp_path, dark(8200, 8200))
     monkeypatch.setattr(Image.Image, "convert", None)
-    assert "is foreign: 8200x8200" in refusal(tmp_path, (100, 100))
+    assert "8200x8200" in refusal(tmp_path, (100, 100)).found
 
 
 # ---------------------------------------------------------------- what is broken or not there
 
 
 def test_a_missing_map_is_named(tmp_path):
-    assert f"{ID}.png (or .jpg) is missing" in refusal(tmp_path, kind=MissingArtefact)
+    assert "missing" in refusal(tmp_path, kind=MissingArtefact).found
+
+
+def test_of_a_jpeg_and_a_png_the_png_is_taken_and_a_broken_jpeg_is_named(tmp_path):
+    (tmp_path / f"{ID}.jpg").write_bytes(b"")
+    assert "cannot be read" in refusal(tmp_path, suffix=".jpg").found
+    save(tmp_path, dark())
+    assert background_by_saliency(tmp_path, ID, (81, 121), 0.06).all()
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.6])
@@ -157,18 +162,18 @@ def test_a_truncated_map_is_named(tmp_path, share):
     grey = np.random.default_rng(0).integers(0, 256, (81, 121)).astype(np.uint8)
     content = save(tmp_path, grey).read_bytes()
     (tmp_path / f"{ID}.png").write_bytes(content[: int(share * len(content))])
-    assert "cannot be read as a saliency map" in refusal(tmp_path)
+    assert "cannot be read" in refusal(tmp_path).found
 
 
 def test_a_map_that_is_text_is_named(tmp_path):
     (tmp_path / f"{ID}.png").write_text("<html>not found</html>\n")
-    assert "cannot be read as a saliency map" in refusal(tmp_path)
+    assert "cannot be read" in refusal(tmp_path).found
 
 
 def test_a_map_that_unpacks_to_too_much_is_named(tmp_path, monkeypatch):
     save(tmp_path, dark())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "cannot be read as a saliency map" in refusal(tmp_path)
+    assert "cannot be read" in refusal(tmp_path).found
 
 
 # ---------------------------------------------------------------- before training
@@ -178,34 +183,77 @@ def names(count: int) -> list[str]:
     return [f"2008_{k:06d}" for k in range(count)]
 
 
+def refused_early(folder: Path, count: int, sizes=(), kind: type[SwdbError] = MissingArtefact) -> SwdbError:
+    with pytest.raises(kind) as caught:
+        check_saliency(folder, names(count), sizes)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
 def test_a_folder_with_all_maps_passes(tmp_path):
     for k, image_id in enumerate(names(6)):
         (tmp_path / f"{image_id}{('.png', '.jpg')[k % 2]}").write_bytes(b"")
     check_saliency(tmp_path, names(6))
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(MissingArtefact, match="saliency is not there, expected a folder"):
-        check_saliency(tmp_path / "saliency", names(2))
-
-
-def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
-    (tmp_path / "saliency").write_text("")
-    with pytest.raises(MissingArtefact, match="saliency is not there, expected a folder"):
-        check_saliency(tmp_path / "saliency", names(2))
+@pytest.mark.parametrize("is_file", [False, True], ids=["nothing", "a file"])
+def test_a_folder_that_is_not_there_is_named(tmp_path, is_file):
+    if is_file:
+        (tmp_path / "saliency").write_text("")
+    error = refused_early(tmp_path / "saliency", 2)
+    assert error.subject == f"--saliency {tmp_path / 'saliency'}" and error.found == "no such folder"
 
 
 def test_missing_maps_are_counted_and_the_first_three_named(tmp_path):
     (tmp_path / "2008_000001.png").write_bytes(b"")
     (tmp_path / "2008_000002.gif").write_bytes(b"")
-    with pytest.raises(MissingArtefact) as caught:
-        check_saliency(tmp_path, names(6))
-    message = str(caught.value)
-    assert f"{tmp_path} lacks 5 of 6 saliency maps (2008_000000, 2008_000002, 2008_000003, ...)" in message
-    assert "\n" not in message
+    (tmp_path / "2008_000003.png").mkdir()  # a folder is not a map
+    error = refused_early(tmp_path, 6)
+    assert error.subject == f"--saliency {tmp_path}"
+    assert error.found == "lacks 5 of 6 saliency maps (2008_000000, 2008_000002, 2008_000003, ...)"
 
 
 def test_one_missing_map_is_named_alone(tmp_path):
     (tmp_path / "2008_000000.png").write_bytes(b"")
-    with pytest.raises(MissingArtefact, match=r"lacks 1 of 2 saliency maps \(2008_000001\), expected"):
-        check_saliency(tmp_path, names(2))
+    assert refused_early(tmp_path, 2).found.endswith("lacks 1 of 2 saliency maps (2008_000001)")
+
+
+def test_maps_of_other_shapes_are_refused_early_where_the_shapes_of_the_images_are_known(tmp_path):
+    save(tmp_path, dark(81, 121), "2008_000000.png")
+    save(tmp_path, dark(81, 124), "2008_000001.png")
+    check_saliency(tmp_path, names(2), [(81, 121), (81, 124)])
+    error = refused_early(tmp_path, 2, [(81, 121), (81, 121)], BadInput)
+    assert error.subject == tmp_path / "2008_000001.png" and "124x81" in error.found and "121x81" in error.expected
+
+
+def test_a_map_that_is_not_an_image_is_refused_early(tmp_path):
+    save(tmp_path, dark(), "2008_000000.png")
+    (tmp_path / "2008_000001.jpg").write_text("<html>not found</html>\n")
+    error = refused_early(tmp_path, 2, [(81, 121)] * 2, BadInput)
+    assert error.subject == tmp_path / "2008_000001.jpg" and "cannot be read" in error.found
+
+
+def test_a_map_that_unpacks_to_too_much_is_refused_early(tmp_path, monkeypatch):
+    save(tmp_path, dark(), "2008_000000.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    error = refused_early(tmp_path, 1, [(81, 121)], BadInput)
+    assert error.subject == tmp_path / "2008_000000.png" and "cannot be read" in error.found
+
+
+# ---------------------------------------------------------------- the digest of a folder
+
+
+def test_the_digest_is_of_the_maps_by_name_and_content_and_of_nothing_else(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, order in ((first, names(3)), (second, names(3)[::-1])):
+        folder.mkdir()
+        for image_id in order:
+            (folder / f"{image_id}.png").write_bytes(image_id.encode())
+    (second / "readme.txt").write_text("not a map")
+    (second / "more.png").mkdir()
+    whole = saliency_digest(first)
+    assert saliency_digest(second) == whole
+    (second / "2008_000001.png").write_bytes(b"another")
+    assert saliency_digest(second) != whole
+    (first / "2008_000001.png").rename(first / "2008_000009.png")
+    assert saliency_digest(first) not in (whole, saliency_digest(second))

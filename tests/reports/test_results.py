@@ -1,25 +1,33 @@
+"""From finished scores to the cells of a table."""
+
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
-from conftest import TINY
-from made_up import MACHINE, SCORES, TABLE, measured_in, work_in, write_score
+from made_up import MACHINE, RUNS, SCORES, TABLE, finish_all, measured_in, preset, scores_in, write_score
+from studies import graph_of
 
+from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
-from swdb.reports.results import as_json, measure
-from swdb.specs.presets import load_preset
-from swdb.specs.tables import load_tables
-from swdb.study.plan import Work
+from swdb.core.files import write_json
+from swdb.reports.results import as_json, measure, runs_behind
+from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
+from swdb.study.graph import Graph
+from swdb.study.plan import make_plan
 
 
 @pytest.fixture
-def work(tmp_path) -> Work:
-    return work_in(tmp_path)
+def scores(tmp_path):
+    return scores_in(tmp_path)
 
 
 @pytest.fixture
-def measured(work):
-    return measured_in(work)
+def measured(scores):
+    return measure(TABLE, RUNS, scores)
+
+
+# ---------------------------------------------------------------- cells
 
 
 def test_mean_over_the_seeds(measured):
@@ -47,14 +55,20 @@ def test_what_was_not_run_says_so(measured):
     assert (cell.measured, cell.mean, cell.by_seed, cell.runs) == ("NOT RUN", None, {}, {})
 
 
+def test_a_score_that_is_not_finished_does_not_count(scores):
+    scores["plain", "strong"][1].record.unlink()
+    cell = measure(TABLE, RUNS, scores).cells["plain", "strong"]
+    assert cell.by_seed == {0: 50.0, 2: 52.0} and cell.runs.keys() == {0, 2}
+
+
 def test_a_literature_cell_is_never_measured_even_where_the_run_is_there(measured):
     cell = measured.cells["plain", "others"]
     assert (cell.measured, cell.by_seed, cell.paper) == ("literature", {}, 40.0)
 
 
-def test_every_value_comes_with_the_id_of_its_run(work, measured):
+def test_every_value_comes_with_the_id_of_its_run(scores, measured):
     cell = measured.cells["plain", "weak"]
-    assert cell.runs == {seed: work.run(TABLE.rows[0].run, seed).id for seed in (0, 1, 2)}
+    assert cell.runs == {seed: scores["plain", "weak"][seed].input("run").id for seed in (0, 1, 2)}
     assert len(set(cell.runs.values())) == 3
 
 
@@ -63,9 +77,10 @@ def test_branches_of_one_run_are_not_mixed_up(measured):
     assert found == SCORES
 
 
-def test_only_the_seeds_that_are_asked_for_count(work, measured):
-    again = measure(work, TABLE, [0, 2])
-    assert again.cells["plain", "strong"].by_seed == {0: 50.0, 2: 52.0}
+def test_only_the_seeds_that_are_planned_count(scores):
+    planned = {place: {seed: one for seed, one in by_seed.items() if seed != 1} for place, by_seed in scores.items()}
+    again = measure(TABLE, RUNS, planned)
+    assert again.cells["plain", "strong"].by_seed == {0: 50.0, 2: 52.0} and again.seeds == [0, 2]
 
 
 def test_seeds_are_those_behind_any_cell(measured):
@@ -76,13 +91,72 @@ def test_a_table_with_a_missing_seed_is_not_complete(measured):
     assert not measured.complete
 
 
-def test_a_table_with_every_seed_in_every_measured_cell_is_complete(work):
+def test_a_table_with_every_seed_in_every_measured_cell_is_complete(tmp_path):
     scores = {(row.key, branch): {0: 1.0, 1: 2.0} for row in TABLE.rows for branch in ("strong", "weak")}
-    assert measured_in(work, scores=scores).complete
+    assert measured_in(tmp_path, scores=scores).complete
 
 
-def test_a_table_without_any_value_is_not_complete(work):
-    assert not measure(work, TABLE, [0]).complete
+def test_a_table_without_any_value_is_not_complete():
+    assert not measure(TABLE, RUNS, {}).complete
+
+
+# ---------------------------------------------------------------- rows that are not one dual run
+
+
+ALONE = RunSpec(name="alone", strong_branch="strong")
+DUAL = RunSpec(name="both", strong_branch="strong", weak_branch="weak")
+MIXED = Table(
+    number=8,
+    title="Rows of other forms",
+    label_titles=("Row",),
+    columns=(
+        Column(key="strong", title="Strong", branch="strong"),
+        Column(key="weak", title="Weak", branch="weak", run="second"),
+    ),
+    rows=(
+        Row(key="alone", labels=("one branch",), run=ALONE, printed=False),
+        Row(key="runs", labels=("a run for a column",), runs={"second": DUAL}, printed=False),
+        Row(key="average", labels=("averaged",), average=("alone", "both"), printed=False),
+    ),
+    claims=(),
+)
+
+
+def mixed_scores(folder):
+    graph = Graph(graph_of(folder).study, {"alone": ALONE, "both": DUAL})
+    plan = make_plan(graph, [(MIXED, row) for row in MIXED.rows], [0, 1])
+    finish_all(plan.scores.values())
+    return graph, plan.cells(8)
+
+
+def test_a_cell_that_no_run_can_fill_is_not_measurable_and_does_not_count_as_missing(tmp_path):
+    graph, scores = mixed_scores(tmp_path)
+    found = measure(MIXED, graph.runs, scores)
+    shown = {place: cell.measured for place, cell in found.cells.items()}
+    assert shown == {
+        ("alone", "strong"): "50.0 ± 0.0",
+        ("alone", "weak"): "–",
+        ("runs", "strong"): "–",
+        ("runs", "weak"): "50.0 ± 0.0",
+        ("average", "strong"): "50.0 ± 0.0",
+        ("average", "weak"): "–",  # alone has no weak branch
+    }
+    assert found.complete
+    assert all(cell.paper is None for cell in found.cells.values())
+
+
+def test_all_runs_of_an_average_are_named(tmp_path):
+    graph, scores = mixed_scores(tmp_path)
+    found = measure(MIXED, graph.runs, scores)
+    ids = [graph.run(run, 1).id for run in (ALONE, DUAL)]
+    assert found.cells["average", "strong"].runs[1] == "+".join(ids)
+    assert [run.id for run in runs_behind(scores["average", "strong"][1])] == ids
+    assert found.proxies == [graph.proxies(1).id]  # of the second run
+    rows = as_json(found, preset())["rows"]
+    assert [row["run"] for row in rows] == ["alone", "both", "alone+both"]
+
+
+# ---------------------------------------------------------------- claims, proxies, machines
 
 
 def test_claims_are_decided_over_the_seeds_of_their_cells(measured):
@@ -92,56 +166,86 @@ def test_claims_are_decided_over_the_seeds_of_their_cells(measured):
     assert measured.claims[1][1].difference == pytest.approx(1 / 6)
 
 
-def test_only_proxies_that_a_measured_run_used_are_named(work):
-    strong_only = {("marked", "strong"): {0: 1.0}}  # all-strong: no proxies
-    assert measured_in(work, scores=strong_only).proxies == []
-    write_score(work, TABLE.rows[0], "strong", 0, 50.0)
-    assert measure(work, TABLE, [0]).proxies == [work.proxies(1).id]
+def test_only_proxies_that_a_measured_run_used_are_named(tmp_path):
+    graph, table = graph_of(tmp_path), load_tables()[2]
+    plan = make_plan(graph, [(table, row) for row in table.rows], [0])
+    scores = plan.cells(2)
+    finish_all([scores["strong", "miou"][0], scores["all-strong", "miou"][0]])
+    assert measure(table, graph.runs, scores).proxies == []
+    finish_all([scores["mixed", "miou"][0]])
+    assert measure(table, graph.runs, scores).proxies == [graph.proxies(1).id]
+    finish_all([one[0] for one in scores.values()])
+    assert measure(table, graph.runs, scores).proxies == [graph.proxies(1).id, graph.proxies(2).id]
 
 
 def test_the_machine_is_told_in_words(measured):
     assert measured.machines == ["Made-up 9000 (cpu, fp32, 2 threads), torch 2.11.0"]
 
 
-def test_two_machines_are_both_named(work, measured):
-    path = write_score(work, TABLE.rows[2], "strong", 0, 50.0)
-    path.write_text(json.dumps({"miou": 1.0, "data": "d" * 64, "machine": MACHINE | {"name": "Another"}}))
-    assert [name.split(" (")[0] for name in measure(work, TABLE, [0]).machines] == ["Another", "Made-up 9000"]
+def test_two_machines_are_both_named(scores):
+    one = scores["plain", "strong"][0]
+    write_json(one.record, one.read_record() | {"machine": MACHINE | {"name": "Another"}})
+    names = [name.split(" (")[0] for name in measure(TABLE, RUNS, scores).machines]
+    assert names == ["Another", "Made-up 9000"]
 
 
-def test_runs_on_different_data_are_not_put_into_one_table(work, measured):
-    write_score(work, TABLE.rows[2], "strong", 0, 50.0, data="e" * 64)
-    with pytest.raises(
-        MissingArtefact, match=r"table 9 would mix runs on 2 different contents.*swdb reproduce-table 9"
-    ):
-        measure(work, TABLE, [0, 1, 2])
+# ---------------------------------------------------------------- what is refused
 
 
-def test_a_damaged_result_is_named_with_the_command_that_mends_it(work, measured):
-    path = work.scoring("strong").folder(work.run(TABLE.rows[0].run, 1)) / "result.json"
-    path.write_text('{"miou": 5')
-    with pytest.raises(MissingArtefact, match=r"result\.json is damaged.*swdb eval plain-s1"):
-        measure(work, TABLE, [0, 1, 2])
+def refused(table: Table, runs, scores) -> MissingArtefact:
+    with pytest.raises(MissingArtefact) as caught:
+        measure(table, runs, scores)
+    return caught.value
 
 
-def test_json_has_paper_mean_sd_seeds_and_runs_of_every_cell(work, measured):
-    value = json.loads(json.dumps(as_json(measured, work)))  # what a reader of the file gets
+def test_scores_on_different_data_are_not_put_into_one_table(tmp_path, scores):
+    other = write_score(tmp_path, TABLE.rows[2], "strong", 0, 50.0, data="f" * 64)
+    error = refused(TABLE, RUNS, scores | {("absent", "strong"): {0: other}})
+    assert error.subject == other.folder and "ffffffffff" in error.found and "dddddddddd" in error.expected
+
+
+def test_scores_on_other_data_than_there_are_now_are_refused(tmp_path, scores):
+    data = Artefact("data", "tiny", "tiny-0123456789", tmp_path / "data", record_name="manifest.json")
+    known = {
+        place: {s: replace(one, inputs=(data, *one.inputs)) for s, one in by.items()} for place, by in scores.items()
+    }
+    assert measure(TABLE, RUNS, known).data_digest == "d" * 64  # where the data set is gone, that of the scores
+    write_json(data.record, {"digest": "f" * 64})
+    error = refused(TABLE, RUNS, known)
+    assert error.subject.name == "val-strong" and "dddddddddd" in error.found and "ffffffffff" in error.expected
+    write_json(data.record, {"digest": "d" * 64})
+    assert measure(TABLE, RUNS, known) == measure(TABLE, RUNS, scores)
+
+
+@pytest.mark.parametrize("content", ['{"miou": 5', "[]", ""])
+def test_a_damaged_score_is_named(scores, content):
+    damaged = scores["plain", "strong"][1]
+    damaged.record.write_text(content)
+    error = refused(TABLE, RUNS, scores)
+    assert error.subject == damaged.record and error.found == "damaged"
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def test_json_has_paper_mean_sd_seeds_and_runs_of_every_cell(scores, measured):
+    value = json.loads(json.dumps(as_json(measured, preset())))  # what a reader of the file gets
     assert [row["key"] for row in value["rows"]] == ["plain", "marked", "absent", "text"]
     cell = value["rows"][0]["values"]["strong"]
     assert (cell["paper"], cell["mean"], cell["sd"], cell["literature"]) == (50.0, 51.0, 1.0, False)
     assert cell["by_seed"] == {"0": 50.0, "1": 51.0, "2": 52.0}
-    assert cell["runs"] == {str(seed): work.run(TABLE.rows[0].run, seed).id for seed in (0, 1, 2)}
+    assert cell["runs"] == {str(seed): one.input("run").id for seed, one in scores["plain", "strong"].items()}
 
 
-def test_json_marks_literature_in_text_and_not_run(work, measured):
-    rows = as_json(measured, work)["rows"]
+def test_json_marks_literature_in_text_and_not_run(measured):
+    rows = as_json(measured, preset())["rows"]
     assert [row["in_text"] for row in rows] == [False, False, False, True]
     assert [rows[0]["values"][key]["literature"] for key in ("others", "strong", "weak")] == [True, False, False]
     assert (rows[2]["values"]["strong"]["mean"], rows[2]["values"]["strong"]["by_seed"]) == (None, {})
 
 
-def test_json_has_the_claims_with_their_verdicts(work, measured):
-    claims = as_json(measured, work)["claims"]
+def test_json_has_the_claims_with_their_verdicts(measured):
+    claims = as_json(measured, preset())["claims"]
     assert len(claims) == 4
     assert claims[0] == {
         "text": "the weak branch is worse",
@@ -156,24 +260,38 @@ def test_json_has_the_claims_with_their_verdicts(work, measured):
 
 
 @pytest.mark.parametrize("comparable", [True, False])
-def test_json_says_whether_the_paper_can_be_compared_with(tmp_path, comparable):
-    work = work_in(tmp_path, comparable)
-    assert as_json(measured_in(work), work)["comparable_to_paper"] is comparable
+def test_json_says_whether_the_paper_can_be_compared_with(measured, comparable):
+    assert as_json(measured, preset(comparable))["comparable_to_paper"] is comparable
+
+
+def test_json_says_where_the_quality_of_the_proxies_is_reported(measured):
+    value = as_json(replace(measured, proxies=["dsrg-1-0123456789"]), preset())
+    assert value["proxies"] == ["dsrg-1-0123456789"]
+    assert value["quality_reports"] == ["proxies/dsrg-1-0123456789/quality.json"]
+
+
+# ---------------------------------------------------------------- the real tables
+
+
+def all_measured(folder):
+    tables = load_tables()
+    graph = graph_of(folder)
+    plan = make_plan(graph, [(table, row) for table in tables.values() for row in table.rows], [0])
+    return {number: measure(table, all_runs(tables), plan.cells(number)) for number, table in tables.items()}
 
 
 def test_finished_runs_fill_every_measured_cell_of_all_four_tables(finished):
-    work = Work(finished, load_preset(TINY), "fp32")
-    filled = {}
-    for number, table in load_tables().items():
-        measured = measure(work, table, [0])
-        filled[number] = sum(bool(cell.by_seed) for cell in measured.cells.values())
-        assert measured.complete
+    found = all_measured(finished)
+    filled = {number: sum(bool(cell.by_seed) for cell in one.cells.values()) for number, one in found.items()}
     assert filled == {1: 6, 2: 8, 3: 8, 4: 3}
+    assert all(one.complete for one in found.values())
+    manifest = json.loads((finished / "data" / "tiny" / "manifest.json").read_text())
+    assert {one.data_digest for one in found.values()} == {manifest["digest"]}
+    assert all((finished / path).is_file() for path in as_json(found[2], preset())["quality_reports"])
 
 
 def test_tables_share_runs(finished):
-    work = Work(finished, load_preset(TINY), "fp32")
-    tables = {number: measure(work, table, [0]) for number, table in load_tables().items()}
+    tables = all_measured(finished)
     assert tables[1].cells["mixed", "miou"].runs == tables[2].cells["mixed", "miou"].runs
     assert tables[1].cells["strong", "miou"].runs == tables[2].cells["strong", "miou"].runs
     assert tables[2].cells["dual", "miou"].by_seed == tables[3].cells["n3", "strong"].by_seed

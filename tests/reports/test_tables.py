@@ -1,80 +1,81 @@
+"""A measured table as a frame, as Markdown, CSV and JSON, and the lines that stand under it."""
+
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY
-from made_up import TABLE, measured_in, shown_in, work_in
+from made_up import PRESET, RUNS, TABLE, measured_in, preset, shown_in
 
 from swdb.reports import tables
-from swdb.reports.results import measure
+from swdb.reports.results import MeasuredTable, measure
 from swdb.specs.presets import load_preset
-from swdb.specs.tables import load_tables
-from swdb.study.plan import Work
+from swdb.specs.tables import all_runs, load_tables
 
 
 @pytest.fixture
-def work(tmp_path) -> Work:
-    return work_in(tmp_path)
+def measured(tmp_path) -> MeasuredTable:
+    return shown_in(tmp_path)
 
 
-@pytest.fixture
-def measured(work):
-    return shown_in(work)
+def never_run(number: int) -> MeasuredTable:
+    """One of the real tables, without any score."""
+    real = load_tables()
+    return measure(real[number], all_runs(real), {})
 
 
 # ---------------------------------------------------------------- the frame
 
 
-def test_the_frame_has_a_line_for_every_row_in_the_specs_order(measured, work):
-    assert tables.frame(measured, work)["n"].tolist() == ["0", "1", "2", "3"]
+def test_the_frame_has_a_line_for_every_row_in_the_specs_order(measured):
+    assert tables.frame(measured, PRESET)["n"].tolist() == ["0", "1", "2", "3"]
 
 
-def test_paper_and_measured_stand_side_by_side(measured, work):
-    assert list(tables.frame(measured, work).columns) == [
+def test_paper_and_measured_stand_side_by_side(measured):
+    assert list(tables.frame(measured, PRESET).columns) == [
         "Training data", "n",
         "Others [7] paper",
         "Strong branch paper", "Strong branch measured",
         "Weak branch paper", "Weak branch measured",
     ]  # fmt: skip
-    line = tables.frame(measured, work).iloc[0]
+    line = tables.frame(measured, PRESET).iloc[0]
     assert (line["Strong branch paper"], line["Strong branch measured"]) == ("50.0", "51.0 ± 1.0")
     assert (line["Weak branch paper"], line["Weak branch measured"]) == ("45.5", "47.0 ± 1.0")
 
 
-def test_a_literature_column_is_quoted_and_never_measured(measured, work):
-    shown = tables.frame(measured, work)
+def test_a_literature_column_is_quoted_and_never_measured(measured):
+    shown = tables.frame(measured, PRESET)
     assert shown["Others [7] paper"].tolist() == ["40.0", "41.0", "42.0", "43.0"]
     assert "Others [7] measured" not in shown.columns
 
 
-def test_what_was_not_run_says_so(measured, work):
-    line = tables.frame(measured, work).iloc[2]
+def test_what_was_not_run_says_so(measured):
+    line = tables.frame(measured, PRESET).iloc[2]
     assert (line["Strong branch measured"], line["Weak branch measured"]) == ("NOT RUN", "NOT RUN")
 
 
-def test_the_in_text_row_is_there_below_the_tables_line(measured, work):
-    assert tables.frame(measured, work).iloc[-1]["Training data"] == "from the text"
+def test_the_in_text_row_is_there_below_the_tables_line(measured):
+    assert tables.frame(measured, PRESET).iloc[-1]["Training data"] == "from the text"
 
 
-def test_a_table_of_one_column_needs_no_title_before_paper_and_measured(work):
-    table = load_tables()[1]
-    shown = tables.frame(measure(work, table, [0]), work)
+def test_a_table_of_one_column_needs_no_title_before_paper_and_measured():
+    shown = tables.frame(never_run(1), PRESET)
     assert list(shown.columns) == ["Training data", "paper", "measured"]
     assert len(shown) == 6
     assert shown["paper"].tolist() == ["62.8", "63.5", "64.2", "65.9", "68.9", "68.9"]
 
 
-def test_no_difference_is_shown_where_the_scale_is_not_the_papers(measured, work):
-    assert not [name for name in tables.frame(measured, work).columns if "difference" in name]
-    assert not [cell for cell in markdown_rows(tables.render([measured], work, "md"))[0] if "difference" in cell]
-    assert "difference" not in tables.render([measured], work, "csv")
+def test_no_difference_is_shown_where_the_scale_is_not_the_papers(measured):
+    assert not [name for name in tables.frame(measured, PRESET).columns if "difference" in name]
+    assert not [cell for cell in markdown_rows(tables.render([measured], PRESET, "md"))[0] if "difference" in cell]
+    assert "difference" not in tables.render([measured], PRESET, "csv")
 
 
-def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(tmp_path):
-    work = work_in(tmp_path, comparable=True)
-    shown = tables.frame(shown_in(work), work)
+def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(measured):
+    comparable = preset(comparable=True)
+    shown = tables.frame(measured, comparable)
     assert shown["Strong branch difference"].tolist() == [
         "+1.0",
         "+0.2",
@@ -83,15 +84,27 @@ def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(tmp_p
     ]  # 51 - 50, 51.17 - 51, -, 61.33 - 53
     assert shown["Weak branch difference"].tolist() == ["+1.5", "-1.5", "", "-18.0"]
     assert "Others [7] difference" not in shown.columns
-    head = markdown_rows(tables.render([shown_in(work)], work, "md"))[0]
+    head = markdown_rows(tables.render([measured], comparable, "md"))[0]
     assert [cell for cell in head if "difference" in cell] == ["Strong branch difference", "Weak branch difference"]
+
+
+def test_a_row_of_ours_has_no_printed_value_and_so_no_difference(measured):
+    rows = tuple(replace(row, printed=False, paper={}) if row.key == "plain" else row for row in TABLE.rows)
+    ours = replace(measured, spec=replace(TABLE, rows=rows), cells=dict(measured.cells))
+    for column in ("others", "strong", "weak"):
+        ours.cells["plain", column] = replace(measured.cells["plain", column], row=rows[0])
+    line = tables.frame(ours, preset(comparable=True)).iloc[0]
+    assert [line[f"{title} paper"] for title in ("Others [7]", "Strong branch", "Weak branch")] == ["–"] * 3
+    assert (line["Strong branch measured"], line["Strong branch difference"]) == ("51.0 ± 1.0", "")
+    values = csv_frame(ours)
+    assert values[values.row == "plain"].paper.isna().all()
 
 
 # ---------------------------------------------------------------- title, claims, notes
 
 
-def test_the_title_names_the_scale(measured, work):
-    assert tables.title(measured, work) == "Table 9. Made-up numbers — tiny scenes for tests"
+def test_the_title_names_the_scale(measured):
+    assert tables.title(measured, PRESET) == "Table 9. Made-up numbers — tiny scenes for tests"
 
 
 def test_a_claims_line_has_verdict_difference_error_and_seeds(measured):
@@ -103,50 +116,56 @@ def test_a_claims_line_has_verdict_difference_error_and_seeds(measured):
     ]
 
 
-def test_a_claim_with_one_seed_says_one_seed_and_no_error(work):
+def test_a_claim_with_one_seed_says_one_seed_and_no_error(tmp_path):
     scores = {("plain", "strong"): {1: 50.0}, ("plain", "weak"): {1: 40.0}}
-    line = tables.claim_lines(measured_in(work, scores=scores))[0]
+    line = tables.claim_lines(measured_in(tmp_path, scores=scores))[0]
     assert line == "UNDECIDED: the weak branch is worse (+10.0 points, 1 seed)"
 
 
-def test_notes_name_the_seeds_and_the_rule_of_selection(measured, work):
-    note = next(line for line in tables.notes(measured, work) if line.startswith("measured:"))
+def test_notes_name_the_seeds_and_the_rule_of_selection(measured):
+    note = next(line for line in tables.notes(measured, PRESET) if line.startswith("measured:"))
     assert "seeds 0, 1, 2" in note
     assert "last weights" in note
 
 
-def test_notes_print_a_literature_columns_provenance(measured, work):
-    assert "Others [7]: as printed by others; not measured here" in tables.notes(measured, work)
+def test_notes_print_a_literature_columns_provenance(measured):
+    assert "Others [7]: as printed by others; not measured here" in tables.notes(measured, PRESET)
 
 
-def test_notes_of_the_real_table_4_say_whence_decouplednets_numbers_come(work):
-    lines = tables.notes(measure(work, load_tables()[4], [0]), work)
+def test_notes_of_the_real_table_4_say_whence_decouplednets_numbers_come():
+    lines = tables.notes(never_run(4), PRESET)
     assert any(line.startswith("DecoupledNet [1]:") and "Hong et al., NIPS 2015" in line for line in lines)
 
 
-def test_notes_warn_where_the_scale_is_not_the_papers(measured, work):
-    warning = next(line for line in tables.notes(measured, work) if "PASCAL VOC" in line)
+def test_notes_warn_where_the_scale_is_not_the_papers(measured):
+    warning = next(line for line in tables.notes(measured, PRESET) if "PASCAL VOC" in line)
     assert "orientation" in warning
     assert "1.4k strong = 12 images, 9k weak = 20, 10k = 32" in warning  # the tiny preset's sizes
 
 
-def test_notes_do_not_warn_where_the_scale_is_the_papers(tmp_path):
-    work = work_in(tmp_path, comparable=True)
-    assert not [line for line in tables.notes(shown_in(work), work) if "PASCAL VOC" in line]
+def test_notes_of_a_part_of_voc_say_that_it_is_one(measured):
+    animals = load_preset("voc-animals")
+    warning = next(line for line in tables.notes(measured, animals) if "PASCAL VOC" in line)
+    assert animals.data.name in warning and "orientation" in warning
+    assert f"10k = {animals.data.num_train}, val = {animals.data.num_val}" in warning
 
 
-def test_notes_say_how_to_fill_what_is_missing(measured, work):
-    assert any("NOT RUN: swdb reproduce-table 9" in line for line in tables.notes(measured, work))
+def test_notes_do_not_warn_where_the_scale_is_the_papers(measured):
+    assert not [line for line in tables.notes(measured, preset(comparable=True)) if "PASCAL VOC" in line]
 
 
-def test_notes_of_a_complete_table_do_not_speak_of_missing_seeds(work):
+def test_notes_say_that_something_is_missing(measured):
+    assert [line for line in tables.notes(measured, PRESET) if "NOT RUN" in line]
+
+
+def test_notes_of_a_complete_table_do_not_speak_of_missing_seeds(tmp_path):
     scores = {(row.key, branch): {0: 1.0} for row in TABLE.rows for branch in ("strong", "weak")}
-    assert not [line for line in tables.notes(measured_in(work, scores=scores), work) if "NOT RUN" in line]
+    assert not [line for line in tables.notes(measured_in(tmp_path, scores=scores), PRESET) if "NOT RUN" in line]
 
 
-def test_notes_name_data_proxies_and_machine(measured, work):
-    assert tables.notes(measured, work)[-2:] == [
-        f"data sha256 {'d' * 16}, proxies dsrg-1-0123456789 (their passport.md says how good they are)",
+def test_notes_name_data_proxies_and_machine(measured):
+    assert tables.notes(measured, PRESET)[-2:] == [
+        f"data sha256 {'d' * 16}, proxies dsrg-1-0123456789 (their quality.md says how good they are)",
         "computed on Made-up 9000 (cpu, fp32, 2 threads), torch 2.11.0",
     ]
 
@@ -160,24 +179,24 @@ def markdown_rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.replace(r"\|", "\0").strip("|").split("|")] for line in lines]
 
 
-def test_markdown_has_head_rule_and_rows_of_equal_length(measured, work):
-    rows = markdown_rows(tables.render([measured], work, "md"))
+def test_markdown_has_head_rule_and_rows_of_equal_length(measured):
+    rows = markdown_rows(tables.render([measured], PRESET, "md"))
     assert len(rows) == 2 + 4
     assert {len(row) for row in rows} == {7}  # a bar inside a label must not begin a new cell
 
 
-def test_markdown_aligns_labels_left_and_numbers_right(measured, work):
-    assert markdown_rows(tables.render([measured], work, "md"))[1] == ["---", "---", *["---:"] * 5]
+def test_markdown_aligns_labels_left_and_numbers_right(measured):
+    assert markdown_rows(tables.render([measured], PRESET, "md"))[1] == ["---", "---", *["---:"] * 5]
 
 
-def test_markdown_shows_stars_and_brackets_as_they_are(measured, work):
-    text = tables.render([measured], work, "md")
+def test_markdown_shows_stars_and_brackets_as_they_are(measured):
+    text = tables.render([measured], PRESET, "md")
     assert "[bold]10k[/bold]" in text
     assert r"\*strong\*" in text
 
 
-def test_markdown_has_claims_and_notes_below_the_table(measured, work):
-    text = tables.render([measured], work, "md")
+def test_markdown_has_claims_and_notes_below_the_table(measured):
+    text = tables.render([measured], PRESET, "md")
     assert "- CONFIRMED: the weak branch is worse (+4.0 ± 0.0 points, 3 seeds)" in text
     assert "<sub>Others [7]: as printed by others; not measured here</sub>" in text
 
@@ -185,12 +204,12 @@ def test_markdown_has_claims_and_notes_below_the_table(measured, work):
 # ---------------------------------------------------------------- CSV and JSON
 
 
-def csv_frame(measured, work) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(tables.render([measured], work, "csv")))
+def csv_frame(measured) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(tables.render([measured], PRESET, "csv")))
 
 
-def test_csv_has_a_line_for_every_cell_and_seed(measured, work):
-    shown = csv_frame(measured, work)
+def test_csv_has_a_line_for_every_cell_and_seed(measured):
+    shown = csv_frame(measured)
     values = shown[(shown.row == "plain") & (shown.column == "strong")]
     assert values.seed.tolist() == [0, 1, 2]
     assert values.measured.tolist() == [50.0, 51.0, 52.0]
@@ -198,29 +217,36 @@ def test_csv_has_a_line_for_every_cell_and_seed(measured, work):
     assert values.run.nunique() == 3
 
 
-def test_csv_has_full_precision(work):
+def test_csv_has_full_precision(tmp_path):
     scores = {("plain", "strong"): {0: 51.23456789012345}}
-    assert csv_frame(measured_in(work, scores=scores), work).measured.dropna().tolist() == [51.23456789012345]
+    assert csv_frame(measured_in(tmp_path, scores=scores)).measured.dropna().tolist() == [51.23456789012345]
 
 
-def test_csv_leaves_a_missing_seed_empty(measured, work):
-    shown = csv_frame(measured, work)
+def test_csv_leaves_a_missing_seed_empty(measured):
+    shown = csv_frame(measured)
     values = shown[(shown.row == "marked") & (shown.column == "weak")]
     assert values.measured.isna().tolist() == [False, False, True]
 
 
-def test_csv_keeps_labels_with_commas_and_bars_whole(measured, work):
-    assert "[bold]10k[/bold] | *strong* | 1" in csv_frame(measured, work).labels.tolist()
+def test_csv_has_one_line_for_a_cell_that_no_run_can_fill(measured):
+    cell = replace(measured.cells["plain", "weak"], measurable=False, by_seed={}, runs={})
+    shown = csv_frame(replace(measured, cells=measured.cells | {("plain", "weak"): cell}))
+    (line,) = shown[(shown.row == "plain") & (shown.column == "weak")].itertuples()
+    assert pd.isna(line.seed) and pd.isna(line.measured)
 
 
-def test_csv_has_every_cell_of_a_table_that_was_never_run(work):
-    shown = csv_frame(measure(work, TABLE, [0, 1]), work)
+def test_csv_keeps_labels_with_commas_and_bars_whole(measured):
+    assert "[bold]10k[/bold] | *strong* | 1" in csv_frame(measured).labels.tolist()
+
+
+def test_csv_has_every_cell_of_a_table_that_was_never_run():
+    shown = csv_frame(measure(TABLE, RUNS, {}))
     assert len(shown.groupby(["row", "column"])) == 12
     assert shown.measured.isna().all()
 
 
-def test_csv_tells_a_literature_value_from_one_that_was_not_run(measured, work):
-    shown = csv_frame(measured, work)
+def test_csv_tells_a_literature_value_from_one_that_was_not_run(measured):
+    shown = csv_frame(measured)
     literature = shown[shown.column == "others"].drop(columns=["row", "labels", "column", "paper"])
     not_run = shown[(shown.row == "absent") & (shown.column == "strong")].drop(
         columns=["row", "labels", "column", "paper"]
@@ -228,23 +254,28 @@ def test_csv_tells_a_literature_value_from_one_that_was_not_run(measured, work):
     assert not literature.head(1).reset_index(drop=True).equals(not_run.head(1).reset_index(drop=True))
 
 
-def test_json_is_one_object_with_the_tables_number_and_preset(measured, work):
-    value = json.loads(tables.render([measured], work, "json"))
+def test_json_is_one_object_with_the_tables_number_and_preset(measured):
+    value = json.loads(tables.render([measured], PRESET, "json"))
     assert (value["table"], value["preset"], value["comparable_to_paper"]) == (9, "tiny", False)
 
 
 # ---------------------------------------------------------------- files
 
 
-def test_a_report_is_written_in_every_format_as_rendered(measured, work):
-    paths = tables.write_report(measured, work)
-    assert [path.name for path in paths] == ["table9.md", "table9.csv", "table9.json"]
-    for path, form in zip(paths, tables.FORMATS, strict=True):
-        assert path.read_bytes().decode() == tables.render([measured], work, form)
+def test_a_report_is_written_as_rendered_and_its_json_is_returned(measured, tmp_path):
+    folder = tmp_path / "reports"
+    value = tables.write_report(measured, PRESET, folder)
+    for form in ("md", "csv"):
+        assert (folder / f"table9.{form}").read_bytes().decode() == tables.render([measured], PRESET, form)
+    rendered = json.loads(tables.render([measured], PRESET, "json"))
+    assert json.loads(json.dumps(value)) == rendered | {"digest": value["digest"]}
+    assert len(value["digest"]) == 64
+    assert {path.name for path in folder.iterdir()} == {"table9.md", "table9.csv", "settings.md"}  # JSON: the record
+    assert [path.name for path in tables.report_paths(9, folder)] == ["table9.md", "table9.csv", "table9.json"]
 
 
-def test_settings_list_every_value_with_its_status(work):
-    lines = tables.settings(work.preset).splitlines()
+def test_settings_list_every_value_with_its_status():
+    lines = tables.settings(PRESET).splitlines()
     rows = [
         line
         for line in lines
@@ -253,11 +284,12 @@ def test_settings_list_every_value_with_its_status(work):
     assert len(rows) == 12 + 7 + 15 + 11 + 25 + 2
     assert all(any(status in row for status in ("STATED", "INFERRED", "UNKNOWN")) for row in rows)
     assert any(row.startswith("| training.batch | 4 |") for row in rows)
+    assert any(row.startswith("| precision | auto |") for row in lines)  # of no group
 
 
-def test_settings_are_written_beside_the_tables(measured, work):
-    tables.write_report(measured, work)
-    assert (work.reports / "settings.md").read_text() == tables.settings(load_preset(TINY))
+def test_settings_are_written_beside_the_tables(measured, tmp_path):
+    tables.write_report(measured, PRESET, tmp_path)
+    assert (tmp_path / "settings.md").read_text() == tables.settings(PRESET)
 
 
 FOUND = {
@@ -278,11 +310,11 @@ FOUND = {
 def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_cues_lack():
     assert tables.proxy_lines(Path("proxies/dsrg-1"), FOUND) == [
         "proxies/dsrg-1: 7 masks, mIoU 41.3 against the true ones (a diagnosis, not read by training)",
-        "cues: 87.2 % right, on 21.3 % of the cells (11.4 % foreground)",
+        "cues: 87.2 % right, on 21.3 % of the grid (11.4 % foreground)",
         "training images: 102 with a tag without a cue, 3 unknown to the cues, 1 without a cue of background",
         "left out: the cues of 12 images that are not in the training list",
         "no cue at all for cow: nothing can be learnt of it",
-        "passport: proxies/dsrg-1/passport.md",
+        "quality report: proxies/dsrg-1/quality.md",
     ]
 
 
@@ -291,5 +323,5 @@ def test_where_there_are_no_true_masks_the_lines_about_proxies_say_so():
     lines = tables.proxy_lines(Path("p"), FOUND | {"masks": {"miou": None}, "cues": None, "cue_counts": counts})
     assert lines == [
         "p: 7 masks, no true masks to score them (a diagnosis, not read by training)",
-        "passport: p/passport.md",
+        "quality report: p/quality.md",
     ]

@@ -1,3 +1,5 @@
+"""What the paper states as an ordering is decided by a rule on paired differences, fixed beforehand."""
+
 import pytest
 
 from swdb.specs.claims import STANDARD_ERRORS, Verdict, decide
@@ -54,3 +56,27 @@ def test_only_common_seeds_count_and_they_are_paired():
     # seeds 7 and 8 stand on one side only and would turn the verdict round
     verdict = decide({0: 10.0, 1: 50.0, 7: 99.0}, {1: 51.0, 0: 11.0, 8: 0.0})
     assert verdict == Verdict("CONFIRMED", 1.0, 0.0, 2)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equality_is_contradicted_by_a_difference_in_either_direction(sign):
+    lower, higher = {0: 10.0, 1: 10.0, 2: 10.0}, {0: 10 + 1.0 * sign, 1: 10 + 2.0 * sign, 2: 10 + 3.0 * sign}
+    verdict = decide(lower, higher, equal=True)
+    assert verdict.word == "CONTRADICTED" and verdict.difference == pytest.approx(2.0 * sign)
+
+
+@pytest.mark.parametrize(
+    "higher",
+    [
+        {0: 10.0, 1: 10.0},  # no difference at all
+        {0: 11.0, 1: 13.0},  # 2, exactly two standard errors
+        {0: 12.0, 1: 9.0},
+        {0: 90.0},  # one seed
+    ],
+)
+def test_equality_is_never_confirmed(higher):
+    assert decide({0: 10.0, 1: 10.0}, higher, equal=True).word == "UNDECIDED"
+
+
+def test_equality_without_a_common_seed_was_not_run():
+    assert decide({0: 10.0}, {1: 10.0}, equal=True) == Verdict("NOT RUN", None, None, 0)

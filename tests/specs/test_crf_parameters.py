@@ -46,11 +46,17 @@ def test_a_set_of_ones_own_needs_no_source():
     assert CrfSet(1, 2, 3, 4, 5).iterations == 10
 
 
+def refused(name: str) -> BadInput:
+    """Return the error with which a name is refused."""
+    with pytest.raises(BadInput) as caught:
+        crf_set(name)
+    assert caught.value.subject == f"CRF parameters {name!r}" and caught.value.found == "unknown"
+    return caught.value
+
+
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(BadInput, match=r"^unknown CRF parameters 'dsgr'; did you mean 'dsrg'\?$"):
-        crf_set("dsgr")
+    assert refused("dsgr").near == "dsrg"
 
 
 def test_a_name_like_none_is_answered_with_all_names():
-    with pytest.raises(BadInput, match=r"unknown CRF parameters 'x'; known: deeplab-largefov-deploy, .*, irn-labels$"):
-        crf_set("x")
+    assert refused("x").expected == ", ".join(sorted(PUBLISHED))

@@ -1,412 +1,390 @@
-"""Plans: what would be made, under which id, in which order, known before anything is there."""
+"""The plan of a study, written down: which score stands behind which cell, made from which run and inputs."""
 
-import dataclasses
 import json
 import os
-import random
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TINY, swdb
+from commands import call, code
+from conftest import TINY
+from made_up import finish_all
+from studies import changed, graph_of
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.artefact import Artefact, with_inputs
+from swdb.core.errors import DiskRefused, MissingArtefact
 from swdb.core.files import write_json
-from swdb.specs import tables
-from swdb.specs.presets import Evaluation, Preset, load_preset
-from swdb.study.plan import Saliency, Scoring, Work
+from swdb.core.lease import leased
+from swdb.methods.stages import RunStage
+from swdb.reports.results import measure
+from swdb.specs.presets import load_preset
+from swdb.specs.study import NamedFile
+from swdb.specs.tables import CellSource, Column, Row, RunSpec, Table, all_runs, load_tables
+from swdb.study.graph import Graph
+from swdb.study.plan import Plan, estimate, identity_of, make_plan, plan_path, read_plan, write_plan
 
-PRESET = load_preset(TINY)
-NAMES = [
-    "mixed", "mixed-x2", "mixed-x3", "mixed-x6", "strong", "weak-then-strong", "weak", "weak-retrain", "all-strong",
-    "dual", "dual-kl", "dual-all-strong", "dual-n0", "dual-n1", "dual-n2", "dual-5", "dual-10", "dual-25",
-]  # fmt: skip
-WITHOUT_PROXIES = {"strong", "all-strong", "dual-all-strong"}  # weak-then-strong begins with weak, so it hangs on them
-
-
-def work(preset: Preset = PRESET, folder: str = "work", precision: str = "fp32", **options) -> Work:
-    return Work(Path(folder), preset, precision, **options)
+TABLES = load_tables()
+WEIGHTS, CUES = NamedFile(Path("gone/mine.pth"), {"file": "1"}), NamedFile(Path("gone/cues.npz"), {"file": "2"})
 
 
-def ids(at: Work, seed: int = 0) -> dict[str, str]:
-    """The ids of all trainings with one seed, by name."""
-    return {name: at.run(at.recipe(name), seed).id for name in NAMES}
+def rows(*numbers: int, keys: tuple[str, ...] = ()) -> list[tuple[Table, Row]]:
+    """The rows of some tables, of all where none is named; of those only some, if `keys` are given."""
+    chosen = [TABLES[number] for number in numbers or TABLES]
+    return [(table, row) for table in chosen for row in table.rows if not keys or row.key in keys]
 
 
-def changed(at: Work) -> set[str]:
-    """The trainings whose ids differ from those of the plain tiny preset."""
-    before, now = ids(work()), ids(at)
-    return {name for name in NAMES if before[name] != now[name]}
+def ids(plan: Plan) -> dict[tuple[int, str, str, int], str]:
+    return {place: score.id for place, score in plan.scores.items()}
 
 
-# ---------------------------------------------------------------- ids
+def chain(plan: Plan) -> list[tuple]:
+    """All that a plan leads to: what can be said of an artefact without its task."""
+    return [
+        (
+            one.kind, one.name, one.id, one.folder, one.record, one.steps, json.dumps(one.key, sort_keys=True),
+            [other.id for other in one.inputs],
+        )
+        for one in with_inputs(*plan.scores.values())
+    ]  # fmt: skip
 
 
-def test_every_training_of_the_tables_has_an_id_of_its_own():
-    at = work()
-    assert sorted(at.recipes) == sorted(NAMES)
-    assert len({at.run(at.recipe(name), seed).id for name in NAMES for seed in range(3)}) == 54
+@pytest.fixture
+def at(tmp_path) -> Graph:
+    return graph_of(tmp_path)
 
 
-def test_ids_are_the_same_in_another_process():
-    code = (
-        "import sys; from pathlib import Path; from swdb.study.plan import Work; from swdb.specs.presets import load_preset\n"
-        "at = Work(Path('work'), load_preset(sys.argv[1]), 'fp32')\n"
-        "print(*(at.run(at.recipe(name), 0).id for name in sys.argv[2:]))"
+# ---------------------------------------------------------------- planning
+
+
+def test_every_measured_cell_of_the_tables_has_a_score_for_each_seed(at):
+    plan = make_plan(at, rows(), range(3))
+    counts = {number: len(plan.cells(number)) for number in TABLES}
+    assert counts == {1: 6, 2: 8, 3: 8, 4: 3}  # literature has none
+    assert all(sorted(by_seed) == [0, 1, 2] for number in TABLES for by_seed in plan.cells(number).values())
+    assert len({score.id for score in plan.scores.values()}) == 3 * 22  # three cells stand in two tables
+
+
+def test_a_cell_leads_to_its_score_run_and_inputs(at):
+    plan = make_plan(at, rows(3), [0])
+    strong, weak = (plan.cells(3)["n0", column][0] for column in ("strong", "weak"))
+    assert strong.input("run").id == weak.input("run").id == at.run(at.run_spec("dual-n0"), 0).id
+    assert (strong.task.scoring.branch, weak.task.scoring.branch) == ("strong", "weak")
+    assert strong.input("run").input("proxies").id == at.proxies(1).id
+
+
+def test_tables_share_scores_and_runs(at):
+    plan = make_plan(at, rows(), [0])
+    one, two, three = (plan.cells(number) for number in (1, 2, 3))
+    assert one["mixed", "miou"][0].id == two["mixed", "miou"][0].id
+    assert one["strong", "miou"][0].id == two["strong", "miou"][0].id
+    assert two["dual", "miou"][0].id == three["n3", "strong"][0].id
+
+
+def test_seeds_follow_each_other_so_that_whoever_stops_has_whole_tables(at):
+    plan = make_plan(at, rows(), range(3))
+    seeds = [place[-1] for place in plan.scores]
+    assert seeds == sorted(seeds) and len(seeds) == 3 * 25
+    trained = [one.task.seed for one in with_inputs(*plan.scores.values()) if one.kind == "run"]
+    assert trained == sorted(trained)
+
+
+def test_only_the_rows_that_are_asked_for_are_planned(at):
+    plan = make_plan(at, rows(1, 2, keys=("mixed",)), [4])
+    assert list(plan.scores) == [(1, "mixed", "miou", 4), (2, "mixed", "miou", 4)]
+
+
+def test_cells_without_a_branch_of_their_run_are_not_planned(at):
+    alone = RunSpec(name="alone", strong_branch="strong")
+    columns = (
+        Column(key="strong", title="Strong", branch="strong"),
+        Column(key="other", title="Other", branch="weak", run="other"),
     )
-    # Another hash seed: no id may hang on the order in which a set of strings happens to come.
-    result = subprocess.run(
-        [sys.executable, "-c", code, TINY, *NAMES],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONHASHSEED": "7"},
+    averaged = Row(key="both", labels=("both",), average=("alone", "other"), paper={}, printed=False)
+    dual = RunSpec(name="other", strong_branch="strong", weak_branch="weak")
+    table = Table(
+        number=5,
+        title="",
+        label_titles=("row",),
+        columns=columns,
+        rows=(
+            Row(key="alone", labels=("alone",), run=alone),
+            Row(key="runs", labels=("runs",), runs={"other": dual}),
+            averaged,
+        ),
+        claims=(),
     )
-    assert result.stdout.split() == list(ids(work()).values())
-
-
-def test_ids_do_not_hang_on_the_order_of_asking():
-    expected = ids(work())
-    for attempt in range(3):
-        order = list(NAMES)
-        random.Random(attempt).shuffle(order)
-        at = work()
-        at.plan([at.recipe(order[0])], range(3))
-        assert {name: at.run(at.recipe(name), 0).id for name in order} == expected
-
-
-def test_ids_do_not_change_with_the_work_directory(tmp_path):
-    assert changed(work(folder=str(tmp_path / "elsewhere"))) == set()
-
-
-def test_ids_do_not_change_with_what_is_made_already(tmp_path):
-    at = work(folder=str(tmp_path))
-    for artefact in at.plan(at.recipes.values(), [0]):
-        write_json(artefact.record, {})
-    assert changed(work(folder=str(tmp_path))) == set()
-
-
-def test_a_run_lies_below_its_work_directory_under_its_id(tmp_path):
-    at = work(folder=str(tmp_path))
-    run, proxies, weights = at.run(at.recipe("dual"), 2), at.proxies(1), at.initial_weights
-    assert run.name == "dual-s2" and run.id.startswith("dual-s2-")
-    assert run.folder == tmp_path / "runs" / run.id
-    assert proxies.folder == tmp_path / "proxies" / proxies.id and proxies.id.startswith("dsrg-1-")
-    assert weights.folder == tmp_path / "weights" / weights.id and weights.id.startswith("pretext-")
-
-
-def test_another_seed_is_another_run():
-    assert not set(ids(work(), 0).values()) & set(ids(work(), 1).values())
-
-
-@pytest.mark.parametrize("weights", ["pretext", "random"])
-def test_another_precision_is_another_run(weights):
-    # Random weights are the same at every precision, the runs that begin with them are not.
-    preset = replace(PRESET, network=replace(PRESET.network, weights=weights))
-    exact, rounded = ids(work(preset)), ids(work(preset, precision="bf16"))
-    assert all(exact[name] != rounded[name] for name in NAMES)
-
-
-def test_another_training_version_is_another_run(monkeypatch):
-    before = ids(work())
-    monkeypatch.setattr("swdb.study.plan.TRAINING_VERSION", 10_000)
-    after = ids(work())
-    assert all(before[name] != after[name] for name in NAMES)
-
-
-def other(value):
-    """A value of the same kind that is not this one."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, str):
-        return f"{value}-other"
-    return (*value, 2.0) if isinstance(value, tuple) else value + 1
-
-
-def with_another(section: str, key: str) -> Work:
-    """The tiny preset with one value changed."""
-    part = getattr(PRESET, section)
-    return work(replace(PRESET, **{section: replace(part, **{key: other(getattr(part, key))})}))
-
-
-def settings(section: str) -> list[str]:
-    return [knob.name for knob in dataclasses.fields(getattr(PRESET, section))]
-
-
-@pytest.mark.parametrize(("section", "number"), [("data", 8), ("network", 7), ("training", 14)])
-def test_every_setting_of_data_network_and_training_changes_every_id(section, number):
-    keys = settings(section)
-    assert len(keys) >= number
-    for key in keys:
-        assert changed(with_another(section, key)) == set(NAMES), f"{section}.{key}"
-
-
-def test_every_setting_of_the_proxies_changes_the_runs_that_use_them():
-    keys = settings("proxy")
-    assert len(keys) >= 6
-    for key in set(keys) - {"cues", "saliency_threshold"}:  # cues from a file are another test, and so are maps
-        assert changed(with_another("proxy", key)) >= set(NAMES) - WITHOUT_PROXIES, key
-
-
-@pytest.mark.parametrize("key", ["steps", "threshold", "cam_sizes", "background_share"])
-def test_a_run_without_proxies_does_not_hang_on_how_cues_are_made(key):
-    assert changed(with_another("proxy", key)) == set(NAMES) - WITHOUT_PROXIES
-
-
-def test_every_setting_of_dsrg_changes_the_runs_that_use_its_masks_and_no_other():
-    keys = settings("dsrg")
-    assert len(keys) >= 20
-    for key in keys:
-        retrain = key.startswith("retrain")
-        expected = {"weak-retrain"} if retrain else set(NAMES) - WITHOUT_PROXIES
-        assert changed(with_another("dsrg", key)) == expected, key
-
-
-def test_saliency_maps_are_known_by_their_content():
-    one, two = (work(saliency=Saliency(Path("maps"), sha256)) for sha256 in ("1", "2"))
-    assert changed(one) == changed(two) == set(NAMES) - WITHOUT_PROXIES
-    assert one.proxies(1).id != two.proxies(1).id
-    assert work(saliency=Saliency(Path("elsewhere"), "1")).proxies(1).id == one.proxies(1).id
-
-
-def test_how_a_run_is_scored_is_no_part_of_its_id():
-    # Training never opens the validation set; a run is scored twice, not trained twice.
-    assert [changed(with_another("evaluation", key)) for key in ("scales", "flip")] == [set(), set()]
-
-
-def test_the_title_and_the_number_of_seeds_are_no_part_of_an_id():
-    assert changed(work(replace(PRESET, name="other", title="other", seeds=9, comparable=True))) == set()
-
-
-def test_another_drawing_of_the_data_set_is_another_run(monkeypatch):
-    before = ids(work())
-    monkeypatch.setattr("swdb.data.synthetic.DRAWING_VERSION", 10_000)
-    after = ids(work())
-    assert all(before[name] != after[name] for name in NAMES)
-
-
-def test_a_run_records_what_it_was_made_from():
-    at = work()
-    run = at.run(at.recipe("weak-retrain"), 1)
-    assert run.recipe["proxies"] == at.proxies(2).id and run.recipe["weights"] == at.initial_weights.id
-    assert at.proxies(2).recipe["first"] == at.proxies(1).id and at.proxies(1).recipe["cues"] == at.cues.id
-    assert run.recipe["seed"] == 1 and run.recipe["precision"] == "fp32" and run.recipe["run"]["proxy_set"] == 2
-    assert at.run(at.recipe("strong"), 1).recipe["proxies"] is None
-    assert json.loads(json.dumps(run.recipe, sort_keys=True)).keys() == run.recipe.keys()
-
-
-def test_a_row_that_is_added_makes_no_other_row_another_run(tmp_path, monkeypatch):
-    # "Adding a row is editing a TOML file": it must not make other rows other runs.
-    before = ids(work())
-    folder = Path(shutil.copytree(tables.tables_folder(), tmp_path / "tables"))
-    path = folder / "table1.toml"
-    path.write_text(
-        path.read_text() + '\n[[row]]\nkey = "weak-n0"\nlabels = ["9k weak, n = 0"]\npaper = { miou = 0.0 }\n'
-        'run = { name = "weak-n0", strong_branch = "weak", shared_layers = 0 }\n'
-    )
-    monkeypatch.setattr(tables, "tables_folder", lambda: folder)
-    at = work()
-    assert "weak-n0" in at.recipes
-    assert ids(at) == before
-
-
-def test_weights_of_one_s_own_are_known_by_their_content(tmp_path):
-    path = tmp_path / "mine.pth"
-    path.write_bytes(b"one")
-    one = ids(work(weights_file=path))
-    assert not set(one.values()) & set(ids(work()).values())
-    path.write_bytes(b"two")
-    assert not set(ids(work(weights_file=path)).values()) & set(one.values())
-    path.write_bytes(b"one")
-    assert ids(work(weights_file=path)) == one
-
-
-def test_weights_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(MissingArtefact, match=r"--weights .*mine\.pth: no such file"):
-        ids(work(weights_file=tmp_path / "mine.pth"))
-
-
-# ---------------------------------------------------------------- plans
-
-
-def names(plan) -> list[str]:
-    return [artefact.name for artefact in plan]
-
-
-def test_all_tables_with_three_seeds_are_54_runs_once_each():
-    at = work()
-    rows = [row.run for table in at.tables.values() for row in table.rows]
-    assert len(rows) == 21  # 18 trainings; three rows stand in two tables
-    plan = at.plan(rows, range(3))
-    runs = [artefact.name for artefact in plan if artefact.kind == "run"]
-    assert sorted(runs) == sorted(f"{name}-s{seed}" for name in NAMES for seed in range(3)) and len(runs) == 54
-    assert sorted(artefact.name for artefact in plan if artefact.kind != "run") == [
-        "cues-classifier",
-        "dsrg-1",
-        "dsrg-2",
-        "pretext",
-    ]
-
-
-def test_everything_is_planned_after_what_it_is_made_from():
-    at = work()
-    rows = list(at.recipes.values())
-    for attempt in range(3):
-        random.Random(attempt).shuffle(rows)
-        plan = at.plan(rows, range(3))
-        assert len({artefact.id for artefact in plan}) == len(plan) == 58
-        seen: set[str] = set()
-        known = {artefact.id for artefact in plan}
-        for artefact in plan:
-            # Whatever id stands in a recipe is an input: it must have come before.
-            inputs = known & {value for value in artefact.recipe.values() if isinstance(value, str)}
-            assert inputs <= seen, artefact.name
-            assert inputs or artefact.kind == "weights"
-            seen.add(artefact.id)
-
-
-def test_a_single_run_is_planned_with_all_it_needs_and_no_more():
-    at = work()
-    expected = {
-        "strong": ["pretext", "strong-s1"],
-        "mixed": ["pretext", "cues-classifier", "dsrg-1", "mixed-s1"],
-        "weak-then-strong": ["pretext", "cues-classifier", "dsrg-1", "weak-s1", "weak-then-strong-s1"],
-        "weak-retrain": ["pretext", "cues-classifier", "dsrg-1", "dsrg-2", "weak-retrain-s1"],
+    graph = Graph(at.study, {"alone": alone, "other": dual})
+    plan = make_plan(graph, [(table, row) for row in table.rows], [0])
+    assert {(row, column): score.name for (_, row, column, _), score in plan.scores.items()} == {
+        ("alone", "strong"): "alone-s0-val-strong",
+        ("runs", "other"): "other-s0-val-weak",
+        ("both", "strong"): "alone-s0+other-s0-val-strong",  # by the weak branch, alone has no say
     }
-    for name, plan in expected.items():
-        assert names(at.plan([at.recipe(name)], [1])) == plan
 
 
-def test_fine_tuning_starts_from_the_weak_run_of_its_own_seed():
-    at = work()
-    for seed in range(3):
-        run = at.run(at.recipe("weak-then-strong"), seed)
-        assert run.recipe["start"] == at.run(at.recipe("weak"), seed).id
-        assert f"weak-s{seed}" in names(at.needed(run))
+# ---------------------------------------------------------------- on disk
 
 
-def test_proxies_are_made_once_for_all_seeds():
-    at = work()
-    assert len({at.run(at.recipe("dual"), seed).recipe["proxies"] for seed in range(5)}) == 1
+def test_a_plan_that_was_written_is_read_again(at):
+    plan = make_plan(at, rows(), range(2))
+    assert write_plan(at.study, plan) == plan
+    again = read_plan(at.study)
+    assert again.study == plan.study and list(again.scores) == list(plan.scores)
+    assert chain(again) == chain(plan)
+    assert plan_path(at.study) == at.study.folder / "reports" / "tiny" / "plan.json"
 
 
-def test_seeds_follow_each_other_so_that_whoever_stops_has_whole_tables():
-    plan = work().plan(work().recipes.values(), range(3))
-    seeds = [artefact.seed for artefact in plan if artefact.kind == "run"]
-    assert seeds == sorted(seeds)
+def test_the_file_says_which_runs_stand_behind_a_cell(at):
+    write_plan(at.study, make_plan(at, rows(4)[:1], [1]))
+    said = json.loads(plan_path(at.study).read_text())
+    assert said["version"] == 1 and said["preset"] == "tiny" and said["study"]["precision"] == "fp32"
+    (cell,) = said["cells"]
+    (run,) = cell["runs"]
+    assert (cell["table"], cell["seed"]) == (4, 1) and said["artefacts"][run]["kind"] == "run"
+    assert run in said["artefacts"][cell["score"]]["inputs"]
+    assert all(not Path(entry["folder"]).is_absolute() for entry in said["artefacts"].values())
 
 
-def test_asking_twice_for_a_run_plans_it_once():
-    at = work()
-    dual = at.recipe("dual")
-    assert names(at.plan([dual, dual], [0, 0])) == ["pretext", "cues-classifier", "dsrg-1", "dual-s0"]
+def test_a_work_directory_may_be_moved_with_its_plan(at, tmp_path):
+    write_plan(at.study, make_plan(at, rows(1), [0]))
+    moved = graph_of(tmp_path / "moved")
+    moved.study.reports.mkdir(parents=True)
+    plan_path(at.study).rename(plan_path(moved.study))
+    assert chain(read_plan(moved.study)) == chain(make_plan(moved, rows(1), [0]))
 
 
-def test_an_unknown_run_gets_the_nearest_name():
-    with pytest.raises(BadInput, match=r"unknown run 'mixd-x2'; did you mean 'mixed-x2'\?"):
-        work().recipe("mixd-x2")
+def test_where_there_is_no_plan_none_is_read(at):
+    assert read_plan(at.study) is None
 
 
-def test_an_artefact_is_finished_when_its_record_is_there(tmp_path):
-    run = work(folder=str(tmp_path)).run(work().recipe("dual"), 0)
-    run.folder.mkdir(parents=True)
-    (run.folder / "weights.pt").write_bytes(b"half a run")
-    assert not run.done
-    with pytest.raises(MissingArtefact, match="run: swdb train dual"):
-        run.read_record("swdb train dual")
-    write_json(run.record, {"steps": 6})
-    assert run.done and run.read_record("swdb train dual") == {"steps": 6}
+def test_a_plan_is_extended_by_more_rows_and_seeds(at):
+    write_plan(at.study, make_plan(at, rows(1), [0]))
+    whole = write_plan(at.study, make_plan(at, rows(1, 2), [1]))
+    expected = ids(make_plan(at, rows(1), [0])) | ids(make_plan(at, rows(1, 2), [1]))
+    assert ids(whole) == ids(read_plan(at.study)) == expected
 
 
-def test_scorings_are_told_apart_by_branch_scales_and_flip(tmp_path):
-    scorings = [
-        Scoring("strong"),
-        Scoring("weak"),
-        Scoring("weak", flip=True),
-        Scoring("weak", (0.75, 1.0, 1.25)),
-        Scoring("weak", (0.75, 1.0, 1.25), True),
-        Scoring("weak", (0.75,)),
+def test_what_is_planned_now_stands_before_what_was_planned_then(at):
+    other = Artefact("score", "other", "other-0123456789", at.study.folder / "runs" / "other")
+    place = (1, "mixed", "miou", 0)
+    now = make_plan(at, rows(1, keys=("mixed",)), [0])
+    then = replace(now, scores={place: other, (1, "mixed", "miou", 1): other})
+    both = now.extended(then)
+    assert ids(both) == {place: now.scores[place].id, (1, "mixed", "miou", 1): other.id}
+    assert now.extended(None) is now
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda folder: replace(graph_of(folder).study, precision="bf16"),
+        lambda folder: graph_of(folder, weights=WEIGHTS).study,
+        lambda folder: graph_of(folder, weights=NamedFile(WEIGHTS.path, {"file": "3"})).study,
+        lambda folder: graph_of(folder, changed(load_preset(TINY), "training", steps=7)).study,
+    ],
+    ids=["precision", "a file", "other contents", "settings"],
+)
+def test_plans_of_another_study_in_the_same_place_are_not_mixed(tmp_path, other):
+    first = (
+        graph_of(tmp_path, weights=WEIGHTS) if other(tmp_path).files.get("weights") != WEIGHTS else graph_of(tmp_path)
+    )
+    second = Graph(other(tmp_path), all_runs(TABLES))
+    assert identity_of(first.study) != identity_of(second.study)
+    write_plan(first.study, make_plan(first, rows(1), [0]))
+    assert read_plan(second.study).study == identity_of(first.study)  # so that a reader can tell
+    plan = make_plan(second, rows(2), [0])
+    assert write_plan(second.study, plan) == plan
+    assert ids(read_plan(second.study)) == ids(plan)
+
+
+def test_the_path_of_a_named_file_does_not_tell_studies_apart(tmp_path):
+    here, there = (graph_of(tmp_path, weights=NamedFile(Path(p), {"file": "1"})).study for p in ("a.pth", "b.pth"))
+    assert identity_of(here) == identity_of(there)
+
+
+def written(at: Graph) -> dict:
+    write_plan(at.study, make_plan(at, rows(1, keys=("mixed",)), [0]))
+    return json.loads(plan_path(at.study).read_text())
+
+
+def refused(at: Graph) -> MissingArtefact:
+    with pytest.raises(MissingArtefact) as caught:
+        read_plan(at.study)
+    assert caught.value.subject == plan_path(at.study) and caught.value.exit_code == 3
+    return caught.value
+
+
+@pytest.mark.parametrize("version", [0, 2, None, "1"])
+def test_a_plan_of_another_version_is_refused(at, version):
+    write_json(plan_path(at.study), written(at) | {"version": version})
+    error = refused(at)
+    assert str(version) in error.found and "1" in error.expected
+
+
+def without(values: dict, *keys: str) -> dict:
+    return {name: value for name, value in values.items() if name not in keys}
+
+
+DAMAGED = {
+    "a list": lambda said: [],
+    "a number": lambda said: 7,
+    "nothing": lambda said: {},
+    "no cells": lambda said: without(said, "cells"),
+    "no artefacts": lambda said: without(said, "artefacts"),
+    "no study": lambda said: without(said, "study"),
+    "artefacts as a list": lambda said: said | {"artefacts": list(said["artefacts"])},
+    "a cell without its seed": lambda said: said | {"cells": [without(said["cells"][0], "seed")]},
+    "a cell whose score is not there": lambda said: said | {"cells": [said["cells"][0] | {"score": "no-0123456789"}]},
+    "a cell whose run is not there": lambda said: (
+        said | {"artefacts": {k: v for k, v in said["artefacts"].items() if v["kind"] != "run"}}
+    ),
+    "an artefact of no kind": lambda said: (
+        said | {"artefacts": {k: without(v, "kind") for k, v in said["artefacts"].items()}}
+    ),
+    "inputs after what is made from them": lambda said: said | {"artefacts": dict(reversed(said["artefacts"].items()))},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_plan_is_refused(at, damage):
+    write_json(plan_path(at.study), DAMAGED[damage](written(at)))
+    assert refused(at).found == "damaged"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"version": 1, "cel', b"\xff\xfe"])
+def test_half_a_plan_is_refused(at, content):
+    written(at)
+    plan_path(at.study).write_bytes(content)
+    assert refused(at).found == "damaged"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 7}'])
+def test_what_cannot_be_read_is_replaced_by_the_next_plan(at, content):
+    written(at)
+    plan_path(at.study).write_text(content)
+    plan = make_plan(at, rows(2), [0])
+    assert write_plan(at.study, plan) == plan
+    assert chain(read_plan(at.study)) == chain(plan)
+
+
+def test_a_plan_is_whole_or_as_before_where_the_disk_is_full(at, monkeypatch):
+    before = written(at)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with leased(plan_path(at.study)), pytest.raises(DiskRefused) as caught:
+        monkeypatch.setattr(os, "fsync", full)
+        write_plan(at.study, make_plan(at, rows(2), [0]))
+    assert caught.value.subject == plan_path(at.study)
+    assert json.loads(plan_path(at.study).read_text()) == before
+
+
+TWO_WRITERS = """
+import sys
+from pathlib import Path
+from swdb.specs.presets import load_preset
+from swdb.specs.study import Study
+from swdb.specs.tables import all_runs, load_tables
+from swdb.study.graph import Graph
+from swdb.study.plan import make_plan, write_plan
+folder, preset, seed = sys.argv[1:]
+tables = load_tables()
+graph = Graph(Study(Path(folder), load_preset(preset), "fp32"), all_runs(tables))
+plan = make_plan(graph, [(table, row) for table in tables.values() for row in table.rows], [int(seed)])
+print("ready", flush=True)
+sys.stdin.readline()
+write_plan(graph.study, plan)
+"""
+
+
+def test_two_processes_that_plan_at_once_lose_nothing(at):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_WRITERS, str(at.study.folder), TINY, str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (0, 1)
     ]
-    assert [scoring.name for scoring in scorings] == [
-        "val-strong",
-        "val-weak",
-        "val-weak-flip",
-        "val-weak-0.75-1-1.25",
-        "val-weak-0.75-1-1.25-flip",
-        "val-weak-0.75",
-    ]
-    run = work(folder=str(tmp_path)).run(work().recipe("dual"), 0)
-    assert scorings[0].folder(run) == run.folder / "evals" / "val-strong"
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    assert [writer.communicate(timeout=60) and writer.returncode for writer in writers] == [0, 0]
+    assert ids(read_plan(at.study)) == ids(make_plan(at, rows(), range(2)))
 
 
-def test_a_score_is_read_where_it_is_finished(tmp_path):
-    run = work(folder=str(tmp_path)).run(work().recipe("dual"), 0)
-    scoring = Scoring("strong")
-    assert scoring.result(run) is None
-    write_json(scoring.folder(run) / "result.json", {"miou": 50.0})
-    assert scoring.result(run) == {"miou": 50.0} and Scoring("weak").result(run) is None
+# ---------------------------------------------------------------- a study that is finished
 
 
-def test_a_preset_s_own_scales_and_flip_are_those_of_its_tables():
-    preset = replace(PRESET, evaluation=Evaluation(scales=(0.5, 1.0), flip=True))
-    assert work(preset).scoring("weak") == Scoring("weak", (0.5, 1.0), True)
+def test_a_finished_study_is_measured_by_its_plan_when_a_later_version_would_plan_other_ids(at, monkeypatch):
+    plan = write_plan(at.study, make_plan(at, rows(2), [0, 1]))
+    finish_all(plan.scores.values())
+    expected = measure(TABLES[2], at.runs, plan.cells(2))
+    monkeypatch.setattr(RunStage, "version", 10_000)
+    later = graph_of(at.study.folder)
+    assert not any(score.done for score in make_plan(later, rows(2), [0, 1]).scores.values())
+    found = measure(TABLES[2], later.runs, read_plan(later.study).cells(2))
+    assert found == expected and found.complete and found.proxies == [at.proxies(1).id, at.proxies(2).id]
 
 
 # ---------------------------------------------------------------- how long it takes
 
 
-def test_the_time_left_follows_from_the_finished_runs(tmp_path):
-    at = work(folder=str(tmp_path))
-    plan = at.plan([at.recipe("strong"), at.recipe("all-strong")], [0])
-    assert [artefact.steps for artefact in plan] == [4, 6, 6]
-    assert "16 optimizer steps are left" in at.estimate(plan) and "minutes" not in at.estimate(plan)
+def test_the_time_left_follows_from_the_finished_runs(at, tmp_path):
+    plan = at.needed(*(at.run(at.run_spec(name), 0) for name in ("strong", "all-strong")))
+    assert [artefact.steps for artefact in plan] == [0, 4, 6, 6]
+    assert "16 optimizer steps are left" in estimate(at.study, plan) and "minutes" not in estimate(at.study, plan)
     # Two runs of 6 steps took 90 s: 7.5 s a step, so 10 steps take 75 s, about a minute.
     for name, seconds in (("one", 30.0), ("two", 60.0)):
-        write_json(tmp_path / "runs" / name / "training.json", {"steps": 6, "seconds": seconds})
-    write_json(plan[1].record, {})
-    assert "10 optimizer steps are left, about 1 minutes" in at.estimate(plan)
+        write_json(tmp_path / "runs" / name / "done.json", {"training": {"steps": 6, "seconds": seconds}})
+    write_json(plan[2].record, {})
+    assert plan[2].steps == 6
+    assert "10 optimizer steps are left, about 1 minutes" in estimate(at.study, plan)
 
 
-def test_runs_of_another_length_do_not_count_for_the_time_left(tmp_path):
-    at = work(folder=str(tmp_path))
-    write_json(tmp_path / "runs" / "other" / "training.json", {"steps": 600, "seconds": 1.0})
-    assert "minutes" not in at.estimate(at.plan([at.recipe("strong")], [0]))
+def test_runs_of_another_length_do_not_count_for_the_time_left(at, tmp_path):
+    write_json(tmp_path / "runs" / "other" / "done.json", {"training": {"steps": 600, "seconds": 1.0}})
+    assert "minutes" not in estimate(at.study, [at.run(at.run_spec("strong"), 0)])
 
 
-def test_nothing_left_is_said_so(tmp_path):
-    at = work(folder=str(tmp_path))
-    plan = at.plan([at.recipe("strong")], [0])
+def test_nothing_left_is_said_so(at):
+    plan = at.needed(at.score(CellSource((at.run_spec("strong"),), "strong"), 0))
     for artefact in plan:
         write_json(artefact.record, {})
-    assert at.estimate(plan) == "nothing is left to train"
+    assert estimate(at.study, plan) == "nothing is left to train"
 
 
 # ---------------------------------------------------------------- without torch
 
-
-def test_planning_imports_no_torch():
-    code = (
-        "import sys; from pathlib import Path; from swdb.study.plan import Work; from swdb.specs.presets import load_preset\n"
-        "at = Work(Path('work'), load_preset(sys.argv[1]), 'fp32')\n"
-        "plan = at.plan(at.recipes.values(), range(3)); at.estimate(plan)\n"
-        "print(len(plan), 'torch' in sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", code, TINY], capture_output=True, text=True, check=True)
-    assert result.stdout == "58 False\n"
-
-
-def test_a_dry_run_of_the_command_imports_no_torch(tmp_path):
-    code = "import sys; from swdb.cli.app import app\ntry:\n    app(sys.argv[1:])\nfinally:\n    print('torch' in sys.modules)"
-    arguments = ["reproduce-table", "all", "--dry-run", "--preset", TINY, "--workdir", str(tmp_path)]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert "dual-25-s1" in result.stdout and result.stdout.endswith("False\n")
+PLANS_AND_READS = """
+import sys
+from pathlib import Path
+from swdb.specs.tables import load_tables, all_runs
+from swdb.study.graph import Graph
+from swdb.study.plan import estimate, make_plan, read_plan, write_plan
+from swdb.study.workdir import open_study
+folder, preset = sys.argv[1:]
+tables = load_tables()
+graph = Graph(open_study(Path(folder), preset, "fp32"), all_runs(tables))
+plan = make_plan(graph, [(table, row) for table in tables.values() for row in table.rows], range(3))
+write_plan(graph.study, plan)
+estimate(graph.study, graph.needed(*plan.scores.values()))
+print(len(read_plan(graph.study).scores), "torch" in sys.modules)
+"""
 
 
-def test_a_dry_run_makes_nothing(tmp_path):
-    result = swdb("reproduce-table", "4", "--dry-run", "--preset", TINY, "--workdir", tmp_path / "work")
-    assert result.returncode == 0, result.stderr
-    # The precision is chosen once, by the first command: the ids that are shown hang on it.
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"precision.json"}
+def test_to_plan_and_to_read_plans_loads_no_torch(tmp_path):
+    command = [sys.executable, "-c", PLANS_AND_READS, str(tmp_path), TINY]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "75 False\n"
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path):
+    result = call("reproduce-table", "all", "--dry-run", "--preset", TINY, "--workdir", tmp_path / "work")
+    assert code(result) == 0 and "dual-25-s1" in result.stdout
+    assert list(tmp_path.iterdir()) == []

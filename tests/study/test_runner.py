@@ -1,54 +1,65 @@
-"""The pipeline makes what is missing, in order, from inputs that are checked."""
+"""The runner makes what is missing, in order, from inputs that are checked, beside other processes."""
 
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import cued
 import pytest
-import torch
-from conftest import TINY, other_data
-from PIL import Image
+import toys
+from conftest import TESTS, TINY, other_data, swdb
+from studies import CPU, Watcher, changed, graph_of, runner
 
-from swdb.core.errors import MissingArtefact
-from swdb.evaluation.figures import GAP, TILE, TITLE
-from swdb.nn.compute import Machine
+from swdb.core import lease
+from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput, MissingArtefact, NotMade
+from swdb.core.files import write_json
+from swdb.core.lease import Lease
+from swdb.data.facts import ALL_SPLIT, VAL_SPLIT
 from swdb.specs.presets import load_preset
-from swdb.study.plan import Scoring, Work
-from swdb.study.runner import Pipeline
-
-CPU = Machine(torch.device("cpu"), "fp32")
-
-
-class Seen(list):
-    """An observer that keeps the names of the stages."""
-
-    def stage(self, name, total, counts=False):
-        self.append(name)
-        return lambda done, of: None
-
-    def tell(self, line):
-        self.append(line)
-
-
-def pipeline_in(folder: Path, preset=None) -> Pipeline:
-    return Pipeline(Work(folder, preset or load_preset(TINY), "fp32"), CPU, Seen())
+from swdb.specs.study import NamedFile
+from swdb.specs.tables import CellSource
+from swdb.specs.tasks import Scoring
+from swdb.study.graph import Graph
+from swdb.study.runner import Runner
+from swdb.study.stages import STAGES
 
 
 @pytest.fixture(scope="module")
 def copied(finished, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("copied") / "work"
-    shutil.copytree(finished, folder)
-    assert pipeline_in(folder).data.ids("val")  # files that were copied are audited once more
+    folder = shutil.copytree(finished, tmp_path_factory.mktemp("copied") / "work")
+    assert runner().dataset(graph_of(folder).data).ids(VAL_SPLIT)  # files that were copied are audited once more
     return folder
 
 
 @pytest.fixture
 def own(finished, tmp_path) -> Path:
     """A finished work directory that a test may spoil."""
-    shutil.copytree(finished, tmp_path / "work")
-    return tmp_path / "work"
+    return shutil.copytree(finished, tmp_path / "work")
+
+
+def run_of(graph: Graph, name: str) -> Artefact:
+    return graph.run(graph.run_spec(name), 0)
+
+
+def score_of(graph: Graph, name: str, branch: str = "strong", scoring: Scoring | None = None) -> Artefact:
+    return graph.score(CellSource((graph.run_spec(name),), branch), 0, scoring)
+
+
+def made(artefacts) -> Watcher:
+    watcher = Watcher()
+    runner(watcher).make(artefacts)
+    return watcher
+
+
+def refused(artefacts) -> MissingArtefact | BadInput:
+    with pytest.raises((MissingArtefact, BadInput)) as caught:
+        runner().make(artefacts)
+    return caught.value
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -60,135 +71,423 @@ def times(folder: Path) -> dict[str, int]:
 # ---------------------------------------------------------------- data first
 
 
-def test_the_embedded_data_set_is_drawn_where_it_is_missing(tmp_path):
-    pipeline = pipeline_in(tmp_path / "work")
-    assert len(pipeline.data.ids("train_aug")) == 32
-    assert pipeline.observer == ["draw the data set", "audit the data set"]
+def test_the_embedded_data_set_is_drawn_where_it_is_missing_and_audited(tmp_path):
+    graph = graph_of(tmp_path / "work")
+    watcher = made([graph.data])
+    assert watcher.stages == ["draw the data set", "audit the data set"]
+    assert len(runner().dataset(graph.data).ids(ALL_SPLIT)) == 32
 
 
 def test_a_data_set_that_is_there_is_not_drawn_again(copied):
-    pipeline = pipeline_in(copied)
     before = times(copied / "data")
-    assert len(pipeline.data.ids("val")) == 6
-    assert pipeline.observer == []
-    assert times(copied / "data") == before
+    watcher = made([graph_of(copied).data])
+    assert watcher.stages == [] and times(copied / "data") == before
 
 
-def test_photographs_are_not_drawn_and_nothing_is_made_without_them(tmp_path):
-    pipeline = pipeline_in(tmp_path / "work", load_preset("voc"))
-    with pytest.raises(MissingArtefact, match=r"'voc' is not in .*; run: swdb prepare-voc --preset voc .*--voc DIR"):
-        pipeline.make([pipeline.work.initial_weights])  # a download: data are asked for before it
+def test_real_images_are_not_drawn_and_nothing_is_made_without_them(tmp_path):
+    preset = changed(load_preset("voc"), "network", weights="random")
+    graph = graph_of(tmp_path / "work", preset)
+    error = refused([graph.weights, graph.data])  # data are asked for before whatever stands before them
+    assert isinstance(error, NotMade) and error.subject == graph.data.folder and "'voc'" in error.found
     assert not (tmp_path / "work" / "weights").exists()
+
+
+def test_a_data_set_is_opened_once_and_decoded_once(own):
+    graph, watcher = graph_of(own), Watcher()
+    at = runner(watcher)
+    shutil.rmtree(graph.data.folder / "store")
+    assert at.dataset(graph.data) is at.dataset(graph_of(own).data)
+    assert at.store(graph.data, 0) is at.store(graph_of(own).data, 0)
+    assert [at.store(graph.data, side).images.shape for side in (0, 16)] == [(32, 32, 32, 3), (32, 16, 16, 3)]
+    assert watcher.stages == ["audit the data set", *["decode the training images"] * 2]
+
+
+def test_a_data_set_that_changed_is_refused_before_anything_is_made(own):
+    graph = graph_of(own)
+    shutil.rmtree(graph.weights.folder)
+    path = graph.data.folder / "image_labels.csv"
+    path.write_text(path.read_text().replace("alpha", "beta", 1))
+    error = refused([graph.data, graph.weights])
+    assert error.subject == graph.data.folder and "image_labels.csv" in error.found
+    assert not graph.weights.folder.exists()
 
 
 # ---------------------------------------------------------------- making
 
 
 def test_finished_artefacts_are_not_touched(copied):
-    pipeline = pipeline_in(copied)
-    plan = pipeline.work.plan(pipeline.work.recipes.values(), [0])
+    graph = graph_of(copied)
+    plan = graph.needed(*(score_of(graph, name) for name in graph.runs))
+    assert len(plan) == 18 + 18 + 8  # data, weights, classifier, cues, two sets of proxies with their reports
     before = times(copied)
-    pipeline.make(plan)
-    assert len(plan) == 18 + 4  # and the initial weights, the cues, two sets of proxies
+    watcher = made(plan)
     assert times(copied) == before
-    assert pipeline.observer == []
+    assert watcher.stages == watcher.lines == []
 
 
 def test_what_is_missing_is_made_in_the_plans_order(own):
-    pipeline = pipeline_in(own)
-    work = pipeline.work
+    graph = graph_of(own)
     for name in ("weak", "weak-then-strong"):
-        shutil.rmtree(work.run(work.recipe(name), 0).folder)
-    plan = work.plan([work.recipe("weak-then-strong")], [0])
-    pipeline.make(plan)
-    assert [name for name in pipeline.observer if name.endswith("-s0")] == ["weak-s0", "weak-then-strong-s0"]
+        shutil.rmtree(run_of(graph, name).folder)
+    plan = graph.needed(run_of(graph, "weak-then-strong"))
+    watcher = made(plan)
+    assert [name for name in watcher.stages if name.endswith("-s0")] == ["weak-s0", "weak-then-strong-s0"]
     assert all(artefact.done for artefact in plan)
 
 
 def test_a_run_is_scored_as_soon_as_it_is_trained(own):
-    pipeline = pipeline_in(own)
-    work = pipeline.work
-    runs = [work.run(work.recipe(name), 0) for name in ("strong", "dual")]
-    for run in runs:
-        shutil.rmtree(run.folder)
-    scores = [(runs[0], Scoring("strong")), (runs[1], Scoring("strong")), (runs[1], Scoring("weak"))]
-    pipeline.make_and_score(runs, scores)
-    assert [name for name in pipeline.observer if "-s0" in name] == [
-        "strong-s0", "strong-s0 val-strong", "dual-s0", "dual-s0 val-strong", "dual-s0 val-weak",
+    graph = graph_of(own)
+    scores = [score_of(graph, "strong"), score_of(graph, "dual"), score_of(graph, "dual", "weak")]
+    for name in ("strong", "dual"):
+        shutil.rmtree(run_of(graph, name).folder)
+    watcher = made(graph.needed(*scores))
+    assert [name for name in watcher.stages if "-s0" in name] == [
+        "strong-s0", "strong-s0-val-strong", "dual-s0", "dual-s0-val-strong", "dual-s0-val-weak",
     ]  # fmt: skip
-    assert all(scoring.result(run) is not None for run, scoring in scores)
+    assert all(score.done for score in scores)
+
+
+def test_the_order_given_does_not_matter_where_inputs_decide_it(own):
+    graph = graph_of(own)
+    score = score_of(graph, "strong")
+    shutil.rmtree(run_of(graph, "strong").folder)
+    watcher = made(reversed(graph.needed(score)))
+    assert [name for name in watcher.stages if "-s0" in name] == ["strong-s0", "strong-s0-val-strong"]
 
 
 def test_a_finished_score_is_read_without_the_network(own):
-    pipeline = pipeline_in(own)
-    run = pipeline.work.run(pipeline.work.recipe("dual"), 0)
-    (run.folder / "weights.pt").unlink()
-    on_disk = json.loads((run.folder / "evals" / "val-weak" / "result.json").read_text())
-    assert pipeline.score(run, Scoring("weak")) == on_disk
+    graph = graph_of(own)
+    (run_of(graph, "dual").folder / "weights.pt").unlink()
+    assert made([score_of(graph, "dual", "weak")]).stages == []
 
 
-# ---------------------------------------------------------------- inputs are checked
+def test_a_finished_run_is_scored_without_what_it_began_with(own):
+    graph = graph_of(own)
+    run = run_of(graph, "dual-5")
+    shutil.rmtree(graph.weights.folder)
+    shutil.rmtree(graph.proxies(1).folder)
+    (run.folder / "training.json").unlink()
+    score = score_of(graph, "dual-5", "weak", Scoring("weak", flip=True))
+    assert made([score]).stages == ["audit the data set", score.name]
+    assert score.read_record()["run"] == run.id
+
+
+def test_a_record_says_what_an_artefact_was_made_from_and_what_came_out(copied):
+    graph = graph_of(copied)
+    for artefact in graph.needed(run_of(graph, "weak-retrain"), score_of(graph, "dual")):
+        record = artefact.read_record()
+        assert (record["id"], record["kind"]) == (artefact.id, artefact.kind)
+        assert record["key"] == json.loads(json.dumps(artefact.key))
+        assert record["inputs"] == {other.id: other.digest() for other in artefact.inputs}
+        assert len(record["digest"]) == 64 and not artefact.begun.exists()
+
+
+def test_what_a_stage_says_reaches_the_observer(tmp_path):
+    graph = graph_of(tmp_path, changed(load_preset(TINY), "network", weights="random"))
+    watcher = made(graph.needed(graph.weights))
+    (line,) = watcher.lines
+    assert graph.weights.id in line
+
+
+def test_what_waits_inside_a_stage_says_so_to_the_observer(monkeypatch):
+    monkeypatch.setattr(lease, "announce", lease.announce)
+    watcher = Watcher()
+    Runner(CPU, watcher)
+    lease.announce("waiting for masks.npy")
+    assert watcher.lines == ["waiting for masks.npy"]
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("name", ["a", "end"])
+def test_an_input_that_is_missing_and_not_to_be_made_is_refused_first(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    planned = toys.planned(tmp_path)
+    todo = [planned["root"], planned[name]] if name == "end" else [planned[name]]
+    with pytest.raises(NotMade) as caught:
+        runner().make(todo)
+    lacking = planned["a"] if name == "end" else planned["root"]
+    assert caught.value.subject == lacking.folder and planned[name].id in caught.value.found
+    assert caught.value.exit_code == 3
+    assert toys.made(tmp_path) == []  # not even what could have been made
+
+
+def test_what_is_finished_needs_no_inputs_to_be_made_from(tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    planned = toys.planned(tmp_path)
+    runner().make(planned.values())
+    assert toys.made(tmp_path) == list(toys.NAMES)
+    planned["c"].record.unlink()
+    runner().make([planned["root"], planned["c"]])
+    assert toys.made(tmp_path) == [*toys.NAMES, "c"]
 
 
 def test_a_run_on_other_data_is_refused_and_left_alone(own):
-    pipeline = pipeline_in(own)
-    run = pipeline.work.run(pipeline.work.recipe("dual"), 0)
+    graph = graph_of(own)
+    run = run_of(graph, "dual")
     other_data(own)
     before = times(run.folder)
-    with pytest.raises(MissingArtefact, match=r"dual-s0-\w+ was trained on other data .* delete that folder and run"):
-        pipeline.make([run])
+    error = refused([run])
+    assert error.subject == run.folder and graph.data.id in error.found
     assert times(run.folder) == before
 
 
 @pytest.mark.parametrize("proxy_set", [1, 2])
 def test_proxies_of_other_data_are_refused(own, proxy_set):
-    pipeline = pipeline_in(own)
+    graph = graph_of(own)
     other_data(own)
-    with pytest.raises(MissingArtefact, match=rf"dsrg-{proxy_set}-\w+ .*other data"):
-        pipeline.make([pipeline.work.proxies(proxy_set)])
+    proxies = graph.proxies(proxy_set)
+    error = refused([proxies])
+    assert error.subject == proxies.folder and graph.data.id in error.found
 
 
-def test_damaged_weights_of_a_finished_run_are_refused(own):
-    pipeline = pipeline_in(own)
-    run = pipeline.work.run(pipeline.work.recipe("dual"), 0)
-    weights = run.folder / "weights.pt"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    with pytest.raises(MissingArtefact, match=r"weights\.pt is missing or damaged; delete the folder"):
-        pipeline.score(run, Scoring("strong", flip=True))
+@pytest.mark.parametrize("kind", ["weights", "proxies"])
+def test_a_finished_run_is_checked_against_all_its_inputs(own, kind):
+    graph = graph_of(own)
+    run = run_of(graph, "dual")
+    changed_input = run.input(kind)
+    write_json(changed_input.record, changed_input.read_record() | {"digest": "0" * 64})
+    error = refused([run])
+    assert error.subject == run.folder and changed_input.id in error.found and "0000000000" in error.found
 
 
-def test_damaged_initial_weights_are_refused(own):
-    pipeline = pipeline_in(own)
-    shutil.rmtree(pipeline.work.run(pipeline.work.recipe("strong"), 0).folder)
-    weights = pipeline.work.initial_weights.folder / "weights.pt"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    with pytest.raises(MissingArtefact, match=r"weights\.pt is missing or damaged"):
-        pipeline.make([pipeline.work.run(pipeline.work.recipe("strong"), 0)])
+def test_what_was_begun_on_other_inputs_is_not_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    planned = toys.planned(tmp_path)
+    root, one = planned["root"], planned["a"]
+    runner().make([root])
+    write_json(one.begun, {root.id: "0" * 64})
+    assert refused([one]).subject == one.folder
+    write_json(one.begun, {root.id: root.digest()})  # an interrupted start on the same
+    runner().make([one])
+    assert one.done and not one.begun.exists()
 
 
-# ---------------------------------------------------------------- pictures
-
-
-@pytest.mark.parametrize(("name", "columns"), [("dual", 5), ("strong", 4)])
-def test_a_figure_has_a_column_for_every_branch(copied, name, columns):
-    pipeline = pipeline_in(copied)
-    path = pipeline.figure(pipeline.work.run(pipeline.work.recipe(name), 0), num_images=2)
-    assert path == copied / "reports" / "tiny" / "figures" / f"{name}-s0.png"
-    with Image.open(path) as sheet:
-        assert sheet.size == (columns * (TILE + GAP) - GAP, TITLE + 2 * (TILE + GAP))
-
-
-def test_proxies_for_looking_at_are_masks_of_the_pictures_own_size(copied):
-    pipeline = pipeline_in(copied)
-    ids = pipeline.data.ids("val")
-    masks = pipeline.proxies_of(ids)
-    assert list(masks) == ids
-    assert all(mask.shape == (32, 32) and mask.dtype == np.uint8 and mask.max() < 6 for mask in masks.values())
+@pytest.mark.parametrize("name", ["run", "weights"])
+def test_damaged_weights_are_refused(own, name):
+    graph = graph_of(own)
+    if name == "run":
+        damaged = run_of(graph, "dual").folder / "weights.pt"
+        artefact = score_of(graph, "dual", "strong", Scoring("strong", flip=True))
+    else:
+        damaged = graph.weights.folder / "weights.pt"
+        artefact = run_of(graph, "strong")
+        shutil.rmtree(artefact.folder)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert refused([artefact]).subject == damaged
+    assert not artefact.done
 
 
 def test_another_preset_is_another_run(copied):
-    tiny = load_preset(TINY)
-    longer = replace(tiny, training=replace(tiny.training, steps=7))
-    work, other = Work(copied, tiny, "fp32"), Work(copied, longer, "fp32")
-    assert work.run(work.recipe("dual"), 0).done
-    assert not other.run(other.recipe("dual"), 0).done
+    longer = changed(load_preset(TINY), "training", steps=7)
+    assert run_of(graph_of(copied), "dual").done
+    assert not run_of(graph_of(copied, longer), "dual").done
+
+
+# ---------------------------------------------------------------- looking early
+
+
+def test_named_cues_are_looked_at_before_anything_is_trained(tmp_path):
+    graph = cued.graph(tmp_path)
+    cues = graph.study.files["cues"].path
+    cues.write_bytes(cues.read_bytes() + b"more")
+    error = refused(graph.needed(graph.proxies(1)))
+    assert isinstance(error, BadInput) and error.subject == f"--cues {cues}"
+    cues.unlink()
+    assert refused(graph.needed(graph.proxies(1))).subject == f"--cues {cues}"
+    assert not (tmp_path / "work" / "weights").exists()
+
+
+@pytest.mark.parametrize("fault", ["gone", "changed", "incomplete"])
+def test_saliency_maps_are_looked_at_before_anything_is_trained(own, tmp_path, fault):
+    folder = tmp_path / "maps"
+    folder.mkdir()
+    if fault != "gone":
+        ids = runner().dataset(graph_of(own).data).ids(ALL_SPLIT)
+        for image_id in ids[fault == "incomplete" :]:
+            shutil.copy(own / "proxies" / graph_of(own).proxies(1).id / f"{image_id}.png", folder)
+    else:
+        folder.rmdir()
+    graph = graph_of(own, saliency=NamedFile(folder, {"saliency": "0" * 64}))
+    shutil.rmtree(graph.weights.folder)
+    error = refused(graph.needed(graph.proxies(1)))
+    assert error.subject == f"--saliency {folder}"
+    assert not graph.weights.folder.exists()
+
+
+def test_what_is_finished_is_not_looked_at_again(tmp_path):
+    graph = cued.graph(tmp_path)
+    made(graph.needed(graph.cues))
+    graph.study.files["cues"].path.unlink()
+    assert made(graph.needed(graph.cues)).stages == []
+
+
+# ---------------------------------------------------------------- beside other processes
+
+
+def start(folder: Path, *halts_at: str) -> subprocess.Popen:
+    """Start a process that works at the toys, and wait until it is ready."""
+    command = [sys.executable, str(TESTS / "toys.py"), str(folder), *halts_at]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen) -> None:
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def ended(process: subprocess.Popen) -> str:
+    """Wait for a process to end well; returns what it said since."""
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    return said
+
+
+def test_two_processes_make_everything_once_and_both_finish(tmp_path):
+    both = [start(tmp_path), start(tmp_path)]
+    for process in both:
+        go(process)
+    for process in both:
+        ended(process)
+    assert sorted(toys.made(tmp_path)) == sorted(toys.NAMES)
+    assert all(artefact.done for artefact in toys.planned(tmp_path).values())
+
+
+def test_a_process_goes_on_with_other_artefacts_then_waits_and_says_for_whom(tmp_path):
+    planned = toys.planned(tmp_path)
+    first, second = start(tmp_path, "a"), start(tmp_path)
+    go(first)
+    assert first.stdout.readline() == "making a\n"
+    go(second)
+    line = second.stdout.readline()
+    assert planned["a"].id in line and f"process {first.pid} " in line and "(playing, since" in line
+    assert planned["b"].done and planned["c"].done and not planned["a"].done  # while it was held
+    go(first)
+    said = [line, *(ended(first) + ended(second)).splitlines(keepends=True)]
+    assert len(set(said)) == len(said)  # nothing is said twice
+    assert sorted(toys.made(tmp_path)) == sorted(toys.NAMES) and planned["end"].done
+
+
+def test_what_a_killed_process_was_making_is_made_by_the_one_that_waits(tmp_path):
+    planned = toys.planned(tmp_path)
+    first, second = start(tmp_path, "a"), start(tmp_path)
+    go(first)
+    assert first.stdout.readline() == "making a\n"
+    go(second)
+    assert f"process {first.pid} " in second.stdout.readline()
+    first.kill()
+    first.communicate()
+    ended(second)
+    assert toys.made(tmp_path).count("a") == 2 and planned["end"].done
+    assert planned["a"].read_record()["inputs"] == {planned["root"].id: planned["root"].digest()}
+
+
+def test_what_the_other_process_finished_meanwhile_is_not_made_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    planned = toys.planned(tmp_path)
+    runner().make([planned["root"]])
+    held = Lease(planned["a"].folder, "playing")
+    assert held.try_take()
+
+    class Finishes(Watcher):
+        """An observer that finishes the artefact when it hears that somebody waits for it."""
+
+        def tell(self, line: str) -> None:
+            super().tell(line)
+            planned["a"].begin()
+            planned["a"].finish({"digest": "1" * 64})
+            held.release()
+
+    watcher = Finishes()
+    monkeypatch.setattr("swdb.study.runner.POLL", 0.01)
+    Runner(CPU, watcher).make([planned["a"]])
+    assert len(watcher.lines) == 1 and toys.made(tmp_path) == ["root"]
+    assert planned["a"].digest() == "1" * 64
+
+
+def test_a_lease_is_given_back_when_making_fails(tmp_path, monkeypatch):
+    class Fails(toys.Toy):
+        def make(self, artefact, tools):
+            assert lease.Lease(artefact.folder).try_take() is False  # it is held while it is made
+            raise BadInput("toy", "broken")
+
+    monkeypatch.setitem(STAGES, "toy", Fails())
+    root = toys.planned(tmp_path)["root"]
+    assert refused([root]).found == "broken"
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    runner().make([root])
+    assert root.done
+
+
+def test_reports_that_share_a_folder_are_leased_by_their_record(tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    root = toys.planned(tmp_path)["root"]
+    report = replace(root, name="report", id="report", record_name="report.json", shares_folder=True)
+    with lease.leased(root.folder):  # somebody is at work at the folder
+        runner().make([report])
+    assert report.done and not root.done
+
+
+def test_two_commands_that_train_in_one_directory_share_the_work(tmp_path):
+    options = ("--preset", TINY, "--workdir", tmp_path / "work", "--precision", "fp32", "--device", "cpu")
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda name: swdb("train", name, *options), ("strong", "all-strong")))
+    assert [result.returncode for result in both] == [0, 0], both[0].stderr + both[1].stderr
+    begun = [line.removesuffix(" ...") for result in both for line in result.stderr.splitlines()]
+    for name in ("draw the data set", "pretext", "strong-s0", "all-strong-s0"):
+        assert begun.count(name) == 1, begun
+
+
+# ---------------------------------------------------------------- inputs that vanish
+
+
+class Deletes(toys.Toy):
+    """A stage during which somebody deletes what the first artefact was made of."""
+
+    def __init__(self, gone: Artefact):
+        super().__init__()
+        self.gone = gone
+
+    def make(self, artefact, tools):
+        said = super().make(artefact, tools)
+        if artefact.name == "a":
+            self.gone.record.unlink()
+        return said
+
+
+@pytest.fixture
+def vanishing(tmp_path, monkeypatch):
+    planned = toys.planned(tmp_path)
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    runner().make([planned["root"]])
+    monkeypatch.setitem(STAGES, "toy", Deletes(planned["root"]))
+    monkeypatch.setattr("swdb.study.runner.time.sleep", lambda seconds: pytest.fail("waits for nobody"))
+    return planned
+
+
+def test_an_input_that_is_deleted_meanwhile_is_made_again(vanishing, tmp_path):
+    runner().make(vanishing.values())
+    assert toys.made(tmp_path) == ["root", "a", "root", "b", "c", "end"]
+
+
+def test_an_input_that_is_deleted_and_that_nobody_makes_is_named(vanishing):
+    with pytest.raises(NotMade) as caught:
+        runner().make([vanishing["a"], vanishing["b"]])
+    assert caught.value.subject == vanishing["root"].folder and vanishing["b"].id in caught.value.found
+
+
+def test_an_input_that_another_process_makes_again_is_waited_for(vanishing, monkeypatch):
+    holder = Lease(vanishing["root"].leased_path, "making it again")
+    assert holder.try_take()
+
+    def back(seconds: float) -> None:
+        holder.release()
+        runner().make([vanishing["root"]])
+
+    monkeypatch.setattr("swdb.study.runner.time.sleep", back)
+    watcher = Watcher()
+    runner(watcher).make([vanishing["a"], vanishing["b"]])
+    assert vanishing["b"].done and any("making it again" in line for line in watcher.lines)

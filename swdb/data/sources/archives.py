@@ -1,7 +1,7 @@
-"""Archives of the official data: read safely and alike, packed or unpacked.
+"""Archives of the official data: read safely, in the same way packed or unpacked.
 
 Archives are never unpacked as such: members are handed out one by one, and whoever asks for them decides where they
-go. What is no plain file of sane name and size is refused, so that a hostile archive can do no harm.
+go. What is not a plain file of sane name and size is refused, so that a hostile archive can do no harm.
 
 in: a folder, .tar, .tar.gz or .zip -> out: its members' names and bytes
 """
@@ -61,23 +61,23 @@ class Member:
 Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kind, unchecked
 
 
-def members(source: Path, wanted: Callable[[str], bool], mend: str, option: str = "--voc") -> Iterator[Member]:
+def members(source: Path, wanted: Callable[[str], bool], option: str = "--voc") -> Iterator[Member]:
     """Go once through a folder (sorted), .tar, .tar.gz or .zip (in their order) and hand out the wanted files.
 
     Every member of an archive is checked, wanted or not; of a folder, which may hold anything, only the wanted ones.
     Raises MissingArtefact if the source is not there, BadInput if it is something else, damaged, unsafe or too large.
     """
     where = f"{option} {source}"
-    walk = _walk_of(source, where, mend)
+    walk = _walk_of(source, where)
     loose = walk is _folder
-    packed = "is truncated or damaged", "a whole archive; fetch it again"
-    damage, expected = ("cannot be read", "files that can be; mend that") if loose else packed
+    packed = "truncated or damaged", "a whole archive"
+    damage, expected = ("cannot be read", "files that can be") if loose else packed
 
     def whole(call: Callable[..., Any], *arguments: Any, at: str = "") -> Any:
         try:
             return call(*arguments)
         except BROKEN as error:
-            raise BadInput(f"{where}{at} {damage} ({reason(error)}); expected {expected} and run: {mend}") from None
+            raise BadInput(f"{where}{at}", f"{damage} ({reason(error)})", expected) from None
 
     entries = walk(source)
     number = total = 0
@@ -86,41 +86,41 @@ def members(source: Path, wanted: Callable[[str], bool], mend: str, option: str 
         name = PurePosixPath(member.name).as_posix()  # without "./" and "//"
         asked = wanted(name)
         number += 1
-        fault = f"is number {number:,}; expected at most {MAX_MEMBERS:,}" if number > MAX_MEMBERS else ""
+        fault = (f"is number {number:,}", f"at most {MAX_MEMBERS:,}") if number > MAX_MEMBERS else None
         if asked or not loose:
             total += member.size
             fault = fault or _fault(member, kind, total)
         if fault:
-            raise BadInput(f"{where}: the member {member.name[:200]!r} {fault}; take the official data and run: {mend}")
+            raise BadInput(f"{where}: the member {member.name[:200]!r}", *fault)
         if asked and kind == FILE:
             yield replace(member, name=name, read=partial(whole, member.read, at=f": the member {name[:200]!r}"))
 
 
-def _fault(member: Member, kind: str, total: int) -> str:
-    """Say what is wrong with a member on any system, the `total` bytes up to it included; empty if nothing."""
+def _fault(member: Member, kind: str, total: int) -> tuple[str, str] | None:
+    """Say what is wrong with a member on any system, the `total` bytes up to it included, and what was expected."""
     name = member.name
     if not name or any(ord(character) < 32 for character in name):
-        return "has no name or control characters in it; expected a plain path"
+        return "has no name or control characters in it", "a plain path"
     if "\\" in name or PureWindowsPath(name).anchor:
-        return "is an absolute path or has a backslash; expected a relative path with '/'"
+        return "is an absolute path or has a backslash", "a relative path with '/'"
     if ".." in name.split("/"):
-        return "leads out of the archive with '..'; expected a path below its root"
+        return "leads out of the archive with '..'", "a path below its root"
     if kind not in (FILE, FOLDER):
-        return f"is {kind}; expected plain files and folders"
+        return f"is {kind}", "plain files and folders"
     if not 0 <= member.size <= MAX_MEMBER:
-        return f"has {member.size:,} bytes; expected at most {MAX_MEMBER:,}"
+        return f"has {member.size:,} bytes", f"at most {MAX_MEMBER:,}"
     if total > MAX_TOTAL:
-        return f"makes it {total:,} unpacked bytes; expected at most {MAX_TOTAL:,} in all"
-    return ""
+        return f"makes it {total:,} unpacked bytes", f"at most {MAX_TOTAL:,} in all"
+    return None
 
 
-def _walk_of(source: Path, where: str, mend: str) -> Callable[[Path], Entries]:
+def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
     """Choose how a source is walked, by what it holds: names lie."""
     if not os.path.exists(source):
-        raise MissingArtefact(f"{where} is missing; expected the official archive or a folder of it; run: {mend}")
+        raise MissingArtefact(where, "missing", "the official archive or a folder of it")
     if source.is_dir():
         return _folder
-    found = "is no plain file"  # a pipe would keep us waiting
+    found = "is not a plain file"  # a pipe would keep us waiting
     try:
         if source.is_file():
             with source.open("rb") as stream:
@@ -136,7 +136,7 @@ def _walk_of(source: Path, where: str, mend: str) -> Callable[[Path], Entries]:
                 return _tar
     except BROKEN as error:
         found = f"cannot be read ({reason(error)})"
-    raise BadInput(f"{where} {found}; expected a folder, .tar, .tar.gz or .zip; replace it and run: {mend}")
+    raise BadInput(where, found, "a folder, .tar, .tar.gz or .zip")
 
 
 def _folder(source: Path) -> Entries:

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import Progress, disk_error
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, disk_error
+from swdb.core.progress import Advance, silent
 from swdb.data.sources.archives import MIB, reason
 
 CHUNK = MIB  # bytes moved at once
@@ -48,47 +48,44 @@ class _Failed(Exception):
     """A try that came to nothing; the next one may go better."""
 
 
-def fetch(
-    download: Download, folder: Path, progress: Progress, mend: str, retries: int = 5, pause: float = 1.0
-) -> Path:
+def fetch(download: Download, folder: Path, advance: Advance, retries: int = 5, pause: float = 1.0) -> Path:
     """Fetch an archive into a folder, going on where an earlier try was cut off; returns its path once its sum is right.
 
     Waits `pause` seconds before the first of the retries, twice as long before each next. Raises BadInput for a wrong
-    sum or a full disk, and MissingArtefact, saying how to go on by hand, if the archive does not come.
+    sum or a full disk, and MissingArtefact if the archive does not come.
     """
     path, part = folder / download.name, folder / f".{download.name}.part"
     if path.exists():
-        check_md5(path, download, progress, mend)
+        check_md5(path, download, advance)
         return path
-    by_hand = f"fetch {download.name} elsewhere (expected is the md5 {download.md5}) and run: {mend}"
     for attempt in range(retries + 1):
         try:
-            _try_once(download.url, part, progress)
+            _try_once(download.url, part, advance)
             break
         except (_Failed, HTTPError) as error:
             if attempt == retries or isinstance(error, HTTPError):
-                found = f"{download.url} could not be downloaded ({reason(error)})"
-                raise MissingArtefact(f"{found}; try again later, it goes on where it was, or {by_hand}") from None
+                found = f"could not be downloaded ({reason(error)})"
+                raise MissingArtefact(download.url, found, f"a file with the md5 {download.md5}") from None
         time.sleep(pause * 2**attempt)
-    found = _md5(part, lambda done, of: None)
+    found = _md5(part, silent())
     if found != download.md5:
         part.unlink()
-        raise BadInput(f"{download.url} gave a file with md5 {found}; it was deleted; try again later, or {by_hand}")
+        raise BadInput(download.url, f"gave a file with the md5 {found}, which was deleted", f"md5 {download.md5}")
     os.replace(part, path)
     return path
 
 
-def check_md5(path: Path, download: Download, progress: Progress, mend: str) -> None:
+def check_md5(path: Path, download: Download, advance: Advance) -> None:
     """Compare a file's md5 with the published one; raises BadInput if it is another, MissingArtefact if there is no file."""
     try:
-        found = _md5(path, progress)
+        found = _md5(path, advance)
     except OSError as error:
-        raise MissingArtefact(f"{path} cannot be read ({reason(error)}); mend that and run: {mend}") from None
+        raise MissingArtefact(path, f"cannot be read ({reason(error)})") from None
     if found != download.md5:
-        raise BadInput(f"{path} has the md5 {found}, expected {download.md5}; delete it and run: {mend}")
+        raise BadInput(path, f"has the md5 {found}", f"{download.md5}")
 
 
-def _md5(path: Path, progress: Progress) -> str:
+def _md5(path: Path, advance: Advance) -> str:
     """Return a file's md5 as hex."""
     digest = hashlib.md5(usedforsecurity=False)
     size, done = path.stat().st_size, 0
@@ -96,11 +93,11 @@ def _md5(path: Path, progress: Progress) -> str:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
             done += len(chunk)
-            progress(done, size)
+            advance(done, size)
     return digest.hexdigest()
 
 
-def _try_once(url: str, part: Path, progress: Progress) -> None:
+def _try_once(url: str, part: Path, advance: Advance) -> None:
     """Fetch what is still missing of a file; raises _Failed if it does not come whole, HTTPError if it never will.
 
     Should the file have changed since the part came, the sum will tell: no If-Range is needed.
@@ -119,12 +116,12 @@ def _try_once(url: str, part: Path, progress: Progress) -> None:
     except (OSError, HTTPException) as error:
         raise _Failed(str(getattr(error, "reason", error))) from None
     with response:
-        _append(response, part, *_extent(response, done), progress)
+        _append(response, part, *_extent(response, done), advance)
 
 
 def _extent(response: HTTPResponse, done: int) -> tuple[int, int | None]:
     """Return where the body begins in the file and how many bytes the file has, None if the server does not say."""
-    if response.status == 200:  # a server that knows no ranges begins anew
+    if response.status == 200:  # a server that knows no ranges begins again
         return 0, response.length
     answer = response.headers["Content-Range"] or ""
     match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", answer)
@@ -135,7 +132,7 @@ def _extent(response: HTTPResponse, done: int) -> tuple[int, int | None]:
     return start, size
 
 
-def _append(response: HTTPResponse, part: Path, start: int, size: int | None, progress: Progress) -> None:
+def _append(response: HTTPResponse, part: Path, start: int, size: int | None, advance: Advance) -> None:
     """Write the body to the part from byte `start` on, up to the announced size; what came is kept whatever happens."""
     done = start
     try:
@@ -144,13 +141,13 @@ def _append(response: HTTPResponse, part: Path, start: int, size: int | None, pr
             free = shutil.disk_usage(part.parent).free
             if size is not None and free < size - start:
                 room = f"{free / MIB:,.0f} MiB are free, {(size - start) / MIB:,.0f} are needed"
-                raise BadInput(f"the disk is too full for {part}: {room}; free some and run the same command again")
+                raise DiskRefused(part, f"the disk is full ({room})")
             while done != size and (chunk := _receive(response)):
                 if size is not None and done + len(chunk) > size:
                     raise _Failed(f"the server sends more than the {size:,} bytes it announced")
                 stream.write(chunk)
                 done += len(chunk)
-                progress(done, done if size is None else size)
+                advance(done, done if size is None else size)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""SBD's masks, one MATLAB file each, become palette PNGs on all cores; masks that are PNGs already are written anew.
+"""SBD's masks, one MATLAB file each, become palette PNGs on all cores; masks that are PNGs already are rewritten.
 
 Source: SBD's `benchmark_RELEASE`, `dataset/cls/ID.mat`: GTcls, a 1x1 struct of Boundaries (20 sparse matrices),
 Segmentation (H x W uint8, 0 to 20) and CategoriesPresent.
@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
-from swdb.core.files import disk_error
-from swdb.data import voc
+from swdb.core.files import replacing
 from swdb.data.images import decode_mask, palette_png
+from swdb.data.voc import MAX_CLASS
 
 FEW = 64  # fewer masks are written before a pool would have started
 CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
@@ -70,7 +70,6 @@ def write_masks(
     jobs: Iterable[Job],
     target: Callable[[str], Path],
     mapping: np.ndarray | None,
-    mend: str,
     workers: int | None = None,
 ) -> Iterator[Written]:
     """Write each job's mask to `target(image_id)`, on all cores or on `workers`; yields what was written, in order.
@@ -84,14 +83,12 @@ def write_masks(
     placed = ((job, target(job.image_id)) for job in chain(first, jobs))
     if len(first) < FEW:
         for job, path in placed:
-            yield _write(job, path, mapping, mend)
+            yield _write(job, path, mapping)
     else:
-        yield from _write_in_pool(placed, mapping, mend, workers)
+        yield from _write_in_pool(placed, mapping, workers)
 
 
-def _write_in_pool(
-    placed: Iterator[tuple[Job, Path]], mapping: np.ndarray | None, mend: str, workers: int
-) -> Iterator[Written]:
+def _write_in_pool(placed: Iterator[tuple[Job, Path]], mapping: np.ndarray | None, workers: int) -> Iterator[Written]:
     # Processes, as threads would wait for Python's lock; spawned, as the fork of a process with threads may hang.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
     under_way: deque[Future] = deque()
@@ -99,7 +96,7 @@ def _write_in_pool(
         while True:
             while len(under_way) < CHUNKS_AHEAD * workers and (chunk := list(islice(placed, CHUNK))):
                 with _interrupts_held():
-                    under_way.append(pool.submit(_write_chunk, chunk, mapping, mend))
+                    under_way.append(pool.submit(_write_chunk, chunk, mapping))
             if not under_way:
                 return
             written, error = under_way.popleft().result()
@@ -107,21 +104,17 @@ def _write_in_pool(
             if error is not None:
                 raise error
     except BrokenProcessPool:
-        raise MissingArtefact(
-            "a worker process was killed, perhaps for lack of memory; run the same command again, it continues"
-        ) from None
+        raise MissingArtefact("a worker process", "killed, perhaps for lack of memory") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_chunk(
-    chunk: list[tuple[Job, Path]], mapping: np.ndarray | None, mend: str
-) -> tuple[list[Written], SwdbError | None]:
+def _write_chunk(chunk: list[tuple[Job, Path]], mapping: np.ndarray | None) -> tuple[list[Written], SwdbError | None]:
     """Write a chunk up to the first error, which travels as a value: raised, it would lose what was written before it."""
     written = []
     try:
         for job, path in chunk:
-            written.append(_write(job, path, mapping, mend))
+            written.append(_write(job, path, mapping))
     except SwdbError as error:
         return written, error
     return written, None
@@ -157,53 +150,32 @@ def _interrupts_held() -> Iterator[None]:
 # ---------------------------------------------------------------- one mask
 
 
-def _write(job: Job, path: Path, mapping: np.ndarray | None, mend: str) -> Written:
+def _write(job: Job, path: Path, mapping: np.ndarray | None) -> Written:
     """Read the mask of a job, apply the mapping, and write it as a palette PNG that is there whole or not at all."""
-    if job.kind == "mat":
-        labels = read_mat(job.data, job.where, mend)
-    else:
-        labels = decode_mask(job.data, job.where, voc.MAX_CLASS + 1, mend)
+    labels = read_mat(job.data, job.where) if job.kind == "mat" else decode_mask(job.data, job.where, MAX_CLASS + 1)
     if mapping is not None:
         labels = mapping.take(labels)
-    # Masks are runs of one value: to look for nothing else takes a third of the time and, for SBD's, no more bytes.
-    encoded = palette_png(labels, compress_type=zlib.Z_RLE)
-    # Always the same temporary name, so that what a kill left is replaced by the next run. Not flushed to the disk one
-    # by one, which would take longer than all the rest: a kill loses nothing, and a mask that a power cut emptied is
-    # refused by name when it is read.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(encoded)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    # Not flushed to the disk one by one, which would take longer than all the rest: a kill loses nothing, and a mask
+    # that a power cut emptied is refused by name when it is read.
+    with replacing(path) as temporary:
+        # Masks are runs of one value: to look for nothing else takes a third of the time and, for SBD's, no more bytes.
+        temporary.write_bytes(palette_png(labels, compress_type=zlib.Z_RLE))
     # Pillow counts bytes as they are; numpy's bincount would widen them first, in three times the time.
     present = np.flatnonzero(Image.fromarray(labels).histogram())
     return Written(job.image_id, *labels.shape, tuple(present.tolist()))
 
 
-def read_mat(data: bytes, where: str, mend: str) -> np.ndarray:
+def read_mat(data: bytes, where: str) -> np.ndarray:
     """Read the bytes of a `.mat` file of SBD's as labels (H, W) uint8, 0 to 20; raises BadInput that names `where`."""
     try:
         labels = _segmentation(data)
     except (ValueError, struct.error, zlib.error) as error:
-        raise _unreadable(where, "a mask of SBD's folder cls", error, mend) from None
-    wrong = labels[labels > voc.MAX_CLASS]
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(where, f"cannot be read ({reason})", "a mask of SBD's folder cls") from None
+    wrong = labels[labels > MAX_CLASS]
     if wrong.size:
-        raise _out_of_range(where, wrong, f"0 to {voc.MAX_CLASS}", mend)
+        raise BadInput(where, f"has the value {wrong.min()}", f"0 to {MAX_CLASS}")
     return labels
-
-
-def _unreadable(where: str, what: str, error: Exception, mend: str) -> BadInput:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return BadInput(f"{where} cannot be read as {what} ({reason}); mend it with: {mend}")
-
-
-def _out_of_range(where: str, wrong: np.ndarray, expected: str, mend: str) -> BadInput:
-    return BadInput(f"{where} has the value {wrong.min()}, expected {expected}; mend it with: {mend}")
 
 
 # ---------------------------------------------------------------- MATLAB's format
@@ -256,7 +228,7 @@ def _matrix(element: Element) -> tuple[bytes, str, tuple[int, ...], list[Element
     kind, content = element
     parts = list(_elements(content))
     if kind != MATRIX or [kind for kind, _ in parts[:3]] != [UINT32, INT32, INT8]:
-        raise ValueError("a part that should be a matrix is none")
+        raise ValueError("a part is not a matrix, as it should be")
     flags, shape, name = (part for _, part in parts[:3])
     number = struct.unpack("<II", flags)[0]  # the class, and above it what is special: logical, complex
     of_class = CLASSES[number] if number < len(CLASSES) else f"class {number:#x}"

@@ -1,4 +1,4 @@
-"""Every form of a source gives the same files, nothing hostile or broken gets through, and downloads end whole or resumed."""
+"""Every form of a source gives the same files, and nothing hostile or broken gets through."""
 
 import errno
 import gzip
@@ -19,7 +19,6 @@ from swdb.core.errors import BadInput, MissingArtefact
 from swdb.data.sources import archives
 from swdb.data.sources.archives import members
 
-MEND = "swdb prepare-voc --preset voc --voc FILE"
 FILES = {
     "kit/ImageSets/train.txt": b"2007_000032\n" * 50,
     "kit/JPEGImages/2007_000032.jpg": bytes(range(256)) * 9,
@@ -68,17 +67,17 @@ def add(archive: tarfile.TarFile, name: str, content: bytes = b"", **fields: obj
 
 
 def contents(source: Path, choose: Callable[[str], bool] = everything) -> list[tuple[str, bytes]]:
-    return [(member.name, member.read()) for member in members(source, choose, MEND)]
+    return [(member.name, member.read()) for member in members(source, choose)]
 
 
-def refusal(source: Path, choose: Callable[[str], bool] = everything) -> str:
-    """Read a source to its end; returns the one line it is refused with."""
+def refused(source: Path, choose: Callable[[str], bool] = everything, member: str = "") -> BadInput:
+    """Read a source to its end; returns the error it is refused with, which names the source, and the member if there is one."""
     with pytest.raises(BadInput) as caught:
         contents(source, choose)
-    message = str(caught.value)
-    assert message.startswith(f"--voc {source}") and "expected" in message and message.endswith(f"run: {MEND}")
-    assert message.isprintable()
-    return message
+    error = caught.value
+    assert error.subject == f"--voc {source}" + (f": the member {member!r}" if member else "")
+    assert type(error) is BadInput and error.expected and str(error).isprintable()
+    return error
 
 
 def same_or_refused(source: Path) -> bool:
@@ -86,7 +85,7 @@ def same_or_refused(source: Path) -> bool:
     try:
         found = contents(source)
     except BadInput as error:
-        assert "truncated or damaged" in str(error) or "expected a folder, .tar" in str(error)
+        assert "truncated or damaged" in error.found or error.expected.startswith("a folder, .tar")
         return True
     assert found == list(FILES.items())
     return False
@@ -108,20 +107,20 @@ def test_only_wanted_files_are_handed_out(tmp_path, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_sizes_are_known_before_reading_and_reading_is_not_needed(tmp_path, form):
-    sizes = {member.name: member.size for member in members(pack(tmp_path / "source", form), everything, MEND)}
+    sizes = {member.name: member.size for member in members(pack(tmp_path / "source", form), everything)}
     assert sizes == {name: len(content) for name, content in FILES.items()}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_member_can_be_read_twice(tmp_path, form):
-    for member in members(pack(tmp_path / "source", form), everything, MEND):
+    for member in members(pack(tmp_path / "source", form), everything):
         assert member.read() == member.read() == FILES[member.name]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_reader_may_stop_halfway(tmp_path, form):
     # were a file left open, the warning about it would be an error
-    found = members(pack(tmp_path / "source", form), everything, MEND)
+    found = members(pack(tmp_path / "source", form), everything)
     assert next(found).name == next(iter(FILES))
     found.close()
 
@@ -129,7 +128,7 @@ def test_a_reader_may_stop_halfway(tmp_path, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_only_files_of_a_folder_have_a_path(tmp_path, form):
     source = pack(tmp_path / "source", form)
-    paths = {member.name: member.path for member in members(source, everything, MEND)}
+    paths = {member.name: member.path for member in members(source, everything)}
     assert paths == {name: source / name if form == "folder" else None for name in FILES}
 
 
@@ -181,11 +180,11 @@ def test_a_folder_is_walked_in_the_order_of_the_parts_of_its_paths(tmp_path):
 
 
 def test_linked_files_and_folders_are_followed(tmp_path):
-    outside = pack(tmp_path / "outside", "folder", {"x.txt": b"x", "pictures/y.jpg": b"y"})
+    outside = pack(tmp_path / "outside", "folder", {"x.txt": b"x", "images/y.jpg": b"y"})
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "linked.txt").symlink_to(outside / "x.txt")
-    (tmp_path / "source" / "pictures").symlink_to(outside / "pictures")
-    assert contents(tmp_path / "source") == [("linked.txt", b"x"), ("pictures/y.jpg", b"y")]
+    (tmp_path / "source" / "images").symlink_to(outside / "images")
+    assert contents(tmp_path / "source") == [("images/y.jpg", b"y"), ("linked.txt", b"x")]
 
 
 def test_a_folder_may_be_a_link_itself(tmp_path):
@@ -193,7 +192,7 @@ def test_a_folder_may_be_a_link_itself(tmp_path):
     assert contents(tmp_path / "source") == list(FILES.items())
 
 
-def test_a_link_back_up_is_not_followed_for_ever(tmp_path):
+def test_a_link_back_up_is_not_followed_forever(tmp_path):
     source = pack(tmp_path / "source", "folder", {"a/b.txt": b"b"})
     (source / "a" / "up").symlink_to(source)
     assert contents(source) == [("a/b.txt", b"b")]
@@ -202,13 +201,13 @@ def test_a_link_back_up_is_not_followed_for_ever(tmp_path):
 def test_a_wanted_link_that_leads_nowhere_is_refused(tmp_path):
     source = pack(tmp_path / "source", "folder")
     (source / "kit" / "gone.jpg").symlink_to(tmp_path / "gone")
-    assert "'./kit/gone.jpg' is a link that leads nowhere" in refusal(source)
+    assert refused(source, member="./kit/gone.jpg").found == "is a link that leads nowhere"
 
 
 def test_a_wanted_pipe_in_a_folder_is_refused(tmp_path):
     source = pack(tmp_path / "source", "folder")
     os.mkfifo(source / "kit" / "pipe.jpg")
-    assert "'./kit/pipe.jpg' is a pipe" in refusal(source)
+    assert refused(source, member="./kit/pipe.jpg").found == "is a pipe"
 
 
 def test_what_nobody_wants_of_a_folder_may_be_anything(tmp_path, monkeypatch):
@@ -223,29 +222,32 @@ def test_what_nobody_wants_of_a_folder_may_be_anything(tmp_path, monkeypatch):
     assert contents(source, FILES.__contains__) == list(FILES.items())
 
 
-def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
     source = pack(tmp_path / "source", "folder")
 
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "listdir", refuse)
-    assert "cannot be read" in refusal(source)
+    assert "cannot be read" in refused(source).found
 
 
-def test_a_file_that_vanishes_before_it_is_read_is_one_line(tmp_path):
-    found = next(members(pack(tmp_path / "source", "folder"), everything, MEND))
+def test_a_file_that_vanishes_before_it_is_read_is_named(tmp_path):
+    found = next(members(pack(tmp_path / "source", "folder"), everything))
     found.path.unlink()
-    with pytest.raises(BadInput, match=f"{found.name}.* cannot be read"):
+    with pytest.raises(BadInput) as caught:
         found.read()
+    assert repr(found.name) in caught.value.subject and "cannot be read" in caught.value.found
 
 
 # ---------------------------------------------------------------- no source at all
 
 
 def test_a_missing_source_says_which_option_named_it(tmp_path):
-    with pytest.raises(MissingArtefact, match=r"--sbd .*gone\.tgz is missing; expected .*; run: swdb prepare-voc"):
-        next(members(tmp_path / "gone.tgz", everything, MEND, "--sbd"))
+    with pytest.raises(MissingArtefact) as caught:
+        next(members(tmp_path / "gone.tgz", everything, "--sbd"))
+    assert (caught.value.subject, caught.value.found) == (f"--sbd {tmp_path / 'gone.tgz'}", "missing")
+    assert caught.value.expected and caught.value.exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -260,13 +262,13 @@ def test_a_missing_source_says_which_option_named_it(tmp_path):
 )
 def test_what_is_neither_folder_nor_archive_is_refused(tmp_path, content, found):
     (tmp_path / "source.tar").write_bytes(content)
-    message = refusal(tmp_path / "source.tar")
-    assert found in message and "expected a folder, .tar, .tar.gz or .zip" in message
+    error = refused(tmp_path / "source.tar")
+    assert found in error.found and error.expected == "a folder, .tar, .tar.gz or .zip"
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "source")
-    assert "is no plain file" in refusal(tmp_path / "source")
+    assert "not a plain file" in refused(tmp_path / "source").found
 
 
 # ---------------------------------------------------------------- unsafe members
@@ -287,14 +289,14 @@ UNSAFE_NAMES = [
 @pytest.mark.parametrize(("name", "found"), UNSAFE_NAMES)
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, form, name, found):
     source = pack(tmp_path / "source", form, {"kit/fine.txt": b"x", name: b"x"})
-    message = refusal(source)
-    assert repr(name) in message and found in message
+    assert found in refused(source, member=name).found
 
 
 @pytest.mark.parametrize("form", ["tar", "zip"])
 def test_an_unsafe_member_is_refused_even_if_nobody_wants_it(tmp_path, form):
     source = pack(tmp_path / "source", form, {"kit/fine.txt": b"x", "../outside.txt": b"x"})
-    assert "'../outside.txt'" in refusal(source, lambda name: name == "kit/fine.txt")
+    error = refused(source, lambda name: name == "kit/fine.txt", member="../outside.txt")
+    assert "leads out of the archive" in error.found
 
 
 def test_dots_inside_a_name_are_fine(tmp_path):
@@ -305,7 +307,7 @@ def test_dots_inside_a_name_are_fine(tmp_path):
 def test_a_folder_of_an_unsafe_name_is_refused(tmp_path):
     with tarfile.open(tmp_path / "source", "w") as archive:
         add(archive, "../outside", type=tarfile.DIRTYPE)
-    assert "'../outside'" in refusal(tmp_path / "source")
+    assert "leads out of the archive" in refused(tmp_path / "source", member="../outside").found
 
 
 @pytest.mark.parametrize("form", ["w", "w:gz"])
@@ -326,7 +328,8 @@ def test_only_files_and_folders_may_be_in_a_tar(tmp_path, form, fields, found):
     with tarfile.open(tmp_path / "source", form) as archive:
         add(archive, "kit/fine.txt", b"x")
         add(archive, "kit/odd", **fields)
-    assert f"'kit/odd' {found}; expected plain files" in refusal(tmp_path / "source")
+    error = refused(tmp_path / "source", member="kit/odd")
+    assert error.found == found and "plain files" in error.expected
 
 
 @pytest.mark.parametrize(
@@ -345,14 +348,15 @@ def test_only_files_and_folders_may_be_in_a_zip(tmp_path, kind, found, name):
         member = zipfile.ZipInfo(name)
         member.external_attr = (kind | 0o777) << 16
         archive.writestr(member, b"kit/fine.txt")
-    assert f"{name!r} {found}; expected plain files" in refusal(tmp_path / "source")
+    error = refused(tmp_path / "source", member=name)
+    assert error.found == found and "plain files" in error.expected
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_whose_members_cannot_be_unpacked_bit_by_bit_is_refused(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "source", "w", method) as archive:
         archive.writestr("kit/odd", b"x")
-    assert f"'kit/odd' is packed in a rare way (method {method})" in refusal(tmp_path / "source")
+    assert f"method {method}" in refused(tmp_path / "source", member="kit/odd").found
 
 
 def patched_zip(path: Path, at: int, value: bytes, content: bytes = b"fine" * 30) -> Path:
@@ -366,20 +370,20 @@ def patched_zip(path: Path, at: int, value: bytes, content: bytes = b"fine" * 30
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
-    assert "'kit/fine.txt' is encrypted" in refusal(patched_zip(tmp_path / "source", 8, b"\1"))
+    assert refused(patched_zip(tmp_path / "source", 8, b"\1"), member="kit/fine.txt").found == "is encrypted"
 
 
 def test_a_name_with_a_zero_byte_is_refused(tmp_path):
     source = pack(tmp_path / "source", "zip", {"kit/fine.txtX.exe": b"x"})
     source.write_bytes(source.read_bytes().replace(b"txtX.exe", b"txt\0.exe"))
-    assert r"'kit/fine.txt\x00.exe' has no name or control characters" in refusal(source)
+    assert "control characters" in refused(source, member="kit/fine.txt\0.exe").found
 
 
 def test_a_member_of_less_than_no_bytes_does_not_send_the_reader_back(tmp_path):
     with tarfile.open(tmp_path / "source", "w", format=tarfile.GNU_FORMAT) as archive:
         add(archive, "kit/fine.txt", b"x")
         add(archive, "kit/back", size=-1024)
-    assert "'kit/back' has -1,024 bytes" in refusal(tmp_path / "source")
+    assert refused(tmp_path / "source", member="kit/back").found == "has -1,024 bytes"
 
 
 # ---------------------------------------------------------------- bombs
@@ -389,7 +393,8 @@ def test_a_member_of_less_than_no_bytes_does_not_send_the_reader_back(tmp_path):
 def test_a_member_that_is_too_large_is_refused(tmp_path, form, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MEMBER", 1000)
     source = pack(tmp_path / "source", form, {"a": bytes(1000), "b": bytes(1001)})
-    assert "b' has 1,001 bytes; expected at most 1,000" in refusal(source)
+    error = refused(source, member="./b" if form == "folder" else "b")
+    assert (error.found, error.expected) == ("has 1,001 bytes", "at most 1,000")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -398,7 +403,8 @@ def test_too_many_members_are_refused(tmp_path, form, monkeypatch):
     monkeypatch.setattr(archives, "MAX_MEMBERS", 5 if form == "folder" else 4)  # folders count, in archives too
     assert len(contents(source)) == 3
     monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
-    assert "is number 4; expected at most 3" in refusal(source)
+    error = refused(source, member="./kit/b" if form == "folder" else "kit/c")
+    assert (error.found, error.expected) == ("is number 4", "at most 3")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -407,14 +413,15 @@ def test_too_many_bytes_in_all_are_refused(tmp_path, form, monkeypatch):
     monkeypatch.setattr(archives, "MAX_TOTAL", 1200)
     assert len(contents(source)) == 2
     monkeypatch.setattr(archives, "MAX_TOTAL", 1199)
-    assert "makes it 1,200 unpacked bytes; expected at most 1,199 in all" in refusal(source)
+    error = refused(source, member="./b" if form == "folder" else "b")
+    assert "1,200 unpacked bytes" in error.found and "at most 1,199" in error.expected
 
 
 def peak_of(source: Path, choose: Callable[[str], bool]) -> int:
-    """Go through a source until its end or its refusal; returns the most bytes Python held meanwhile."""
+    """Go through a source until it ends or is refused; returns the most bytes Python held meanwhile."""
     tracemalloc.start()
     try:
-        for member in members(source, choose, MEND):
+        for member in members(source, choose):
             member.read()
     except BadInput:
         pass
@@ -426,9 +433,11 @@ def peak_of(source: Path, choose: Callable[[str], bool]) -> int:
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz"])
 def test_memory_does_not_grow_with_the_number_of_members(tmp_path, form):
-    few = pack(tmp_path / "few", form, {f"kit/{k:05}.jpg": b"x" for k in range(500)})
-    many = pack(tmp_path / "many", form, {f"kit/{k:05}.jpg": b"x" for k in range(3000)})
-    assert peak_of(many, wanted) < peak_of(few, wanted) + 200_000  # 2,500 remembered members are millions of bytes
+    few = pack(tmp_path / "few", form, {f"kit/{k:05}.jpg": b"x" for k in range(200)})
+    many = pack(tmp_path / "many", form, {f"kit/{k:05}.jpg": b"x" for k in range(1500)})
+    # the lower of two, for now and then Python makes room for more interned strings, a megabyte at once
+    of_few, of_many = (min(peak_of(source, wanted) for _ in range(2)) for source in (few, many))
+    assert of_many < of_few + 200_000  # 1,300 remembered members are 700,000 bytes
 
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz"])
@@ -441,7 +450,7 @@ def test_a_header_that_claims_to_be_huge_does_not_fill_the_memory(tmp_path):
     with tarfile.open(tmp_path / "source", "w:gz") as archive:
         add(archive, "kit/long", bytes(32 << 20), type=tarfile.GNUTYPE_LONGNAME)
         add(archive, "kit/fine.txt", b"x")
-    assert "a header is too long" in refusal(tmp_path / "source")
+    assert "a header is too long" in refused(tmp_path / "source").found
     assert peak_of(tmp_path / "source", everything) < 8 << 20
 
 
@@ -449,24 +458,24 @@ def test_a_chain_of_headers_without_end_is_refused(tmp_path):
     with tarfile.open(tmp_path / "source", "w:gz") as archive:
         for _ in range(2000):
             add(archive, "kit/long", b"x", type=tarfile.GNUTYPE_LONGNAME)
-    assert "truncated or damaged" in refusal(tmp_path / "source")
+    assert "truncated or damaged" in refused(tmp_path / "source").found
 
 
 def test_a_zip_that_declares_fewer_bytes_than_it_has_is_not_unpacked_further(tmp_path):
     source = patched_zip(tmp_path / "source", 24, struct.pack("<I", 10), bytes(16 << 20))
-    assert "'kit/fine.txt' is truncated or damaged" in refusal(source)
+    assert "truncated or damaged" in refused(source, member="kit/fine.txt").found
     assert peak_of(source, everything) < 4 << 20
 
 
 def test_a_zip_that_declares_more_bytes_than_it_has_is_refused(tmp_path):
     source = patched_zip(tmp_path / "source", 24, struct.pack("<I", 121))
-    assert "'kit/fine.txt' has 120 bytes, not 121 as announced" in refusal(source)
+    assert "120 bytes, not 121" in refused(source, member="kit/fine.txt").found
 
 
 def test_a_zip_whose_list_of_members_is_huge_does_not_fill_the_memory(tmp_path, monkeypatch):
     source = pack(tmp_path / "source", "zip", {f"kit/{k:05}.jpg": b"" for k in range(200)})
     monkeypatch.setattr(archives, "MAX_DIRECTORY", 4000)
-    assert "a header is too long" in refusal(source)
+    assert "a header is too long" in refused(source).found
 
 
 # ---------------------------------------------------------------- damage
@@ -491,17 +500,19 @@ def test_a_tar_cut_between_two_members_says_that_its_end_is_missing(tmp_path):
     whole = pack(tmp_path / "source", "tar")
     end = end_of_members(whole)
     whole.write_bytes(whole.read_bytes()[:end])
-    assert f"no header and no end where one should be, at byte {end}" in refusal(whole)
+    assert f"no header and no end where one should be, at byte {end}" in refused(whole).found
 
 
 def test_a_member_that_was_cut_off_is_not_handed_out_short(tmp_path):
     source = pack(tmp_path / "source", "tar", {"a.jpg": b"a" * 1000})
     source.write_bytes(source.read_bytes()[: 1024 + 600])
-    walk = members(source, everything, MEND)
+    walk = members(source, everything)
     found = next(walk)
-    with pytest.raises(BadInput, match=r"'a\.jpg' is truncated or damaged \(it ends at byte 1624, inside a member\)"):
+    with pytest.raises(BadInput) as caught:
         found.read()
     walk.close()
+    assert caught.value.subject == f"--voc {source}: the member 'a.jpg'"
+    assert "truncated or damaged" in caught.value.found and "byte 1624, inside a member" in caught.value.found
 
 
 def test_a_tar_without_filling_at_its_end_is_whole(tmp_path):
@@ -523,7 +534,7 @@ def test_a_compressed_archive_is_refused_wherever_it_is_cut(tmp_path, form):
 def test_a_cut_is_seen_even_if_all_that_is_wanted_came_before_it(tmp_path):
     whole = pack(tmp_path / "source", "tar.gz")
     whole.write_bytes(whole.read_bytes()[:-4])
-    assert "truncated or damaged" in refusal(whole, lambda name: name == next(iter(FILES)))
+    assert "truncated or damaged" in refused(whole, lambda name: name == next(iter(FILES))).found
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])
@@ -565,7 +576,7 @@ def test_a_hole_of_zeros_is_not_taken_for_the_end_of_a_tar(tmp_path):
     data = bytearray(source.read_bytes())
     data[1536:] = bytes(len(data) - 1536)  # from the header of the second on
     source.write_bytes(data)
-    assert "but the file goes on" in refusal(source)
+    assert "but the file goes on" in refused(source).found
 
 
 def test_a_zip_directory_that_lost_a_member_is_refused(tmp_path):
@@ -575,16 +586,16 @@ def test_a_zip_directory_that_lost_a_member_is_refused(tmp_path):
     second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)
     data[second + 32 : second + 34] = struct.pack("<H", 46 + len("kit/b"))
     source.write_bytes(data)
-    assert "its directory has 3 of 4 members" in refusal(source)
+    assert "3 of 4 members" in refused(source).found
 
 
 def test_a_gzip_of_something_else_is_refused(tmp_path):
-    (tmp_path / "source").write_bytes(gzip.compress(b"no tar" * 1000))
-    assert "truncated or damaged" in refusal(tmp_path / "source")
+    (tmp_path / "source").write_bytes(gzip.compress(b"not a tar" * 1000))
+    assert "truncated or damaged" in refused(tmp_path / "source").found
 
 
 @pytest.mark.parametrize("form", ["tar", "tar.gz", "zip"])
-def test_whatever_is_done_to_an_archive_ends_in_one_line(tmp_path, form):
+def test_whatever_is_done_to_an_archive_it_is_read_or_refused(tmp_path, form):
     rng = random.Random(0)
     whole = pack(tmp_path / "whole", form).read_bytes()
     for _ in range(150):

@@ -1,0 +1,63 @@
+"""The command line as it was typed, and other ones that are proposed: with the options that lead back to the same study.
+
+in: words as typed -> out: commands to print
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PRESET, DEFAULT_WORKDIR = "synthetic", Path("work")
+KEPT = ("weights", "cues")  # files that a work directory keeps where its preset cannot do without them
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What stands behind `swdb`."""
+
+    words: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """The command's name; empty where none was typed."""
+        return next((word for word in self.words if not word.startswith("-")), "")
+
+    def option(self, name: str) -> str | None:
+        """Return the value of an option, the last one where it was typed twice; None where it was not."""
+        found = None
+        for word, following in zip(self.words, (*self.words[1:], ""), strict=True):
+            if word == f"--{name}":
+                found = following
+            elif word.startswith(f"--{name}="):
+                found = word.partition("=")[2]
+        return found
+
+    @property
+    def preset(self) -> str:
+        """The preset's name or file."""
+        return self.option("preset") or self.option("dataset") or DEFAULT_PRESET
+
+    @property
+    def workdir(self) -> Path:
+        """The work directory."""
+        return Path(self.option("workdir") or DEFAULT_WORKDIR)
+
+    def again(self, *more: str, without: str = "") -> str:
+        """Return the same command, with more words behind it, and perhaps without one."""
+        kept = [word for word in self.words if word != without]
+        return shlex.join(["swdb", *kept, *(word for word in more if word not in kept)])
+
+    def other(self, verb: str, *words: str, preset: str | None = None, kept: Sequence[str] = ()) -> str:
+        """Return another command on the same study; `kept` names the files that need not be named again."""
+        options = ["--preset", preset or self.preset]
+        if self.workdir != DEFAULT_WORKDIR:
+            options += ["--workdir", str(self.workdir)]
+        deciding = [] if verb == "prepare-voc" else ["precision", *(name for name in KEPT if name not in kept)]
+        for name in deciding:
+            if (value := self.option(name)) is not None:
+                options += [f"--{name}", value]
+        return shlex.join(["swdb", verb, *words, *options])
+
+    def __str__(self) -> str:
+        return shlex.join(["swdb", *self.words])

@@ -1,0 +1,95 @@
+"""`swdb eval`: the score of one run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from swdb.cli import arguments
+from swdb.cli.options import (
+    Crf,
+    Cues,
+    Device,
+    Json,
+    Precision,
+    PresetName,
+    RunName,
+    Seed,
+    Weights,
+    Workdir,
+    open_graph,
+    propose,
+    running,
+    say,
+    show,
+)
+from swdb.core.errors import NotMade
+
+
+def evaluate(
+    context: typer.Context,
+    run: RunName,
+    seed: Seed = None,
+    branch: Annotated[str, typer.Option("--branch", help="strong or weak.")] = "strong",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    scales: Annotated[
+        str | None, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25; else the preset's.")
+    ] = None,
+    crf: Crf = None,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")
+    ] = False,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    cues: Cues = None,
+    json: Json = False,
+) -> None:
+    """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
+
+    \b
+    swdb eval dual --branch weak
+    swdb eval dual --flip --scales 0.75,1,1.25 --crf deeplab-vgg16-run-densecrf
+    swdb eval dual --figure
+    """
+    from swdb.specs.tables import CellSource
+    from swdb.specs.tasks import Scoring
+
+    # a figure shows proxies, which may have to be made
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device if figure else None)
+    spec, number = arguments.run_and_seed(graph.runs, run, seed)
+    arguments.branch(branch, spec)
+    tables = graph.scoring(branch)
+    at = arguments.scales(scales) if scales else tables.scales
+    scoring = Scoring(branch, at, flip or tables.flip, arguments.crf(crf))
+    artefact = graph.run(spec, number)
+    if not artefact.done:
+        raise NotMade(artefact.folder, "not trained yet", "a finished run")
+    score = graph.score(CellSource((spec,), branch), number, scoring)
+    with running(context.obj, graph.study, device, []) as runner:
+        runner.make([score])
+        path = None
+        if figure:
+            from swdb.study.figure import draw_run
+
+            path = draw_run(graph, runner, artefact)
+    result = score.read_record()
+    show(score_lines(result), result, json)
+    say(f"predictions: {score.folder / 'predictions'}")
+    if path:
+        say(f"figure: {path}")
+    propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def score_lines(result: dict[str, Any]) -> list[str]:
+    """Return what a score says, for people: mIoU, and the IoU of every class."""
+    crf = f", CRF {result['crf']}" if result["crf"] else ""
+    first = (
+        f"{result['run']}, {result['branch']} branch{crf}: mIoU {result['miou']:.2f} on {result['images']} val images"
+    )
+    of_class = [
+        f"  {name:<12} {'absent' if value is None else f'{value:.2f}'}" for name, value in result["iou"].items()
+    ]
+    return [first, *of_class]

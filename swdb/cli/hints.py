@@ -1,0 +1,144 @@
+"""From an error and the command line to the command that helps: the one place that knows both.
+
+in: an error with its subject, the command line -> out: one line, or nothing where the error says it all
+
+What knows data sets is imported where it is asked, so that `swdb --help` answers at once.
+"""
+
+import shlex
+from pathlib import Path
+
+from swdb.cli.command_line import CommandLine
+from swdb.core.errors import (
+    BadInput,
+    DiskRefused,
+    IncompleteSource,
+    LeaseLost,
+    MissingArtefact,
+    NotMade,
+    NotNamed,
+    SwdbError,
+)
+from swdb.specs.presets import Preset, load_preset
+
+MADE = ("weights", "classifiers", "cues", "proxies", "runs", "averages")  # folders of artefacts by id
+SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
+
+
+def hint(error: SwdbError, line: CommandLine) -> str:
+    """Return what helps against an error, most of the time a command."""
+    if error.near:
+        return f"did you mean {error.near!r}?"
+    if isinstance(error, NotNamed):
+        return f"name it once: {named_once(line)}"
+    if isinstance(error, DiskRefused):
+        full = "full" in error.found
+        return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"
+    if isinstance(error, IncompleteSource):
+        part = line.again("--available-only", "--name", "NAME")
+        return f"complete the source and run the same command again, or import what is there: {part}"
+    if isinstance(error, LeaseLost):
+        return f"run again: {line.again()}"
+    if isinstance(error.subject, Path):
+        return _about_path(error, error.subject, line)
+    return _about_words(error, error.subject, line)
+
+
+def named_once(line: CommandLine, preset: Preset | None = None) -> str:
+    """Return the command that names the files which a preset cannot do without."""
+    preset = preset or _preset(line)
+    lacking = []
+    if preset is not None and preset.network.weights == "file":
+        lacking += ["--weights", line.option("weights") or "FILE"]
+    if preset is not None and preset.proxy.cues == "file":
+        lacking += ["--cues", line.option("cues") or "localization_cues.pickle.gz"]
+    return line.other("make-proxy", *lacking, kept=("weights", "cues"))
+
+
+def kept_files(preset: Preset) -> tuple[str, ...]:
+    """Name the files that a work directory keeps for a preset."""
+    kinds = {"weights": preset.network.weights, "cues": preset.proxy.cues}
+    return tuple(name for name, value in kinds.items() if value == "file")
+
+
+def prepare_again(line: CommandLine, prepared: bool) -> str:
+    """Return the command that prepares the data set of a command line, with sources where it needs some."""
+    if line.verb == "prepare-voc":
+        return line.again(*(["--again"] if prepared else []), *_sources(line), without="--check")
+    return line.other("prepare-voc", *(["--again"] if prepared else []), *_sources(line))
+
+
+def _sources(line: CommandLine) -> list[str]:
+    """Return the options that name sources: none for drawn data, what is needed by hand, or the download."""
+    from swdb.data.kinds import facts_of
+
+    preset = _preset(line)
+    if preset is None or facts_of(preset.data).synthetic or line.option("voc"):
+        return []
+    return ["--voc", "DIR", "--sbd", "DIR"] if preset.data.available_only else ["--download"]
+
+
+def _preset(line: CommandLine) -> Preset | None:
+    try:
+        return load_preset(line.preset)
+    except SwdbError:
+        return None
+
+
+def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
+    """Return what helps where a file or folder is the matter: by where it lies in the work directory."""
+    try:
+        parts = path.absolute().relative_to(line.workdir.absolute()).parts
+    except ValueError:
+        return f"fix or replace it, then run again: {line.again()}"
+    quoted, kind = shlex.quote(str(path)), parts[0] if parts else ""
+    if kind == "swdb.json" and isinstance(error, BadInput):  # of a newer swdb
+        return "choose another place with --workdir DIR"
+    if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] == ("plan.json",):
+        return f"delete it, then run again: rm {quoted}"
+    if kind == "inputs":
+        return f"name the files again: {named_once(line)}"
+    if kind == "data":
+        return f"prepare it: {prepare_again(line, not isinstance(error, NotMade))}"
+    if kind in MADE and "evals" in parts:
+        folder = line.workdir.joinpath(*parts[:4])
+        return f"delete it, then run again: rm -r {shlex.quote(str(folder))}"
+    if kind in MADE and len(parts) > 1:
+        return _about_artefact(line, kind, parts[1], isinstance(error, NotMade))
+    return f"run again: {line.again()}"
+
+
+def _about_artefact(line: CommandLine, kind: str, identity: str, not_made: bool) -> str:
+    """Return the command that makes an artefact: again where something of it is damaged, a run with its inputs."""
+    preset = _preset(line)
+    kept = kept_files(preset) if preset else ()
+    if not not_made and (line.workdir / kind / identity).exists():
+        return f"make it again: {line.other('make', identity, '--again', kept=kept)}"
+    if kind == "runs" and line.verb != "make":
+        return f"train it: {line.other('train', identity.rpartition('-')[0], kept=kept)}"
+    return f"make it: {line.other('make', identity, kept=kept)}"
+
+
+def _is_source(subject: str) -> bool:
+    """Whether a source of a data set is meant: an option that names one, or what is in it."""
+    if subject.startswith("--"):
+        return subject.partition(" ")[0] in SOURCES
+    return not subject.startswith(("preset ", "key "))
+
+
+def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
+    """Return what helps where something typed, a source, or a download is the matter."""
+    if subject.startswith("http"):
+        from swdb.data.sources.download import SBD, VOC2012
+
+        by_hand = line.other("prepare-voc", "--voc", VOC2012.name, "--sbd", SBD.name)
+        return f"try again later, it goes on where it was; or fetch it elsewhere and run: {by_hand}"
+    if subject.startswith(("--weights ", "--cues ")) and str(line.workdir / "inputs") in subject:
+        return f"name the files again: {named_once(line)}"
+    if line.verb == "prepare-voc" and _is_source(subject):
+        return f"fix the source, then run again: {line.again()}"
+    if subject.startswith("id "):
+        return f"see the ids of this study: {line.other('reproduce-table', 'all', '--dry-run')}"
+    if subject.startswith("--"):
+        return f"swdb {line.verb} --help" if line.verb else "swdb --help"
+    return f"run again: {line.again()}" if isinstance(error, MissingArtefact) else ""

@@ -1,0 +1,70 @@
+"""`swdb make`: exactly the artefacts that are named, by the ids that plans show."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swdb.cli.options import Cues, Device, Precision, PresetName, Weights, Workdir, open_graph, running
+from swdb.core.errors import MissingArtefact, NotMade, unknown
+
+if TYPE_CHECKING:
+    from swdb.core.artefact import Artefact
+    from swdb.study.graph import Graph
+
+MOST_SEEDS = 100  # an id is looked for among the runs with so many seeds
+
+
+def make(
+    context: typer.Context,
+    ids: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids, as swdb reproduce-table --dry-run shows them.")
+    ],
+    again: Annotated[bool, typer.Option("--again", help="Delete what is there of them first.")] = False,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    cues: Cues = None,
+) -> None:
+    """Make exactly these artefacts; refuses where an input is missing, and does nothing where they are done.
+
+    \b
+    swdb make dsrg-1-58012120f1
+    swdb make dual-s0-3f2a9c1b7d dual-s1-0b7e55aa12 --device cuda
+    """
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device)
+    artefacts = find(graph, ids)
+    if again:
+        refuse(artefacts)
+        for artefact in artefacts:
+            artefact.discard()
+    if not all(artefact.done for artefact in artefacts):
+        with running(context.obj, graph.study, device, artefacts) as runner:
+            runner.make(artefacts)
+    for artefact in artefacts:
+        typer.echo(str(artefact.folder))
+
+
+def find(graph: "Graph", ids: list[str]) -> list["Artefact"]:
+    """Find planned artefacts by id, in the order in which they can be made; raises BadInput for one that is not planned."""
+    wanted, found = set(ids), []
+    for artefact in graph.everything(MOST_SEEDS):
+        if artefact.id in wanted:
+            wanted.discard(artefact.id)
+            found.append(artefact)
+        if not wanted:
+            return found
+    raise unknown("id", min(wanted), [artefact.id for artefact in graph.everything(graph.study.preset.seeds)])
+
+
+def refuse(artefacts: list["Artefact"]) -> None:
+    """Refuse to delete what could not be made again, and data sets: `prepare-voc --again` knows their sources."""
+    planned = {artefact.id for artefact in artefacts}
+    for artefact in artefacts:
+        if artefact.kind == "data":
+            raise MissingArtefact(artefact.folder, "a data set is prepared again by a command of its own")
+        for lacking in artefact.missing_inputs():
+            if lacking.id not in planned:
+                raise NotMade(lacking.folder, f"not made yet, and {artefact.id} is made from it")

@@ -1,0 +1,68 @@
+"""`swdb make-proxy`: sets of proxy masks, each with the report on its quality."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swdb.cli.options import (
+    Cues,
+    Device,
+    Json,
+    Precision,
+    PresetName,
+    Weights,
+    Workdir,
+    open_graph,
+    propose,
+    running,
+    show,
+)
+from swdb.core.errors import BadInput
+
+
+def make_proxy(
+    context: typer.Context,
+    preset: PresetName = "synthetic",
+    proxy_set: Annotated[
+        str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
+    ] = "all",
+    again: Annotated[bool, typer.Option("--again", help="Delete the set and make it again.")] = False,
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    cues: Cues = None,
+    saliency: Annotated[
+        Path | None,
+        typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make proxy masks from image-level labels by DSRG, as palette PNGs with a report on their quality.
+
+    \b
+    swdb make-proxy
+    swdb make-proxy --set 1 --device cuda
+    swdb make-proxy --preset voc --cues localization_cues.pickle.gz
+    swdb make-proxy --preset voc --saliency DIR
+    """
+    from swdb.reports.tables import proxy_lines
+
+    if proxy_set not in ("1", "2", "all"):
+        raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
+    graph = open_graph(workdir, preset, precision, weights, cues, saliency, trains_on=device)
+    sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
+    if again:  # what they are made from first: nothing is deleted that could not be made again
+        inputs = graph.needed(*sets[0].inputs)
+        with running(context.obj, graph.study, device, inputs) as runner:
+            runner.make(inputs)
+        for artefact in sets:
+            artefact.discard()
+    todo = graph.needed(*sets)
+    with running(context.obj, graph.study, device, todo) as runner:
+        runner.make(todo)
+    reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}
+    lines = [line for artefact in sets for line in proxy_lines(artefact.folder, reports[artefact.id])]
+    show(lines, reports, json)
+    propose(context.obj, graph.study, "reproduce-table", "2")

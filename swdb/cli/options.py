@@ -1,0 +1,165 @@
+"""Options that several commands share, and how a command opens a study and shows what it found."""
+
+import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swdb.cli import arguments
+from swdb.cli.command_line import CommandLine
+from swdb.core.artefact import Artefact
+from swdb.specs.crf_parameters import CRF_SETS
+from swdb.specs.presets import preset_names
+
+if TYPE_CHECKING:
+    from swdb.specs.study import Study
+    from swdb.study.graph import Graph
+    from swdb.study.runner import Runner
+
+
+def _presets(incomplete: str) -> list[str]:
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Complete the name of a run."""
+    from swdb.specs.tables import all_runs, load_tables
+
+    return [name for name in all_runs(load_tables()) if name.startswith(incomplete)]
+
+
+Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]
+PresetName = Annotated[
+    str, typer.Option("--preset", help="The scale: synthetic, voc, or a TOML file.", autocompletion=_presets)
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32 or bf16; else the preset's, or what the first training here chose."),
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
+]
+Cues = Annotated[
+    Path | None,
+    typer.Option("--cues", help="Seed cues: localization_cues.pickle.gz as published, or a cues.npz of swdb's."),
+]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        help="A run, as swdb reproduce-table all --dry-run shows it: dual or dual-s0.", autocompletion=complete_runs
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default.")
+]
+Crf = Annotated[
+    str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+# of prepare-voc
+Voc = Annotated[
+    Path | None, typer.Option("--voc", help="VOC 2012: the archive, or a folder that holds VOCdevkit/VOC2012.")
+]
+Sbd = Annotated[
+    Path | None, typer.Option("--sbd", help="SBD: benchmark.tgz, its folder, or a SegmentationClassAug folder or zip.")
+]
+ImageLabels = Annotated[
+    str, typer.Option("--image-labels", help="Image-level labels from: boxes, masks, or a CSV of image,classes.")
+]
+Lists = Annotated[
+    Path | None, typer.Option("--lists", help="A folder of train.txt, train_aug.txt, val.txt that replace VOC's own.")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the official archives (3.4 GB), resuming.")]
+AvailableOnly = Annotated[
+    bool, typer.Option("--available-only", help="Import the images that are there: a named part.")
+]
+Classes = Annotated[str | None, typer.Option("--classes", help="Keep these classes only, as in cat,cow; others: void.")]
+Require = Annotated[str | None, typer.Option("--require", help="Keep only images that show one of these classes.")]
+PartName = Annotated[str | None, typer.Option("--name", help="The part's name; else made from what is kept.")]
+Check = Annotated[bool, typer.Option("--check", help="Audit what is prepared, and print the report.")]
+AuditSplits = Annotated[
+    Path | None, typer.Option("--audit-splits", help="Report on other projects' list files below this folder.")
+]
+# of reproduce-table
+TableNumber = Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")]
+Rows = Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
+NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
+Format = Annotated[str, typer.Option("--format", help="rich, md, csv or json.")]
+
+
+def open_graph(
+    workdir: Path,
+    preset: str,
+    precision: str | None = None,
+    weights: Path | None = None,
+    cues: Path | None = None,
+    saliency: Path | None = None,
+    remember: bool = True,
+    trains_on: str | None = None,
+) -> "Graph":
+    """Open a study and plan it; `trains_on`: the device of a command that trains, which decides the precision if need be."""
+    from swdb.specs.tables import all_runs, load_tables
+    from swdb.study.graph import Graph
+    from swdb.study.workdir import Named, decide_precision, note_layout, open_study
+
+    study = open_study(workdir, preset, arguments.precision(precision), Named(weights, cues, saliency), remember)
+    if trains_on is not None:
+        require_data(study)
+        if (line := note_layout(workdir)) is not None:
+            say(line)
+        if precision is None:
+            study = decide_precision(study, lambda: _choose_precision(trains_on))
+    return Graph(study, all_runs(load_tables()))
+
+
+def require_data(study: "Study") -> None:
+    """Raise NotMade at once where a data set has to be imported first; a synthetic one is drawn when it is needed."""
+    from swdb.data.dataset import load
+    from swdb.data.kinds import facts_of
+    from swdb.study.stages import DATA
+
+    if not facts_of(study.preset.data).synthetic:
+        load(study.preset.data, DATA.artefact(study).folder)
+
+
+def _choose_precision(device: str) -> tuple[str, dict[str, Any]]:
+    from swdb.nn.compute import Compute, choose_device, preferred_precision
+
+    chosen = choose_device(device)
+    precision = preferred_precision(chosen)
+    return precision, Compute(chosen, precision).describe()
+
+
+@contextmanager
+def running(line: CommandLine, study: "Study", device: str, todo: list[Artefact]) -> Iterator["Runner"]:
+    """Open a runner, which loads torch, with a progress bar over all steps that are still to do."""
+    from swdb.cli import console
+    from swdb.nn.compute import Compute, choose_device
+    from swdb.study.runner import Runner
+
+    with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
+        yield Runner(Compute(choose_device(device), study.precision), bar, str(line)[:200])
+
+
+def propose(line: CommandLine, study: "Study", verb: str, *words: str) -> None:
+    """Name the command that follows; files that are not kept in the work directory are named in it again."""
+    kept = [name for name, file in study.files.items() if file.path.is_relative_to(study.folder / "inputs")]
+    say(f"next: {line.other(verb, *words, kept=kept)}")
+
+
+def say(text: str) -> None:
+    """Print one line to stderr."""
+    from swdb.cli import console
+
+    console.say(text)
+
+
+def show(lines: list[str], values: Any, json: bool) -> None:
+    """Print what a command found out: its JSON, or its lines."""
+    typer.echo(jsonlib.dumps(values, indent=2, ensure_ascii=False) if json else "\n".join(lines))

@@ -1,0 +1,183 @@
+"""`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from swdb.cli import arguments
+from swdb.cli.options import (
+    Cues,
+    Device,
+    DryRun,
+    Format,
+    NoTrain,
+    Precision,
+    PresetName,
+    Rows,
+    Seeds,
+    TableNumber,
+    Weights,
+    Workdir,
+    open_graph,
+    propose,
+    running,
+    say,
+)
+from swdb.core.errors import DiskRefused, MissingArtefact, unknown
+
+if TYPE_CHECKING:
+    from swdb.core.artefact import Artefact
+    from swdb.specs.study import Study
+    from swdb.specs.tables import Row, Table
+    from swdb.study.graph import Graph
+    from swdb.study.plan import Plan
+
+
+def reproduce_table(
+    context: typer.Context,
+    number: TableNumber,
+    rows: Rows = None,
+    seeds: Seeds = None,
+    dry_run: DryRun = False,
+    no_train: NoTrain = False,
+    form: Format = "rich",
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    cues: Cues = None,
+) -> None:
+    """Train and score every run of a table, then print it next to the paper's values.
+
+    \b
+    swdb reproduce-table 4
+    swdb reproduce-table all --seeds 1 --dry-run
+    swdb reproduce-table 1 --rows mixed,strong --format md
+    """
+    from swdb.reports.tables import FORMATS
+    from swdb.specs.tables import load_tables
+
+    if form not in ("rich", *FORMATS):
+        raise unknown("--format", form, ("rich", *FORMATS))
+    tables = arguments.chosen_tables(load_tables(), number)
+    wanted = arguments.chosen_rows(tables, rows)
+    looks = dry_run or no_train
+    graph = open_graph(
+        workdir, preset, precision, weights, cues, remember=not dry_run, trains_on=None if looks else device
+    )
+    plan = planned(graph, wanted, range(seeds or graph.study.preset.seeds), recorded=looks)
+    todo = needed(graph, plan)
+    if dry_run:
+        show_plan(graph, todo, precision)
+        limits = {"--rows": rows, "--seeds": seeds}
+        words = [word for option, value in limits.items() if value for word in (option, str(value))]
+        propose(context.obj, graph.study, "reproduce-table", number, *words)
+        return
+    if not looks:
+        finished = all(artefact.done for artefact in todo)
+        record(graph.study, plan, finished)
+        if not finished:
+            with running(context.obj, graph.study, device, todo) as runner:
+                runner.make(todo)
+    show_tables(graph, plan, tables, form)
+    propose(context.obj, graph.study, "eval", "dual", "--figure")
+
+
+def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> None:
+    """Print what would be made, in which precision, and how long it may take."""
+    from swdb.cli import console
+    from swdb.study.plan import estimate
+
+    console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
+
+
+def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], form: str) -> None:
+    """Write and print the tables, from the scores of the plan that are finished."""
+    from swdb.cli import console
+    from swdb.reports.tables import render
+    from swdb.study.stages import TABLE
+
+    study = graph.study
+    artefacts = [TABLE.artefact(study, table, graph.runs, plan.cells(table.number)) for table in tables]
+    measured = [artefact.task.measure() for artefact in artefacts]
+    written = write(artefacts)
+    if form == "rich":
+        for table in measured:
+            console.print_table(table, study.preset)
+    else:
+        typer.echo(render(measured, study.preset, form), nl=False)
+    if written:
+        say(f"written: {', '.join(map(str, written))}")
+
+
+def planned(graph: "Graph", wanted: list[tuple["Table", "Row"]], seeds: range, recorded: bool) -> "Plan":
+    """Return the plan of the wanted cells; where nothing is trained, that which was written when the study was made.
+
+    What was recorded stands before what would be planned now: a finished study is shown as it was made.
+    """
+    from swdb.study.plan import make_plan, read_plan
+
+    plan = None
+    if recorded:
+        try:
+            plan = read_plan(graph.study)
+        except MissingArtefact as error:
+            say(f"{error}; it is left aside")
+    if plan is None or not plan.is_of(graph.study):
+        return make_plan(graph, wanted, seeds)
+    places = [
+        (table.number, row.key, column.key, seed) for seed in seeds for table, row in wanted for column in table.columns
+    ]
+    shown = type(plan)(plan.study, {place: plan.scores[place] for place in places if place in plan.scores})
+    try:
+        return shown.extended(make_plan(graph, wanted, seeds))
+    except MissingArtefact:  # a file that planning needs was never named here
+        return shown
+
+
+def record(study: "Study", plan: "Plan", finished: bool) -> None:
+    """Write the plan down; a disk that does not take it is no matter where everything is finished."""
+    from swdb.study.plan import write_plan
+
+    try:
+        write_plan(study, plan)
+    except DiskRefused:
+        if not finished:
+            raise
+
+
+def needed(graph: "Graph", plan: "Plan") -> list["Artefact"]:
+    """List all that a plan needs, in order."""
+    from swdb.core.artefact import with_inputs
+
+    scores = list(plan.scores.values())
+    recorded = any(score.task is None for score in scores)
+    return with_inputs(*scores) if recorded else graph.needed(*scores)
+
+
+def precision_words(graph: "Graph", typed: str | None) -> str:
+    """Say in which precision is computed, and who decided that."""
+    from swdb.study.workdir import known_precision
+
+    precision = graph.study.precision
+    if typed is not None:
+        return f"{precision}, as typed"
+    if known_precision(graph.study) is not None:
+        return precision
+    return f"{precision} here; the first machine that trains in this work directory decides"
+
+
+def write(artefacts: list["Artefact"]) -> list[Path]:
+    """Write the reports of tables; returns their files, none where the disk does not take them."""
+    from swdb.reports.tables import report_paths
+    from swdb.study.stages import TABLE
+
+    try:
+        for artefact in artefacts:
+            artefact.finish(TABLE.make(artefact, None))
+    except DiskRefused as error:
+        say(f"not written: {error}")
+        return []
+    return [path for one in artefacts for path in report_paths(one.task.table.number, one.folder)]

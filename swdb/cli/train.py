@@ -1,0 +1,49 @@
+"""`swdb train`: one run, with all that it needs."""
+
+from pathlib import Path
+
+import typer
+
+from swdb.cli import arguments
+from swdb.cli.options import (
+    Cues,
+    Device,
+    Precision,
+    PresetName,
+    RunName,
+    Seed,
+    Weights,
+    Workdir,
+    open_graph,
+    propose,
+    running,
+)
+
+
+def train(
+    context: typer.Context,
+    run: RunName,
+    seed: Seed = None,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    device: Device = "auto",
+    precision: Precision = None,
+    weights: Weights = None,
+    cues: Cues = None,
+) -> None:
+    """Train one run, with all that it needs; an interrupted one continues.
+
+    \b
+    swdb train dual --seed 0
+    swdb train mixed-x6 --seed 2 --device cuda
+    """
+    from swdb.specs.tables import all_runs, load_tables
+
+    spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device)
+    artefact = graph.run(spec, number)
+    todo = graph.needed(artefact)
+    with running(context.obj, graph.study, device, todo) as runner:
+        runner.make(todo)
+    typer.echo(str(artefact.folder))
+    propose(context.obj, graph.study, "eval", spec.name, "--seed", str(number))

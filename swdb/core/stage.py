@@ -1,0 +1,45 @@
+"""Stages: who plans and makes one kind of artefact. A new kind is one stage, and one entry in `study/stages.py`.
+
+A stage is light: it is loaded to plan, so torch is imported inside `make`.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+from swdb.core.artefact import Artefact
+from swdb.core.progress import Progress
+
+
+class Tools(Protocol):
+    """What a stage is handed to work with; opened when first asked for, and shared by all stages of a command."""
+
+    progress: Progress
+    compute: Any  # nn.compute.Compute: device and precision
+    sources: Any  # data.sources.Sources: what a data set may be imported from
+
+    def tell(self, line: str) -> None:
+        """Say something that people should know before the work is over."""
+
+    def dataset(self, artefact: Artefact) -> Any:
+        """Open the data set of a finished artefact, audited once (data.dataset.DataSet)."""
+
+    def store(self, artefact: Artefact, longest_side: int) -> Any:
+        """Open its decoded training images (data.store.Store)."""
+
+
+class Stage(Protocol):
+    """One kind of artefact: how it is planned (`artefact`, whose arguments differ by kind), and how it is made."""
+
+    kind: str
+    version: int  # raised by hand when the same key and inputs would give other bytes
+    folder: str  # below the work directory
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Make it in its folder; returns what its record says, with the `digest` of what came out."""
+
+
+@runtime_checkable
+class ChecksEarly(Protocol):
+    """A stage that can say before hours of other work begin that its own would fail."""
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Raise what making it would raise for files that are missing, changed or of another form."""

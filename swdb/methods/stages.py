@@ -1,0 +1,36 @@
+"""The stage that trains runs."""
+
+from typing import Any
+
+from swdb.core.artefact import Artefact
+from swdb.core.stage import Tools
+from swdb.specs.settings import fingerprint, non_defaults
+from swdb.specs.study import Study
+from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import RunTask
+
+
+class RunStage:
+    """One training with one seed."""
+
+    kind, version, folder = "run", 1, "runs"
+
+    def artefact(self, study: Study, run: RunSpec, seed: int, inputs: tuple[Artefact, ...]) -> Artefact:
+        """Plan a run on its inputs: data, weights, and, where it needs them, proxies and the run that it starts from."""
+        preset = study.preset
+        task = RunTask(run, seed, preset.network, preset.training)
+        # a run's own name leads its id anyway; the run that it starts from is among the inputs
+        key = {
+            "run": {name: value for name, value in non_defaults(run).items() if name not in ("name", "start_from")},
+            "seed": seed,
+            "network": fingerprint(preset.network),
+            "training": fingerprint(preset.training),
+            "precision": study.precision,
+        }
+        return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=preset.training.steps)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train it."""
+        from swdb.methods.training import train_run
+
+        return train_run(artefact, tools)

@@ -1,0 +1,92 @@
+"""The stages that make initial weights and the classifier."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput, NotNamed
+from swdb.core.stage import Tools
+from swdb.data.dataset import LABELS, data_key
+from swdb.specs.presets import classifier_training
+from swdb.specs.study import Study
+from swdb.specs.tasks import ClassifierTask, WeightsTask
+
+
+class WeightsStage:
+    """The backbone's initial weights, the same for every row."""
+
+    kind, version, folder = "weights", 1, "weights"
+
+    def artefact(self, study: Study) -> Artefact:
+        """Plan the weights that the preset names, or those of a file."""
+        preset, file = study.preset, study.files.get("weights")
+        network = preset.network
+        training = classifier_training(preset, preset.proxy.pretext_steps)
+        task = WeightsTask(network.backbone, network.weights, file, preset.data, training)
+        key: dict[str, Any] = {"backbone": network.backbone}
+        if file is not None:
+            return study.artefact(self, file.path.stem, key | dict(file.digests), task=task)
+        if network.weights == "file":
+            found = f"not given, and preset {preset.name!r} takes its initial weights from a file"
+            raise NotNamed("--weights", found, "a .pth or .npz of plain tensors, named once")
+        key["weights"] = network.weights
+        if network.weights != "pretext":
+            return study.artefact(self, network.weights, key, task=task)
+        key |= {"data": data_key(preset.data), "training": asdict(training), "precision": study.precision}
+        return study.artefact(self, network.weights, key, task=task, steps=training.steps)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Read, fetch or train them."""
+        from swdb.nn.initial_weights import make_initial_weights
+
+        return make_initial_weights(artefact, tools)
+
+
+class ClassifierStage:
+    """A classifier of image-level labels, from which cues are made."""
+
+    kind, version, folder = "classifier", 1, "classifiers"
+
+    def artefact(self, study: Study, data: Artefact, weights: Artefact) -> Artefact:
+        """Plan the training that the preset's [proxy] describes."""
+        preset = study.preset
+        training = classifier_training(preset, preset.proxy.steps)
+        task = ClassifierTask(preset.network.backbone, training)
+        key = {"training": asdict(training), "precision": study.precision}
+        return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train it on the tags of all training images."""
+        from swdb.nn.classifier import new_classifier, train_classifier
+        from swdb.nn.initial_weights import load_initial
+        from swdb.nn.model import Model
+        from swdb.nn.networks import BACKBONES
+        from swdb.nn.trainer import Job
+
+        task: ClassifierTask = artefact.task
+        dataset, store = (
+            tools.dataset(artefact.input("data")),
+            tools.store(artefact.input("data"), task.training.longest_side),
+        )
+        tags = dataset.tags(store.ids)
+        check_tags(tags, dataset.class_names)
+        backbone = BACKBONES[task.backbone]()
+        preprocessing = load_initial(artefact.input("weights"), backbone)
+        model = Model(new_classifier(backbone, tags.shape[1]), preprocessing, tools.compute)
+        job = Job(artefact.folder, artefact.id, advance=tools.progress(artefact.name, artefact.steps, counts=True))
+        training = train_classifier(job, model, store.images_only, tags, task.training)
+        return {
+            "digest": training["weights_sha256"],
+            "training": training,
+            "preprocessing": asdict(preprocessing),
+            "machine": tools.compute.describe(),
+        }
+
+
+def check_tags(tags: np.ndarray, class_names: list[str]) -> None:
+    """Refuse tags (N, C-1) bool in which a class is missing: a classifier cannot learn it."""
+    for column, name in enumerate(class_names[1:]):
+        if not tags[:, column].any():
+            raise BadInput(LABELS, f"no training image has the class {name!r}", "images of every class")

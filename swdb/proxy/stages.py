@@ -1,0 +1,94 @@
+"""The stages that make seed cues, proxy masks and the report on their quality."""
+
+from typing import Any
+
+from swdb.core.artefact import Artefact
+from swdb.core.errors import NotNamed
+from swdb.core.stage import Tools
+from swdb.specs.settings import fingerprint
+from swdb.specs.study import Study
+from swdb.specs.tasks import CuesTask, ProxiesTask
+
+
+class CuesStage:
+    """The seed cues that DSRG grows: from a classifier's activation maps, or from a published file."""
+
+    kind, version, folder = "cues", 1, "cues"
+
+    def artefact(self, study: Study, data: Artefact, classifier: Artefact | None) -> Artefact:
+        """Plan cues from a classifier or, where there is none, from the file that was named."""
+        preset = study.preset
+        proxy, longest_side = preset.proxy, preset.training.longest_side
+        if classifier is None:
+            file = study.files.get("cues")
+            if file is None:
+                found = f"not given, and preset {preset.name!r} makes its proxies from published seed cues"
+                raise NotNamed("--cues", found, "a localization_cues.pickle(.gz) or a cues.npz, named once")
+            task = CuesTask(file, None, proxy, longest_side)
+            return study.artefact(self, "cues-file", dict(file.digests), (data,), task)
+        saliency = study.files.get("saliency")
+        settings = fingerprint(proxy)
+        key = {name: settings[name] for name in ("threshold", "cam_sizes", "background_share")}
+        key["precision"] = study.precision
+        if saliency is not None:
+            key |= {**saliency.digests, "saliency_threshold": proxy.saliency_threshold}
+        task = CuesTask(None, saliency, proxy, longest_side)
+        return study.artefact(self, "cues-classifier", key, (data, classifier), task)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look at the files that were named, before anything is trained."""
+        from swdb.proxy.cues import check_maps, verify_cues
+
+        task: CuesTask = artefact.task
+        if task.file is not None:
+            verify_cues(task.file)
+        if task.saliency is not None:
+            check_maps(task.saliency, tools.store(artefact.input("data"), task.longest_side))
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Read them from the file, or off the classifier's maps."""
+        from swdb.proxy.cues import make_cue_artefact
+
+        return make_cue_artefact(artefact, tools)
+
+
+class ProxiesStage:
+    """Proxy masks of all training images by DSRG; set 2 comes from its retrain round on set 1."""
+
+    kind, version, folder = "proxies", 1, "proxies"
+
+    def artefact(self, study: Study, proxy_set: int, inputs: tuple[Artefact, ...]) -> Artefact:
+        """Plan a set: the first on data, weights and cues, the second on data and the first."""
+        preset = study.preset
+        dsrg, longest_side = fingerprint(preset.dsrg), preset.training.longest_side
+        of_set = {name: value for name, value in dsrg.items() if name.startswith("retrain") == (proxy_set == 2)}
+        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, "precision": study.precision}
+        if proxy_set == 1:
+            key |= {"backbone": preset.network.backbone, "longest_side": longest_side}
+        image_side = longest_side or preset.data.image_size
+        task = ProxiesTask(proxy_set, preset.network.backbone, preset.dsrg, longest_side, image_side)
+        steps = preset.dsrg.steps if proxy_set == 1 else preset.dsrg.retrain_steps
+        return study.artefact(self, f"dsrg-{proxy_set}", key, inputs, task, steps=steps)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train, and label every training image."""
+        from swdb.proxy.masks import make_proxies
+
+        return make_proxies(artefact, tools)
+
+
+class QualityStage:
+    """How good a set of proxies is, where true masks exist: a diagnosis that nothing reads back."""
+
+    kind, version, folder = "quality", 1, "proxies"
+
+    def artefact(self, study: Study, data: Artefact, cues: Artefact, proxies: Artefact) -> Artefact:
+        """Plan the report; it lies beside the masks."""
+        place = {"folder": proxies.folder, "record_name": "quality.json", "shares_folder": True}
+        return study.artefact(self, f"{proxies.name}-quality", {}, (data, cues, proxies), **place)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Compare masks and cues with the truth, and write the report."""
+        from swdb.proxy.quality import make_quality
+
+        return make_quality(artefact, tools)

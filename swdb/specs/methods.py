@@ -1,0 +1,25 @@
+"""What tables may say of a method: its branches, and what each of them may learn from. The method itself, with its
+network and losses, is the file of its name in `swdb/methods/`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# What a branch may learn from; the words of the printed tables stand in each row's labels.
+LABEL_SETS = {
+    "strong": "the strong images with their masks ('1.4k strong')",
+    "strong+weak": "the strong images with masks, all others with proxy masks ('1.4k strong + 9k weak')",
+    "weak": "all images with proxy masks ('10k weak')",
+    "all-strong": "all images with masks ('10k strong')",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """The words that rows and columns may use for a method."""
+
+    branches: tuple[str, ...]  # who predicts; a run has those whose `<branch>_branch` it sets
+    label_sets: Mapping[str, str]
+
+
+METHODS = {"strong-weak": MethodSpec(("strong", "weak"), LABEL_SETS)}

@@ -1,0 +1,87 @@
+"""Tasks: what making an artefact of each kind takes, as values. A stage plans them, and reads nothing else when it makes.
+
+What an artefact is made from besides (data, weights, proxies, ...) are its inputs.
+"""
+
+from dataclasses import dataclass
+
+from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Proxy, Training
+from swdb.specs.study import NamedFile
+from swdb.specs.tables import RunSpec
+
+
+@dataclass(frozen=True)
+class WeightsTask:
+    """Initial weights: from a file, a download, or a pretext."""
+
+    backbone: str
+    weights: str  # as the preset says
+    file: NamedFile | None  # instead of that
+    data: Data  # of which a pretext is another world
+    pretext: ClassifierTraining
+
+
+@dataclass(frozen=True)
+class ClassifierTask:
+    """A classifier of image-level labels."""
+
+    backbone: str
+    training: ClassifierTraining
+
+
+@dataclass(frozen=True)
+class CuesTask:
+    """Seed cues: from a file, or from a classifier's maps and perhaps saliency maps."""
+
+    file: NamedFile | None
+    saliency: NamedFile | None
+    proxy: Proxy
+    longest_side: int  # pixels; images are shrunk to it, 0: as they are
+
+
+@dataclass(frozen=True)
+class ProxiesTask:
+    """A set of proxy masks."""
+
+    proxy_set: int  # 1, or 2 for the retrain round
+    backbone: str
+    dsrg: Dsrg
+    longest_side: int
+    image_side: int  # pixels; of the images as the networks and the CRF see them
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """One training with one seed."""
+
+    run: RunSpec
+    seed: int
+    network: Network
+    training: Training
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a prediction is made and scored on the validation split."""
+
+    branch: str
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    crf: str | None = None  # the name of a set of parameters in crf_parameters.py
+
+    @property
+    def name(self) -> str:
+        """A readable name, such as `val-strong` or `val-weak-0.75-1-1.25-flip`."""
+        scales = (
+            "" if self.scales == (1.0,) else "-" + "-".join(repr(scale).removesuffix(".0") for scale in self.scales)
+        )
+        crf = "" if self.crf is None else f"-crf-{self.crf}"
+        return f"val-{self.branch}{scales}{'-flip' if self.flip else ''}{crf}"
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """A score of one run, or of the averaged predictions of several."""
+
+    scoring: Scoring
+    longest_side: int

@@ -1,0 +1,97 @@
+"""What a study is made of: which artefact is made from which others, known before anything is there and without torch.
+
+in: a study and the runs of the tables -> out: planned artefacts, each with its inputs
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from swdb.core.artefact import Artefact, with_inputs
+from swdb.core.errors import unknown
+from swdb.specs.study import Study
+from swdb.specs.tables import CellSource, RunSpec
+from swdb.specs.tasks import Scoring
+from swdb.study.stages import CLASSIFIER, CUES, DATA, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+
+
+@dataclass
+class Graph:
+    """The artefacts of a study, planned as they are asked for."""
+
+    study: Study
+    runs: Mapping[str, RunSpec]  # all trainings of the tables by name
+    _planned: dict[object, Artefact] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def data(self) -> Artefact:
+        """The prepared data set."""
+        return DATA.artefact(self.study)
+
+    @cached_property
+    def weights(self) -> Artefact:
+        """The backbone's initial weights."""
+        return WEIGHTS.artefact(self.study)
+
+    @cached_property
+    def cues(self) -> Artefact:
+        """The seed cues, with the classifier that they are read off, if they are."""
+        from_file = self.study.preset.proxy.cues == "file"
+        classifier = None if from_file else CLASSIFIER.artefact(self.study, self.data, self.weights)
+        return CUES.artefact(self.study, self.data, classifier)
+
+    def proxies(self, proxy_set: int) -> Artefact:
+        """A set of proxy masks."""
+        if proxy_set not in self._planned:
+            inputs = (self.data, self.weights, self.cues) if proxy_set == 1 else (self.data, self.proxies(1))
+            self._planned[proxy_set] = PROXIES.artefact(self.study, proxy_set, inputs)
+        return self._planned[proxy_set]
+
+    def quality(self, proxies: Artefact) -> Artefact:
+        """The report on the quality of a set of proxies."""
+        return QUALITY.artefact(self.study, self.data, self.cues, proxies)
+
+    def run(self, run: RunSpec, seed: int) -> Artefact:
+        """One training with one seed."""
+        if (run, seed) not in self._planned:
+            inputs = [self.data, self.weights]
+            if run.needs_proxies:
+                inputs.append(self.proxies(run.proxy_set))
+            if run.start_from:
+                inputs.append(self.run(self.run_spec(run.start_from), seed))
+            self._planned[run, seed] = RUN.artefact(self.study, run, seed, tuple(inputs))
+        return self._planned[run, seed]
+
+    def run_spec(self, name: str) -> RunSpec:
+        """Find a training by the name that the plan shows."""
+        if name not in self.runs:
+            raise unknown("run", name, self.runs)
+        return self.runs[name]
+
+    def score(self, source: CellSource, seed: int, scoring: Scoring | None = None) -> Artefact:
+        """The score of a run, or of an average of runs, as the tables want it or by another scoring."""
+        runs = tuple(self.run(run, seed) for run in source.runs)
+        return SCORE.artefact(self.study, self.data, runs, scoring or self.scoring(source.branch))
+
+    def scoring(self, branch: str) -> Scoring:
+        """How the preset scores a branch for its tables."""
+        evaluation = self.study.preset.evaluation
+        return Scoring(branch, evaluation.scales, evaluation.flip)
+
+    def needed(self, *artefacts: Artefact) -> list[Artefact]:
+        """List artefacts and all that must be made before them, in order; each set of proxies with its quality report."""
+        found = []
+        for artefact in with_inputs(*artefacts):
+            found.append(artefact)
+            if artefact.kind == "proxies":
+                found.append(self.quality(artefact))
+        return found
+
+    def everything(self, seeds: int) -> Iterator[Artefact]:
+        """Yield all artefacts of the study that can be asked for by id, seed after seed."""
+        yield from self.needed(self.proxies(2))
+        for seed in range(seeds):
+            for run in self.runs.values():
+                yield self.run(run, seed)
+                for branch in run.branches:
+                    yield self.score(CellSource((run,), branch), seed)

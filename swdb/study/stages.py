@@ -1,0 +1,16 @@
+"""All kinds of artefacts, each with the stage that plans and makes it. A new kind is a stage and an entry here."""
+
+from swdb.core.stage import Stage
+from swdb.data.stages import DataStage
+from swdb.evaluation.stages import ScoreStage
+from swdb.methods.stages import RunStage
+from swdb.nn.stages import ClassifierStage, WeightsStage
+from swdb.proxy.stages import CuesStage, ProxiesStage, QualityStage
+from swdb.reports.stages import TableStage
+
+DATA, WEIGHTS, CLASSIFIER, CUES = DataStage(), WeightsStage(), ClassifierStage(), CuesStage()
+PROXIES, QUALITY, RUN, SCORE, TABLE = ProxiesStage(), QualityStage(), RunStage(), ScoreStage(), TableStage()
+
+STAGES: dict[str, Stage] = {
+    stage.kind: stage for stage in (DATA, WEIGHTS, CLASSIFIER, CUES, PROXIES, QUALITY, RUN, SCORE, TABLE)
+}

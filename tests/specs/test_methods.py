@@ -1,0 +1,41 @@
+"""What tables may say of a method is declared once, and fits the rows and the method's own file."""
+
+from dataclasses import fields
+from importlib.util import find_spec
+
+import pytest
+
+from swdb.specs.methods import LABEL_SETS, METHODS
+from swdb.specs.tables import RunSpec, all_runs, load_tables
+
+
+def test_there_is_the_paper_s_method_and_rows_have_it_unless_they_say_otherwise():
+    assert list(METHODS) == ["strong-weak"]
+    assert RunSpec(name="x", strong_branch="strong").method == "strong-weak"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_a_file_of_its_name(name):
+    assert find_spec(f"swdb.methods.{name.replace('-', '_')}") is not None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_row_can_give_every_branch_of_a_method_a_label_set(name):
+    method = METHODS[name]
+    assert method.branches and len(set(method.branches)) == len(method.branches)
+    assert {f"{branch}_branch" for branch in method.branches} <= {one.name for one in fields(RunSpec)}
+    assert all(method.label_sets.values())  # each says what it means
+
+
+def test_the_tables_use_every_label_set_and_no_other():
+    runs = all_runs(load_tables()).values()
+    assert {labels for run in runs for labels in (run.strong_branch, run.weak_branch) if labels} == set(LABEL_SETS)
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak", "branches"),
+    [("strong", None, ("strong",)), ("weak", None, ("strong",)), ("strong", "strong+weak", ("strong", "weak"))],
+)
+def test_a_run_has_the_branches_that_it_gives_a_label_set(strong, weak, branches):
+    run = RunSpec(name="x", strong_branch=strong, weak_branch=weak)
+    assert run.branches == branches and run.dual is (len(branches) == 2)
