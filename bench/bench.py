@@ -14,29 +14,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from swdb.core.progress import silent
 from swdb.data.store import proxy_masks
-from swdb.methods import training
-from swdb.methods.strong_weak import losses
-from swdb.nn.compute import Machine, machine
-from swdb.study.plan import Work
-from swdb.study.runner import Pipeline
-from swdb.study.workdir import open_work
+from swdb.methods.method import METHODS
+from swdb.methods.training import Batches, build, label_set, strong_rows
+from swdb.nn.compute import Compute, choose_device
+from swdb.specs.presets import Preset, load_preset
+from swdb.specs.study import Study
+from swdb.specs.tables import all_runs, load_tables
+from swdb.study.graph import Graph
+from swdb.study.runner import Runner
 
 TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
 ROUNDS, STEPS = 7, 12
 
 
 class Quiet:
+    progress = staticmethod(silent)
+
     def tell(self, line: str) -> None:
         pass
-
-    def stage(self, name: str, total: int, counts: bool = False) -> Callable[[int, int], None]:
-        return lambda done, of: None
 
 
 def command(*arguments: str) -> list[str]:
@@ -59,29 +62,32 @@ def ratio(first: Callable[[], object], second: Callable[[], object]) -> tuple[fl
 class Step:
     """One training step of a run of the synthetic preset, with fresh or with constant batches."""
 
-    def __init__(self, work: Work, pipeline: Pipeline, name: str, on: Machine):
-        self.run, self.work, self.on = work.recipe(name), work, on
-        network, self.look = training.build(work, self.run, 0)
-        self.network = on.layout(network).train()
-        self.store = pipeline.store
-        strong = training.strong_rows(pipeline.data, self.store, self.run, 0)
+    def __init__(self, graph: Graph, runner: Runner, name: str, on: Compute):
+        artefact, self.on = graph.run(graph.run_spec(name), 0), on
+        self.run, self.training = artefact.task.run, artefact.task.training
+        self.method = METHODS[self.run.method]
+        dataset = runner.dataset(graph.data)
+        store = runner.store(graph.data, self.training.longest_side)
+        model = build(artefact, dataset.num_classes, on)
+        self.network = on.layout(model.network).train()
+        strong = strong_rows(dataset, store, self.run, 0)
         names = [labels for labels in (self.run.strong_branch, self.run.weak_branch) if labels]
-        self.sets = [training.label_set(labels, strong, len(self.store.ids), 1) for labels in names]
-        made = work.proxies(1)
-        self.proxies = proxy_masks(made.folder, made.content_digest(), pipeline.data, self.store, lambda *_: None)
-        self.optimizer = torch.optim.Adam(self.network.groups(work.preset.training), fused=True)
+        sets = [label_set(labels, strong, len(store.ids), 1) for labels in names]
+        proxies = proxy_masks(graph.proxies(1), dataset, store)
+        self.batches = Batches(sets, store, proxies, self.training, 0, model)
+        self.optimizer = torch.optim.Adam(self.method.groups(self.network, self.training), fused=True)
         self.step = 0
         self.constant = self.batch()
 
     def batch(self):
         self.step += 1
-        return training.batch_at(self.step, self.sets, self.store, self.proxies, self.work, 0, self.look, self.on)
+        return self.batches.at(self.step)
 
     def train(self, batch) -> None:
-        pictures, labels, num_strong = batch
+        inputs, labels, num_strong = batch
         with self.on.autocast():
-            terms = losses(
-                self.network, self.on.pictures(pictures), labels, num_strong, self.run, self.work.preset.training
+            terms = self.method.losses(
+                self.network, self.on.inputs(inputs), labels, num_strong, self.run, self.training
             )
         self.optimizer.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -103,31 +109,26 @@ class Step:
 
 
 def bench_steps(folder: Path) -> list[tuple[str, str, str]]:
-    work = open_work(folder, "synthetic", "bf16")
-    on = machine("auto", "bf16")
-    short = shortened(work)
-    pipeline = Pipeline(short, on, Quiet())
-    pipeline.make(short.needed(short.proxies(1)))
-    dual, single = Step(short, pipeline, "dual", on), Step(short, pipeline, "mixed", on)
+    device, preset = choose_device("auto"), shortened(load_preset("synthetic"))
+    on, plain = Compute(device, "bf16"), Compute(device, "fp32")
+    graph = Graph(Study(folder, preset, "bf16"), all_runs(load_tables()))
+    runner = Runner(on, Quiet())
+    runner.make(graph.needed(graph.proxies(1)))
+    dual, single, slow = (Step(graph, runner, *of) for of in (("dual", on), ("mixed", on), ("dual", plain)))
     fresh, constant = ratio(dual.fresh_steps, dual.constant_steps)
     lines = [("training loop / constant batch", f"{fresh / constant:.3f}", "at most 1.10")]
-    lines.append(("images a second, dual", f"{STEPS * short.preset.training.batch / fresh:.0f}", ""))
+    lines.append(("images a second, dual", f"{STEPS * preset.training.batch / fresh:.0f}", ""))
     two, one = ratio(dual.constant_steps, single.constant_steps)
     lines.append(("dual step / single step", f"{two / one:.2f}", ""))
     lines.append(("FLOPs of dual / single", f"{dual.flops() / single.flops():.2f}", "below 1.25"))
-    plain = machine("auto", "fp32")
-    slow = Step(short, pipeline, "dual", plain)
     quick, full = ratio(dual.constant_steps, slow.constant_steps)
     lines.append(("bf16 channels_last / fp32", f"{quick / full:.2f}", "chosen where below 1"))
     return lines
 
 
-def shortened(work: Work) -> Work:
-    """The same work with proxies that took no time: their quality does not matter to a clock."""
-    from dataclasses import replace
-
-    preset = replace(work.preset, proxy=replace(work.preset.proxy, steps=1, pretext_steps=1))
-    return replace(work, preset=preset)
+def shortened(preset: Preset) -> Preset:
+    """The same preset with proxies that take little time: their quality does not matter to a clock."""
+    return replace(preset, proxy=replace(preset.proxy, steps=1, pretext_steps=1))
 
 
 def bench_commands(folder: Path) -> list[tuple[str, str, str]]:

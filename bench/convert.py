@@ -1,6 +1,6 @@
 """How fast SBD's masks become PNGs, beside the loop that other toolboxes ship. `python bench/convert.py`.
 
-Both sides read the same `.mat` files and take turns; medians of three. The masks are drawn: as large as SBD's, as many
+Both sides read the same `.mat` files and take turns; medians of three. The masks are synthetic: as large as SBD's, as many
 objects, in the layout and the compression of the official archive, a few hundred of them written again and again.
 """
 
@@ -89,9 +89,9 @@ def one_by_one(folder: Path) -> None:
     for turn in range(TIMES):
         for path in sorted((folder / INNER).iterdir()):
             labels = scipy.io.loadmat(path)["GTcls"][0]["Segmentation"][0]
-            picture = Image.fromarray(labels)
-            picture.putpalette(palette)
-            picture.save(folder / "plain" / f"{path.stem}-{turn}.png")
+            mask = Image.fromarray(labels)
+            mask.putpalette(palette)
+            mask.save(folder / "plain" / f"{path.stem}-{turn}.png")
 
 
 def files(folder: Path) -> Iterator[Job]:
@@ -110,7 +110,7 @@ def members(folder: Path) -> Iterator[Job]:
 
 
 def on_all_cores(folder: Path, jobs: Iterator[Job]) -> None:
-    for _ in write_masks(jobs, lambda image_id: folder / "swdb" / f"{image_id}.png", None, "nothing"):
+    for _ in write_masks(jobs, lambda image_id: folder / "swdb" / f"{image_id}.png", None):
         pass
 
 

@@ -1,6 +1,6 @@
 """How long a dense CRF takes: on a lattice for each parameter set, on whole kernels, on a GPU. `python bench/crf.py`.
 
-Pictures are drawn, with as much detail at each scale as photographs have; probabilities of the classes are smooth. All
+Images are synthetic, with as much detail at each scale as real ones have; probabilities of the classes are smooth. All
 are medians of five in turns, in one run: ratios between lines hold on a busy machine too, milliseconds on a quiet one.
 """
 
@@ -20,8 +20,8 @@ from swdb.specs.crf_parameters import CRF_SETS, CrfSet, crf_set
 
 ROUNDS = 5
 THREADS = 2
-WHOLE = (366, 500, 21)  # height, width and classes of a photograph of VOC
-PYDENSECRF = "0.8 s"  # for such a photograph, compiled, on one core: measured elsewhere, not in this run
+WHOLE = (366, 500, 21)  # height, width and classes of an image of VOC
+PYDENSECRF = "0.8 s"  # for such an image, compiled, on one core: measured elsewhere, not in this run
 SMALL = (
     (16, 16, 7),
     (16, 16, 21),
@@ -29,14 +29,14 @@ SMALL = (
     (16, 21, 21),
     (20, 41, 6),
     (20, 41, 21),
-)  # batch, cells a side, classes
+)  # batch, points a side, classes
 
 Case = tuple[torch.Tensor, torch.Tensor]
 Line = tuple[str, float, str]  # what, milliseconds, and what to compare it with
 
 
-def picture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw (height, width, 3) uint8: noise whose amplitude falls with its frequency, as in photographs, in patches."""
+def synthetic_image(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw (height, width, 3) uint8: noise whose amplitude falls with its frequency, as in real images, in patches."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / max(height, width)
     spectrum = np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency**2
     drawn = np.fft.irfft2(spectrum, (height, width))
@@ -46,9 +46,9 @@ def picture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def case(batch: int, height: int, width: int, classes: int, device: str = "cpu") -> Case:
-    """Return energies and pictures."""
+    """Return energies and images."""
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(np.stack([picture(height, width, rng) for _ in range(batch)]))
+    images = torch.from_numpy(np.stack([synthetic_image(height, width, rng) for _ in range(batch)]))
     coarse = torch.from_numpy(rng.normal(0, 3, (batch, classes, 8, 8))).float()
     probabilities = F.interpolate(coarse, (height, width), mode="bilinear").softmax(1)
     return energy_of(probabilities).to(device), images.to(device)
@@ -68,8 +68,8 @@ def milliseconds(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in spent.items()}
 
 
-def on_photographs(device: str) -> dict[str, float]:
-    """Time each parameter set on one photograph."""
+def on_real_images(device: str) -> dict[str, float]:
+    """Time each parameter set on one image."""
     given = case(1, *WHOLE, device)
     return milliseconds({name: lambda crf=crf: refine(*given, crf, "lattice") for name, crf in CRF_SETS.items()})
 
@@ -103,8 +103,8 @@ def building() -> list[Line]:
     lattice, values = Lattice(features), torch.rand(1, height * width, classes)
     times = milliseconds({"build": lambda: Lattice(features), "filter": lambda: lattice.filter(values)})
     return [
-        ("cpu: building dsrg's bilateral lattice", times["build"], "once a photograph"),
-        ("cpu: filtering 21 classes with it", times["filter"], f"{crf.iterations} times a photograph"),
+        ("cpu: building dsrg's bilateral lattice", times["build"], "once an image"),
+        ("cpu: filtering 21 classes with it", times["filter"], f"{crf.iterations} times an image"),
     ]
 
 
@@ -112,17 +112,17 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(THREADS)
     height, width, classes = WHOLE
-    photograph = f"{width} x {height}, {classes} classes, 10 iterations"
-    times = on_photographs("cpu")
-    lines = [(f"cpu: {photograph}, {name}", spent, "at most 1600 on 2 quiet cores") for name, spent in times.items()]
+    image = f"{width} x {height}, {classes} classes, 10 iterations"
+    times = on_real_images("cpu")
+    lines = [(f"cpu: {image}, {name}", spent, "at most 1600 on 2 quiet cores") for name, spent in times.items()]
     lines += building() + on_grids("cpu")
     if torch.cuda.is_available():
-        for name, spent in on_photographs("cuda").items():
-            lines.append((f"cuda: {photograph}, {name}", spent, f"{spent / times[name]:.3f} of the CPU's"))
+        for name, spent in on_real_images("cuda").items():
+            lines.append((f"cuda: {image}, {name}", spent, f"{spent / times[name]:.3f} of the CPU's"))
         lines += on_grids("cuda")
         print(f"GPU: {torch.cuda.get_device_name()}")
     print(f"{THREADS} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"pydensecrf, a photograph on one core: {PYDENSECRF}, measured elsewhere\n")
+    print(f"pydensecrf, one image on one core: {PYDENSECRF}, measured elsewhere\n")
     print("| what | ms | beside |\n| --- | ---: | --- |")
     for what, spent, beside in lines:
         print(f"| {what} | {spent:.1f} | {beside} |")

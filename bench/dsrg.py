@@ -16,42 +16,42 @@ from collections.abc import Callable
 
 import torch
 
-from swdb.nn.compute import Machine
+from swdb.nn.compute import Compute
 from swdb.nn.networks import BACKBONES
-from swdb.proxy.dsrg import DsrgNetwork, balanced_seed_loss, floored, seeded_losses
+from swdb.proxy.dsrg import DsrgNetwork, balanced_seed_loss, renormalise, seeded_losses
 from swdb.specs.presets import load_preset
 
 ROUNDS = 7
 PRESETS = {"cpu": ("synthetic", "voc-animals"), "cuda": ("synthetic", "voc-animals", "voc")}
 
 
-def steps(preset_name: str, on: Machine) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return a training step of the first round on random pictures: as it is, and without CRF and growing."""
+def steps(preset_name: str, on: Compute) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return a training step of the first round on random images: as it is, and without CRF and growing."""
     preset = load_preset(preset_name)
-    spec, classes = preset.dsrg, preset.data.num_classes
-    network = on.layout(DsrgNetwork(BACKBONES[preset.network.backbone](), spec, classes)).train()
+    settings, classes = preset.dsrg, preset.data.num_classes
+    network = on.layout(DsrgNetwork(BACKBONES[preset.network.backbone](), settings, classes)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
-    pictures = on.pictures(torch.randn(spec.batch, 3, spec.size, spec.size, device=on.device))
-    side = network.backbone(pictures[:1]).shape[-1]
-    small = torch.randint(0, 255, (spec.batch, side, side, 3), dtype=torch.uint8, device=on.device)
-    seeds = torch.rand(spec.batch, classes, side, side, device=on.device) < 0.2 / classes
-    tags = torch.rand(spec.batch, classes, device=on.device) < 0.2
+    inputs = on.inputs(torch.randn(settings.batch, 3, settings.size, settings.size, device=on.device))
+    side = network.backbone(inputs[:1]).shape[-1]
+    small = torch.randint(0, 255, (settings.batch, side, side, 3), dtype=torch.uint8, device=on.device)
+    seeds = torch.rand(settings.batch, classes, side, side, device=on.device) < 0.2 / classes
+    tags = torch.rand(settings.batch, classes, device=on.device) < 0.2
     tags[:, 0] = True
 
     def step(losses: Callable[[torch.Tensor], torch.Tensor]) -> None:
         with on.autocast():
-            cells = network(pictures).float()
+            logits = network(inputs).float()
         optimizer.zero_grad(set_to_none=True)
-        losses(cells).backward()
+        losses(logits).backward()
         optimizer.step()
         if on.device.type == "cuda":
             torch.cuda.synchronize()
 
     def whole() -> None:
-        step(lambda cells: sum(seeded_losses(cells, seeds, small, tags, spec)[0].values()))
+        step(lambda logits: sum(seeded_losses(logits, seeds, small, tags, settings)[0].values()))
 
     def bare() -> None:
-        step(lambda cells: balanced_seed_loss(floored(cells.softmax(1) + 1e-4), seeds))
+        step(lambda logits: balanced_seed_loss(renormalise(logits.softmax(1) + 1e-4), seeds))
 
     return whole, bare
 
@@ -62,7 +62,7 @@ def seconds(call: Callable[[], None]) -> float:
     return time.perf_counter() - begun
 
 
-def measure(preset_name: str, on: Machine) -> str:
+def measure(preset_name: str, on: Compute) -> str:
     whole, bare = steps(preset_name, on)
     whole(), bare()
     pairs = [(seconds(whole), seconds(bare)) for _ in range(ROUNDS)]
@@ -92,7 +92,7 @@ def main() -> None:
     print("| what | measured | target |\n| --- | --- | --- |")
     for device in devices:
         for preset_name in PRESETS[device]:
-            print(measure(preset_name, Machine(torch.device(device), "bf16")), flush=True)
+            print(measure(preset_name, Compute(torch.device(device), "bf16")), flush=True)
     if options.sets:
         print(both_sets())
 

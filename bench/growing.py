@@ -1,7 +1,7 @@
 """How fast a batch's seeds grow, beside loops over pixels in Python. `python bench/growing.py`.
 
-All ways grow the same drawn batch, take turns, and must agree; medians of three. The loops find the regions of each
-image and class in two passes with a table of equal labels: once cell by cell over numpy's arrays, in the order that
+All ways grow the same synthetic batch, take turns, and must agree; medians of three. The loops find the regions of each
+image and class in two passes with a table of equal labels: once point by point over numpy's arrays, in the order that
 DSRG's own code has, and once as lean as Python can, over lists.
 """
 
@@ -26,7 +26,7 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # probabilities, seeds, tags
 
 
 def draw(count: int) -> Batch:
-    """Draw probabilities in blobs with ragged edges, one to three tags an image, and a quarter of all cells seeded."""
+    """Draw probabilities in blobs with ragged edges, one to three tags an image, and a quarter of all points seeded."""
     rng = np.random.default_rng(0)
     tags = np.zeros((count, CLASSES), bool)
     scores = np.zeros((count, CLASSES, SIDE, SIDE), np.float32)
@@ -46,7 +46,7 @@ def draw(count: int) -> Batch:
 
 
 def over_arrays(probabilities: np.ndarray, seeds: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Grow the seeds of one image in DSRG's order: mark, divide into regions, choose, add; every step cell by cell."""
+    """Grow the seeds of one image in DSRG's order: mark, divide into regions, choose, add; every step point by point."""
     result, regions, among = seeds.copy(), seeded_regions(seeds), np.flatnonzero(tags)
     for (y, x), value in np.ndenumerate(probabilities[among].max(0)):
         label = among[probabilities[among, y, x].argmax()]
@@ -67,7 +67,7 @@ def over_arrays(probabilities: np.ndarray, seeds: np.ndarray, tags: np.ndarray) 
 
 
 def over_lists(probabilities: np.ndarray, seeds: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """Grow the seeds of one image: which class a cell has is for numpy to say, and the loops run over lists."""
+    """Grow the seeds of one image: which class a point has is for numpy to say, and the loops run over lists."""
     result, regions, among = seeds.copy(), seeded_regions(seeds), np.flatnonzero(tags)
     best, value = among[probabilities[among].argmax(0)], probabilities[among].max(0)
     sure = value > np.where(best == 0, BACKGROUND, FOREGROUND)
@@ -75,9 +75,9 @@ def over_lists(probabilities: np.ndarray, seeds: np.ndarray, tags: np.ndarray) -
     single = (seeds.sum(0) == 1).tolist()
     for label in among:
         numbers, own = two_passes((regions == label).tolist()), seeds[label].tolist()
-        cells = [(y, x) for y in range(SIDE) for x in range(SIDE) if numbers[y][x]]
-        chosen = {numbers[y][x] for y, x in cells if own[y][x]}
-        for y, x in cells:
+        points = [(y, x) for y in range(SIDE) for x in range(SIDE) if numbers[y][x]]
+        chosen = {numbers[y][x] for y, x in points if own[y][x]}
+        for y, x in points:
             if numbers[y][x] in chosen and (own[y][x] or not single[y][x]):
                 result[label, y, x] = True
     return result
@@ -91,7 +91,7 @@ def seeded_regions(seeds: np.ndarray) -> np.ndarray:
 
 
 def two_passes(inside: list[list[bool]] | np.ndarray) -> list[list[int]]:
-    """Number the regions of neighbouring cells, corners too, from 1; 0 outside."""
+    """Number the regions of neighbouring points, corners too, from 1; 0 outside."""
     numbers, parent = [[0] * SIDE for _ in range(SIDE)], [0]
     for y in range(SIDE):
         for x in range(SIDE):

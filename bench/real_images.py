@@ -1,6 +1,6 @@
-"""How fast a data set of photographs is prepared, audited and decoded. `python bench/photographs.py [--voc DIR]`.
+"""How fast a data set of real images is prepared, audited and decoded. `python bench/real_images.py [--voc DIR]`.
 
-Without --voc the pictures are drawn: as large as VOC's, as many bytes. Rates are scaled to VOC's 12,031 images.
+Without --voc the images are synthetic: as large as VOC's, as many bytes. Rates are scaled to VOC's 12,031 images.
 """
 
 import argparse
@@ -18,45 +18,44 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from swdb.data import audit, voc
+from swdb.core.progress import silent
+from swdb.data import audit
 from swdb.data.dataset import DataSet
+from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.images import palette_png
 from swdb.data.prepare import prepare
 from swdb.data.sources.voc2012 import Sources
+from swdb.data.voc import DEVKIT, IGNORE, VOC2012
 from swdb.specs.presets import load_preset
 
 WHOLE = 12_031  # images: train_aug and val
 MEMORY = (300, 1200)  # images
 
 
-def stage(name: str, total: int) -> Callable[[int, int], None]:
-    return lambda done, of: None
-
-
 def draw_tree(root: Path, count: int) -> None:
-    """Draw photographs of noise at several scales, with masks that have a border, in VOC's layout."""
+    """Draw images of noise at several scales, with masks that have a border, in VOC's layout."""
     rng = np.random.default_rng(0)
-    kit = voc.devkit(root)
+    kit = root / DEVKIT
     for name in ("JPEGImages", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
         (kit / name).mkdir(parents=True)
     ids = [f"2008_{index:06d}" for index in range(count)]
     for index, image_id in enumerate(ids):
         scales = [cv2.resize(rng.normal(0, 50, (n, n, 3)), (500, 375)) for n in (6, 40, 190)]
-        picture = np.clip(120 + sum(scales), 0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(kit / "JPEGImages" / f"{image_id}.jpg", quality=90)
+        image = np.clip(120 + sum(scales), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(kit / "JPEGImages" / f"{image_id}.jpg", quality=90)
         smooth = cv2.resize(rng.normal(size=(8, 8)), (500, 375), interpolation=cv2.INTER_CUBIC)
         labels = np.where(smooth > 0.5, 1 + index % 20, 0).astype(np.uint8)
-        labels[np.abs(smooth - 0.5) < 0.05] = voc.IGNORE
+        labels[np.abs(smooth - 0.5) < 0.05] = IGNORE
         own = "SegmentationClass" if index % 4 < 2 else "SegmentationClassAug"
         (kit / own / f"{image_id}.png").write_bytes(palette_png(labels))
-    for k, split in enumerate((voc.STRONG_SPLIT, voc.VAL_SPLIT)):
-        voc.split_path(root, split).write_text("\n".join(ids[k::4]) + "\n")
+    for k, split in enumerate((STRONG_SPLIT, VAL_SPLIT)):
+        VOC2012.layout.list_path(root, split).write_text("\n".join(ids[k::4]) + "\n")
 
 
 def prepared(folder: Path, source: Path) -> DataSet:
     """Prepare all that is in a tree."""
-    data = replace(load_preset("voc").data, name="bench", num_strong=0, num_train=0, num_val=0, available_only=True)
-    return prepare(data, folder / "data" / "bench", Sources(source, image_labels="masks"), stage)
+    settings = replace(load_preset("voc").data, name="bench", num_strong=0, num_train=0, num_val=0, available_only=True)
+    return prepare(settings, folder / "data" / "bench", Sources(source, image_labels="masks"), silent)
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -70,19 +69,19 @@ def measure(folder: Path, source: Path) -> list[tuple[str, str, str]]:
 
     found: list[DataSet] = []
     preparing = seconds(lambda: found.append(prepared(folder, source)))
-    data = found[0]
-    images = sum(data.manifest["counts"][split] for split in (voc.ALL_SPLIT, voc.VAL_SPLIT))
-    (data.root / "audit.json").unlink()
-    first, second = (seconds(lambda: audit.verify(data, stage)) for _ in range(2))
+    dataset = found[0]
+    images = sum(dataset.manifest["counts"][split] for split in (ALL_SPLIT, VAL_SPLIT))
+    (dataset.root / "audit.json").unlink()
+    first, second = (seconds(lambda: audit.verify(dataset, silent)) for _ in range(2))
     decoding = []
     for longest_side in (0, 250):
         before = os.times()
-        training_store(data, longest_side, lambda done, of: None)
+        training_store(dataset, longest_side, silent())
         after = os.times()
         spent = after.elapsed - before.elapsed
         busy = (sum(after[:2]) - sum(before[:2])) / spent / (os.cpu_count() or 1)
         size = f"shrunk to {longest_side} pixels" if longest_side else "as they are"
-        line = f"{spent:.1f} s, {data.manifest['counts'][voc.ALL_SPLIT] / spent:.0f} images a second, {busy:.0%} of all cores"
+        line = f"{spent:.1f} s, {dataset.manifest['counts'][ALL_SPLIT] / spent:.0f} images a second, {busy:.0%} of all cores"
         decoding.append((f"decoding into the store, {size}", line, "the cores are busy, or the disk is"))
     scaled = WHOLE / images
     return [
@@ -95,7 +94,7 @@ def measure(folder: Path, source: Path) -> list[tuple[str, str, str]]:
 
 
 def peak(count: int) -> str:
-    """Return the peak memory of a process that prepares `count` drawn images."""
+    """Return the peak memory of a process that prepares `count` synthetic images."""
     command = [sys.executable, __file__, "--peak-of", str(count)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -103,12 +102,12 @@ def peak(count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--voc", type=Path, help="a real tree that holds VOCdevkit/VOC2012 with SegmentationClassAug")
-    parser.add_argument("--count", type=int, default=600, help="drawn images")
+    parser.add_argument("--count", type=int, default=600, help="synthetic images")
     parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="swdb-bench-"))
     try:
-        source = options.voc or folder / "drawn"
+        source = options.voc or folder / "synthetic"
         if options.voc is None:
             draw_tree(source, options.peak_of or options.count)
         if options.peak_of:
