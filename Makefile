@@ -15,6 +15,8 @@ PY := .venv/bin/python
 READY := .venv/.installed
 endif
 
+# two tests at a time where pytest-xdist is installed, each on one core
+PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(PRESET) --workdir $(WORK)
 COMPUTE = $(OPTIONS) --device $(DEVICE)
@@ -57,7 +59,7 @@ results: tables ## write the tables and the figure into results/ and the README
 all: tables check ## data, proxies, all tables, lint and tests
 
 test: $(READY) ## the quick tests, minutes on two cores
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(PARALLEL)
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py

@@ -9,7 +9,7 @@ import pytest
 from swdb.core.artefact import Artefact, artefact_id, with_inputs
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
-from swdb.core.lease import Lease
+from swdb.core.lease import Lease, _held
 
 
 def planned(folder: Path, name: str, *inputs: Artefact, kind: str = "run", **options) -> Artefact:
@@ -282,7 +282,7 @@ def test_what_another_process_makes_is_not_discarded_meanwhile(tmp_path, monkeyp
     run = made(tmp_path, "run")
     holder = Lease(run.leased_path, "making it")
     assert holder.try_take()
-    monkeypatch.setattr("swdb.core.lease._held", {})  # as another process sees it
+    _held.clear()  # as another process sees it
     waited = []
 
     def wait(seconds):

@@ -4,14 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import cued
 import pytest
 import toys
-from conftest import TESTS, TINY, other_data, swdb
+from conftest import TESTS, TINY, other_data
 from studies import CPU, Watcher, changed, graph_of, runner
 
 from swdb.core import lease
@@ -429,16 +428,6 @@ def test_reports_that_share_a_folder_are_leased_by_their_record(tmp_path, monkey
     with lease.leased(root.folder):  # somebody is at work at the folder
         runner().make([report])
     assert report.done and not root.done
-
-
-def test_two_commands_that_train_in_one_directory_share_the_work(tmp_path):
-    options = ("--preset", TINY, "--workdir", tmp_path / "work", "--precision", "fp32", "--device", "cpu")
-    with ThreadPoolExecutor() as pool:
-        both = list(pool.map(lambda name: swdb("train", name, *options), ("strong", "all-strong")))
-    assert [result.returncode for result in both] == [0, 0], both[0].stderr + both[1].stderr
-    begun = [line.removesuffix(" ...") for result in both for line in result.stderr.splitlines()]
-    for name in ("draw the data set", "pretext", "strong-s0", "all-strong-s0"):
-        assert begun.count(name) == 1, begun
 
 
 # ---------------------------------------------------------------- inputs that vanish
