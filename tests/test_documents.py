@@ -68,7 +68,7 @@ def test_the_published_lists_of_real_images_are_those_that_were_trained_and_scor
     audited = json.loads((folder / "data.json").read_text())
     assert audited["counts"] == {split: len(ids) for split, ids in lists.items()}
     for number in (1, 2, 3, 4):
-        assert json.loads((folder / f"table{number}.json").read_text())["data_sha256"] == audited["digest"]
+        assert json.loads((folder / f"table{number}.json").read_text())["data_sha256"] == audited["audit"]["tree_root"]
 
 
 def test_neither_real_images_nor_weights_are_published():
