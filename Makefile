@@ -15,6 +15,9 @@ PY := .venv/bin/python
 READY := .venv/.installed
 endif
 
+# The published numbers are those of one thread: sums of more threads add up in another order.
+export OMP_NUM_THREADS ?= 1
+
 # two tests at a time where pytest-xdist is installed, each on one core
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
@@ -30,7 +33,8 @@ help: ## list the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed; VOC, SBD, LABELS, CUES, SALIENCY, WEIGHTS: see swdb --help"
+	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed"
+	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -59,7 +63,7 @@ results: tables ## write the tables and the figure into results/ and the README
 all: tables check ## data, proxies, all tables, lint and tests
 
 test: $(READY) ## the quick tests, minutes on two cores
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(PARALLEL)
+	$(PY) -m pytest $(PARALLEL)
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py
@@ -78,5 +82,5 @@ bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/growing.py
 	PYTHONPATH=. $(PY) bench/dsrg.py --sets
 
-clean: ## delete .venv and caches; data and runs in $(WORK) stay
+clean: ## delete .venv and caches; data and runs stay
 	rm -rf .venv .pytest_cache .ruff_cache

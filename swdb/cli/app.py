@@ -77,8 +77,8 @@ def main(
     """Reproduce Tables 1-4 of the supplement of "Improving Semi-supervised Semantic Segmentation via Strong-weak Dual-branch Network".
 
     \b
-    swdb reproduce-table 4              all that Table 4 needs, on the embedded data set
-    swdb reproduce-table all --dry-run  what would be made, and what exists already
+    swdb reproduce-table 4       all that Table 4 needs, on the embedded data
+    swdb reproduce-table all --dry-run           what exists, what is left to do
     """
 
 

@@ -36,7 +36,7 @@ class CommandLine:
     @property
     def preset(self) -> str:
         """The preset's name or file."""
-        return self.option("preset") or self.option("dataset") or DEFAULT_PRESET
+        return self.option("dataset") or self.option("preset") or DEFAULT_PRESET
 
     @property
     def workdir(self) -> Path:

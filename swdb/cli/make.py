@@ -17,9 +17,7 @@ MOST_SEEDS = 100  # an id is looked for among the runs with so many seeds
 
 def make(
     context: typer.Context,
-    ids: Annotated[
-        list[str], typer.Argument(metavar="ID...", help="Ids, as swdb reproduce-table --dry-run shows them.")
-    ],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids, as swdb reproduce-table --dry-run shows them.")],
     again: Annotated[bool, typer.Option("--again", help="Delete what is there of them first.")] = False,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
@@ -31,8 +29,8 @@ def make(
     """Make exactly these artefacts; refuses where an input is missing, and does nothing where they are done.
 
     \b
-    swdb make dsrg-1-58012120f1
-    swdb make dual-s0-3f2a9c1b7d dual-s1-0b7e55aa12 --device cuda
+    swdb make dsrg-1-c1520a663d
+    swdb make dual-s0-df366fe016 dual-kl-s0-cd5cb243ca --device cuda
     """
     graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device)
     artefacts = find(graph, ids)

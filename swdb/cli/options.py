@@ -86,7 +86,9 @@ AuditSplits = Annotated[
 ]
 # of reproduce-table
 TableNumber = Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")]
-Rows = Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")]
+Rows = Annotated[
+    str | None, typer.Option("--rows", help="Only these rows, by their keys in the table's file: mixed,strong.")
+]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]

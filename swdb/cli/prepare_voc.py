@@ -40,7 +40,7 @@ SHOWN = ("List", "Images", "Finely labelled (%)", "Only in SBD", "In val", "Not 
 
 def prepare_voc(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; short for --preset.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; the same as --preset.")] = None,
     preset: PresetName = "synthetic",
     voc: Voc = None,
     sbd: Sbd = None,
@@ -61,8 +61,8 @@ def prepare_voc(
 
     \b
     swdb prepare-voc --preset voc --download
-    swdb prepare-voc --preset voc --voc VOCtrainval_11-May-2012.tar --sbd benchmark.tgz
-    swdb prepare-voc --preset voc --voc DIR --available-only --classes cat,dog --name cats
+    swdb prepare-voc --preset voc --voc VOCtrainval.tar --sbd benchmark.tgz
+    swdb prepare-voc --preset voc --voc DIR --available-only --classes cat
     swdb prepare-voc --preset voc --check
     """
     from swdb.data.sources.voc2012 import Sources

@@ -29,7 +29,7 @@ from swdb.core.errors import DiskRefused, MissingArtefact, unknown
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
-    from swdb.specs.tables import Row, Table
+    from swdb.specs.tables import Table
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
 
@@ -62,12 +62,13 @@ def reproduce_table(
     if form not in ("rich", *FORMATS):
         raise unknown("--format", form, ("rich", *FORMATS))
     tables = arguments.chosen_tables(load_tables(), number)
-    wanted = arguments.chosen_rows(tables, rows)
-    looks = dry_run or no_train
+    wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     graph = open_graph(
         workdir, preset, precision, weights, cues, remember=not dry_run, trains_on=None if looks else device
     )
-    plan = planned(graph, wanted, range(seeds or graph.study.preset.seeds), recorded=looks)
+    asked = range(seeds or graph.study.preset.seeds)
+    everything = planned(graph, tables, asked, recorded=looks)
+    plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
     if dry_run:
         show_plan(graph, todo, precision)
@@ -81,7 +82,7 @@ def reproduce_table(
         if not finished:
             with running(context.obj, graph.study, device, todo) as runner:
                 runner.make(todo)
-    show_tables(graph, plan, tables, form)
+    show_tables(graph, everything, tables, asked, form)
     propose(context.obj, graph.study, "eval", "dual", "--figure")
 
 
@@ -93,16 +94,19 @@ def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> 
     console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
 
 
-def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], form: str) -> None:
-    """Write and print the tables, from the scores of the plan that are finished."""
+def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str) -> None:
+    """Write the tables from all scores that are finished, and print them from those of the wanted seeds."""
     from swdb.cli import console
     from swdb.reports.tables import render
     from swdb.study.stages import TABLE
 
     study = graph.study
-    artefacts = [TABLE.artefact(study, table, graph.runs, plan.cells(table.number)) for table in tables]
-    measured = [artefact.task.measure() for artefact in artefacts]
-    written = write(artefacts)
+
+    def made_from(chosen: "Plan") -> list["Artefact"]:
+        return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number)) for table in tables]
+
+    measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
+    written = write(made_from(plan))
     if form == "rich":
         for table in measured:
             console.print_table(table, study.preset)
@@ -112,29 +116,33 @@ def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], form: str) 
         say(f"written: {', '.join(map(str, written))}")
 
 
-def planned(graph: "Graph", wanted: list[tuple["Table", "Row"]], seeds: range, recorded: bool) -> "Plan":
-    """Return the plan of the wanted cells; where nothing is trained, that which was written when the study was made.
+def planned(graph: "Graph", tables: list["Table"], seeds: range, recorded: bool) -> "Plan":
+    """Return the plan of whole tables, with the wanted seeds and those that were ever planned: a report on disk is never
+    replaced by one that has less.
 
-    What was recorded stands before what would be planned now: a finished study is shown as it was made.
+    Where nothing is trained, what was recorded stands before what would be planned now: a finished study is shown as it
+    was made.
     """
-    from swdb.study.plan import make_plan, read_plan
+    from swdb.study.plan import Plan, make_plan, read_plan
 
-    plan = None
-    if recorded:
-        try:
-            plan = read_plan(graph.study)
-        except MissingArtefact as error:
-            say(f"{error}; it is left aside")
-    if plan is None or not plan.is_of(graph.study):
-        return make_plan(graph, wanted, seeds)
-    places = [
-        (table.number, row.key, column.key, seed) for seed in seeds for table, row in wanted for column in table.columns
-    ]
-    shown = type(plan)(plan.study, {place: plan.scores[place] for place in places if place in plan.scores})
+    earlier = None
     try:
-        return shown.extended(make_plan(graph, wanted, seeds))
+        earlier = read_plan(graph.study)
+    except MissingArtefact as error:
+        say(f"{error}; it is left aside")
+    rows = [(table, row) for table in tables for row in table.rows]
+    if earlier is None or not earlier.is_of(graph.study):
+        return make_plan(graph, rows, seeds)
+    before = earlier.part({(table.number, row.key) for table, row in rows})
+    every_seed = sorted({*seeds, *(place.seed for place in before.scores)})
+    if not recorded:
+        return make_plan(graph, rows, every_seed)
+    try:
+        now = make_plan(graph, rows, every_seed).scores
     except MissingArtefact:  # a file that planning needs was never named here
-        return shown
+        return before
+    other = {place: score for place, score in before.scores.items() if place not in now or now[place].id != score.id}
+    return Plan(before.study, {**now, **other})
 
 
 def record(study: "Study", plan: "Plan", finished: bool) -> None:

@@ -340,6 +340,8 @@ def preset_names() -> list[str]:
 def load_preset(name: str) -> Preset:
     """Read a preset by its name, or from a TOML file of the user's."""
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if name.endswith(".toml") and not path.exists():
+        raise BadInput(f"preset {name!r}", "no such file", ", ".join(preset_names()))
     if not path.is_file():
         raise unknown("preset", name, preset_names())
     preset = read_dataclass(Preset, read_toml(path), path.name)

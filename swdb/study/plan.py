@@ -6,10 +6,10 @@ files that were named to it are gone, or when a later version would plan other i
 in: tables, rows, seeds -> out: `reports/<preset>/plan.json`; and back
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import MissingArtefact
@@ -20,7 +20,15 @@ from swdb.specs.tables import Row, Table, cell_source
 from swdb.study.graph import Graph
 
 VERSION = 1  # of plan.json
-Place = tuple[int, str, str, int]  # of a value: table, row, column, seed
+
+
+class Place(NamedTuple):
+    """Where a value stands."""
+
+    table: int
+    row: str
+    column: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,14 @@ class Plan:
                 found.setdefault((row, column), {})[seed] = score
         return found
 
+    def part(self, rows: Container[tuple[int, str]] | None = None, seeds: Container[int] | None = None) -> "Plan":
+        """Return this plan with some rows (table, row) and some seeds only; None: all."""
+
+        def chosen(place: Place) -> bool:
+            return (rows is None or place[:2] in rows) and (seeds is None or place.seed in seeds)
+
+        return replace(self, scores={place: score for place, score in self.scores.items() if chosen(place)})
+
     def extended(self, other: "Plan | None") -> "Plan":
         """Return this plan with the places of another one that it does not have itself."""
         return self if other is None else replace(self, scores={**other.scores, **self.scores})
@@ -62,7 +78,7 @@ def make_plan(graph: Graph, rows: Iterable[tuple[Table, Row]], seeds: Iterable[i
         for table, row in rows:
             for column in table.columns:
                 if (source := cell_source(row, column, graph.runs)) is not None:
-                    scores[table.number, row.key, column.key, seed] = graph.score(source, seed)
+                    scores[Place(table.number, row.key, column.key, seed)] = graph.score(source, seed)
     return Plan(identity_of(graph.study), scores)
 
 
@@ -113,7 +129,7 @@ def read_plan(study: Study) -> Plan | None:
             raise MissingArtefact(path, f"a plan of version {found['version']}", f"version {VERSION}")
         artefacts = _artefacts(study.folder, found["artefacts"])
         scores = {
-            (cell["table"], cell["row"], cell["column"], cell["seed"]): artefacts[cell["score"]]
+            Place(cell["table"], cell["row"], cell["column"], cell["seed"]): artefacts[cell["score"]]
             for cell in found["cells"]
         }
         if not isinstance(found["study"]["files"], dict):

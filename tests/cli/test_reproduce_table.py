@@ -117,6 +117,16 @@ def test_a_second_seed_is_added_to_what_is_finished(own):
     assert contents(only(own, "runs/strong-s0-*")) == before
 
 
+def test_a_report_is_never_replaced_by_one_that_has_less(own):
+    table(own, "1", "--rows", "strong", "--seeds", "2")
+    reports = [own / "reports" / "tiny" / f"table1.{form}" for form in FORMATS]
+    before = [path.read_bytes() for path in reports]
+    for words in (["--rows", "mixed"], ["--rows", "strong", "--no-train"], []):
+        result = table(own, "1", "--seeds", "1", *words)
+        assert "over seeds 0;" in result.stdout and "NOT RUN" not in result.stdout
+        assert [path.read_bytes() for path in reports] == before
+
+
 def test_finished_runs_on_other_data_are_refused(own):
     other_data(own)
     for words in (["all", "--seeds", "1"], ["2", "--no-train", "--seeds", "1"]):
