@@ -34,6 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         check_lease(path)
         os.replace(temporary, path)
     except OSError as error:
+        check_lease(path)  # who took this over has perhaps swept what is missing
         raise disk_error(error, path) from error
     finally:
         with contextlib.suppress(OSError):
@@ -67,7 +68,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingArtefact(path, "missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, IsADirectoryError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, IsADirectoryError):
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 

@@ -63,8 +63,10 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
         # Two leases, for a write is checked against that of a folder above it: no other process asks for the second first.
         with leased(root, f"preparing {root.name}") as lease, leased(partial, f"preparing {root.name}"):
             if again or not (root / MANIFEST).is_file():
-                _fill(settings, partial, sources, progress)
-                lease.check()
+                try:
+                    _fill(settings, partial, sources, progress)
+                finally:
+                    lease.check()  # before what went wrong is told: who took this over has perhaps swept it
                 remove_folder(root)
                 os.replace(partial, root)
             (root / NOTE).unlink(missing_ok=True)  # last, so that a kill before the renaming loses nothing

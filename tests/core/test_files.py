@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
+from swdb.core import lease
+from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, SwdbError
 from swdb.core.files import (
     digest,
     file_digest,
@@ -280,7 +281,7 @@ def test_json_below_a_file_is_missing(tmp_path):
     assert refused(tmp_path / "x" / "y.json").found == "missing"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", None])
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"[" * 100_000, None])
 def test_json_that_is_damaged_is_an_error_about_the_file(tmp_path, content):
     path = tmp_path / "x.json"
     path.mkdir() if content is None else path.write_bytes(content)
@@ -376,3 +377,13 @@ def test_a_tree_s_root_changes_where_two_files_swap_their_content(tree):
 def test_a_tree_s_root_changes_with_a_file_less(tree):
     files = files_of(tree)
     assert tree_root(dict(list(files.items())[:2])) != tree_root(files)
+
+
+def test_who_lost_its_lease_is_told_that_and_not_what_is_missing(tmp_path):
+    folder = tmp_path / "run"
+    with lease.leased(folder, "making run") as held, pytest.raises(LeaseLost), replacing(folder / "x.txt") as temporary:
+        temporary.write_text("x")
+        (held.folder / f"{held.epoch + 1}.epoch").touch()  # another process has taken over
+        temporary.unlink()
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(temporary))
+    assert not (folder / "x.txt").exists()

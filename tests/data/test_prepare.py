@@ -362,6 +362,21 @@ def test_who_lost_the_lease_while_it_stood_still_replaces_nothing(own, tmp_path)
     assert files_of(root) == before
 
 
+def test_who_finds_its_files_swept_by_whom_took_over_says_so(own):
+    root = own.root
+    before = files_of(root)
+
+    def progress(name: str, total: int):
+        held = lease._held[root]
+        (held.folder / f"{held.epoch + 1}.epoch").touch()
+        shutil.rmtree(root.with_name(f".{root.name}.partial"))
+        return lambda done, of: None
+
+    with pytest.raises(LeaseLost):
+        prepare(replace(TINY_DATA, seed=5), root, NO_SOURCES, progress, again=True)
+    assert files_of(root) == before
+
+
 # ---------------------------------------------------------------- an unpacked VOC 2012
 
 
