@@ -6,6 +6,7 @@ for name in ("FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "CLICOLOR_FORCE"):
     os.environ.pop(name, None)
 os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", _TYPER_FORCE_DISABLE_TERMINAL="1", OMP_NUM_THREADS="1")
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
 SHARED = REPOSITORY.parent / "shared"  # reference data; where it is not at hand, the tests that use it are skipped
 TINY = str(TESTS / "tiny.toml")
+
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell ignores it for jobs in the background, and for all below
 
 
 def swdb(*arguments: str, **options) -> subprocess.CompletedProcess:
