@@ -13,13 +13,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from swdb.core.errors import BadInput, MissingArtefact
+from swdb.data.dataset import LABELS, MANIFEST
+from swdb.specs.study import LAYOUT
 
 MIB = 1 << 20
 # Far above what VOC and SBD hold.
@@ -29,8 +33,12 @@ MAX_TOTAL = 16 << 30  # bytes of all members
 MAX_HEADER = MIB  # bytes of what a tar says about one member: names, times, attributes
 MAX_TAIL = MIB  # bytes behind a tar's end, where writers fill up their last record
 MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
+ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 
 FILE, FOLDER = "a file", "a folder"
+# Folders of a work directory in which swdb writes data; what it downloads is as good as what users have.
+WRITTEN = ("data", "weights", "classifiers", "cues", "proxies", "runs", "averages", "inputs", "reports")
+OWN, NOT_OWN = "was made by swdb itself", "what is outside of work directories"
 TAR_KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
     tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe",
@@ -118,6 +126,7 @@ def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
     """Choose how a source is walked, by what it holds: names lie."""
     if not os.path.exists(source):
         raise MissingArtefact(where, "missing", "the official archive or a folder of it")
+    refuse_own(source, where)
     if source.is_dir():
         return _folder
     found = "is not a plain file"  # a pipe would keep us waiting
@@ -139,8 +148,60 @@ def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
     raise BadInput(where, found, "a folder, .tar, .tar.gz or .zip")
 
 
+def is_streamed(source: Path) -> bool:
+    """Whether going through a source costs the unpacking of all that is in it, whatever is asked for."""
+    with suppress(OSError), source.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+    return False
+
+
+# ---------------------------------------------------------------- what swdb made itself
+
+
+def own_folders(names: Iterable[str]) -> set[str]:
+    """Return the folders that are work directories or data sets of swdb's, by the names of files in them."""
+    folders = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        folders[file].add(folder)
+    return folders[LAYOUT] | (folders[MANIFEST] & folders[LABELS])
+
+
+def refuse_own(path: Path, where: str) -> None:
+    """Raise BadInput where a path is a work directory of swdb's, a data set, or something that was made in one."""
+    if _made_below(path) is not None:
+        raise BadInput(where, OWN, NOT_OWN)
+
+
+def _made_below(path: Path) -> Path | None:
+    """Return the folder of swdb's that a path leads into, or is; None where it leads into none."""
+    path = path.resolve()
+    for folder in (path, *path.parents):
+        inside = path.relative_to(folder).parts[:1]
+        if _is_data_set(folder) or ((folder / LAYOUT).is_file() and (not inside or inside[0] in WRITTEN)):
+            return folder
+    return None
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder on the way through a source is swdb's own; a link may lead right into one."""
+    if folder.is_symlink():
+        return _made_below(folder) is not None
+    return _is_data_set(folder) or (folder / LAYOUT).is_file()
+
+
+def _is_data_set(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file() and (folder / LABELS).is_file()
+
+
+# ---------------------------------------------------------------- folders, tars, zips
+
+
 def _folder(source: Path) -> Entries:
-    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in."""
+    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in.
+
+    Nor into one of swdb's own: what was prepared is no source.
+    """
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(source, ".", frozenset())]
     while waiting:
         path, name, above = waiting.pop()
@@ -154,7 +215,7 @@ def _folder(source: Path) -> Entries:
             continue
         kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
         yield Member(name, 0 if kind == FOLDER else found.st_size, path, path.read_bytes), kind
-        if kind == FOLDER:
+        if kind == FOLDER and (name == "." or not _is_own(path)):
             for inner in sorted(os.listdir(path), reverse=True):
                 waiting.append((path / inner, f"{name}/{inner}", above | {here}))
 
@@ -209,8 +270,13 @@ def _zip(source: Path) -> Entries:
         stream.left = MAX_DIRECTORY
         with zipfile.ZipFile(stream) as archive:
             stream.left = 1 << 62  # from here on zipfile asks for no more than a member's size
-            stream.seek(-22 - len(archive.comment), io.SEEK_END)  # to the record at the end, which zipfile believes
-            count = int.from_bytes(stream.read(12)[10:], "little")
+            # Of the record at the end zipfile believes what is there, and of that record that it is the last one within
+            # 64 KiB: mail gateways and browsers put some bytes behind it.
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(max(size - ZIP_END, 0))
+            end = stream.read(ZIP_END)
+            at = end.rfind(b"PK\5\6")
+            count = int.from_bytes(end[at + 10 : at + 12], "little")
             if count not in (len(archive.infolist()) % (1 << 16), (1 << 16) - 1):  # more of them are counted elsewhere
                 raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
             for found in archive.infolist():
