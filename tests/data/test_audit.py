@@ -235,7 +235,7 @@ def test_a_real_image_s_mask_counts_by_its_labels_not_by_its_bytes(data, encodin
     encoded, labels = path.read_bytes(), read_mask(path, 21)
     path.unlink()
     if encoding == "other palette":
-        path.write_bytes(palette_png(labels))
+        path.write_bytes(palette_png(labels, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)))
     else:
         Image.fromarray(labels).save(path, compress_level=0 if encoding == "other level" else 9)
     assert path.read_bytes() != encoded
