@@ -28,17 +28,17 @@ from swdb.data.sources.places import (
     SBD_MASK,
     Claim,
     Claims,
-    differing,
     read_chosen,
 )
 from swdb.data.sources.sbd import Job, has_border, write_masks
 from swdb.data.sources.voc2012 import (
     Found,
     Sources,
+    at_hand,
     by_tags,
     is_kept,
     look_through,
-    read_list,
+    read_lists,
     refuse_count,
     refuse_missing,
     sbd_claims,
@@ -173,14 +173,12 @@ def _look_through_sbd(
     for member in members(claims.source, asked, claims.option):
         claim = claims.claim(member.name)
         if claim.what == SBD_LIST:
-            lists.append((claim, member.name, sorted(read_list(member, claims.where))))
+            lists.append((claim, at_hand(member)))
             continue
         begun.add(claim.key)
         yield claim, member
     claims.close()
-    for claim, names in differing(lists):
-        raise claims.conflict(claim, names)
-    for _, _, ids in lists:
+    for ids in read_lists(claims, lists).values():
         listed.update(ids)
 
 

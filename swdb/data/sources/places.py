@@ -146,7 +146,8 @@ class Claims:
         if claim.what in (LIST, SBD_LIST):
             found = f"holds two lists {claim.key}.txt of different images: {two}"
             return BadInput(self.where, found, "one VOC 2012: name its folder itself")
-        found = f"holds two files for the {claim.what} of image {claim.key}, and they differ: {two}"
+        what = f"the image {claim.key}" if claim.what == IMAGE else f"the {claim.what} of image {claim.key}"
+        found = f"holds two files for {what}, and they differ: {two}"
         return BadInput(self.where, found, "one of them")
 
 

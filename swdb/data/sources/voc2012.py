@@ -5,7 +5,7 @@ in: archives or folders -> out: lists of ids, tags by id, names of files; or one
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from swdb.data.sources.places import (
     SBD_MASK,
     SBD_PLACES,
     VOC_PLACES,
+    Claim,
     Claims,
     differing,
 )
@@ -125,25 +126,35 @@ def _read(sources: Sources, boxes: bool, advance: Advance) -> Found:
 
     for done, member in enumerate(members(sources.voc, wanted, "--voc"), start=1):
         claim = claims.claim(member.name)
-        read = read_list if claim.what == LIST else read_classes
-        said.append((claim, member.name, read(member, claims.where)))
+        said.append((claim, member.name, at_hand(member) if claim.what == LIST else read_classes(member, claims.where)))
         advance(done, 0)
     claims.close()
     said = [entry for entry in said if claims.counts(entry[1])]
+    found.lists = read_lists(claims, [(claim, member) for claim, _, member in said if claim.what == LIST])
+    said = [entry for entry in said if entry[0].what == ANNOTATION]
     for claim, _, content in said:
-        if claim.what == LIST:
-            found.lists.setdefault(claim.key, content)
-        elif isinstance(content, BadInput):
+        if isinstance(content, BadInput):
             found.faults[claim.key] = content
         else:
             found.tags[claim.key] = content
-    compared = ((claim, name, sorted(content) if claim.what == LIST else str(content)) for claim, name, content in said)
-    for claim, names in differing(compared):
-        error = claims.conflict(claim, names)
-        if claim.what == LIST:
-            raise error
-        found.faults[claim.key] = error
+    told = ((claim, name, getattr(content, "found", content)) for claim, name, content in said)
+    for claim, names in differing(told):
+        found.faults[claim.key] = claims.conflict(claim, names)
     return found
+
+
+def at_hand(member: Member) -> Member:
+    """Return a small member with its bytes, so that it can be read when the source has moved on."""
+    content = member.read()
+    return replace(member, read=lambda: content)
+
+
+def read_lists(claims: Claims, named: list[tuple[Claim, Member]]) -> dict[str, list[str]]:
+    """Read the lists that count, by name; raises BadInput for two of one name that hold different images."""
+    said = [(claim, member.name, read_list(member, claims.where)) for claim, member in named]
+    for claim, names in differing((claim, name, sorted(ids)) for claim, name, ids in said):
+        raise claims.conflict(claim, names)
+    return {claim.key: ids for claim, _, ids in sorted(said, key=lambda entry: entry[1], reverse=True)}
 
 
 def _named_lists(folder: Path) -> dict[str, list[str]]:
