@@ -72,6 +72,7 @@ class Import:
 def import_voc(settings: Data, sources: Sources, root: Path, progress: Progress) -> str:
     """Import what the preset wants below `root`; returns where the image-level labels come from."""
     assert sources.voc is not None
+    sources.refuse_own()
     job, where = Import(settings, sources, root, progress), f"--voc {sources.voc}"
     found = look_through(sources, progress("look through VOC 2012", 0))
     strong, val = (wanted_ids(settings, sources, found, split) for split in (STRONG_SPLIT, VAL_SPLIT))
@@ -178,7 +179,8 @@ def _look_through_sbd(
         begun.add(claim.key)
         yield claim, member
     claims.close()
-    for ids in read_lists(claims, lists).values():
+    counting = [(claim, member) for claim, member in lists if claims.counts(member.name)]
+    for ids in read_lists(claims, counting).values():
         listed.update(ids)
 
 

@@ -77,14 +77,15 @@ class Claims:
                     return claim
         return None
 
-    def close(self) -> None:
-        """Keep, of all claims, those that count; raises BadInput where the source is a work directory.
+    def close(self, names_alone: bool = False) -> None:
+        """Keep, of all claims, those that count; raises BadInput where the source is a packed work directory or data set.
 
-        What swdb made is none, nor are PNGs of any folder where the source holds VOC itself or SBD's masks in their place.
+        That does not matter where nobody asks for more than names and lists. What swdb made within a source is none, nor are PNGs of any folder where the source holds VOC itself or SBD's masks in their place.
         """
         made = own_folders(self._marks)
-        if "" in made:
+        if "" in made and not names_alone:
             raise BadInput(self.where, OWN, NOT_OWN)
+        made.discard("")
         by_claim = {key: _outside(made, names) for key, names in self._names.items()}
         in_place = any(
             what == SBD_MASK and not self._is_loose(claim)

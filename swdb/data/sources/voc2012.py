@@ -42,6 +42,13 @@ class Sources:
     image_labels: str = "boxes"  # boxes, masks, or a CSV of image,classes
     lists: Path | None = None  # a folder of train.txt, train_aug.txt and val.txt that go before VOC's own
 
+    def refuse_own(self) -> None:
+        """Raise BadInput where one of the sources was made by swdb itself."""
+        labels = None if self.image_labels in ("boxes", "masks") else Path(self.image_labels)
+        for option, path in (("voc", self.voc), ("sbd", self.sbd), ("image-labels", labels), ("lists", self.lists)):
+            if path is not None:
+                refuse_own(path, f"--{option} {path}")
+
     def fingerprint(self) -> list[Any]:
         """Return what tells these sources from others: what was imported from them is only taken up again for the same."""
         found = []
@@ -82,14 +89,14 @@ def sbd_claims(sources: Sources, found: Found) -> Claims:
 
 def reference_lists(sources: Sources) -> dict[str, list[str]] | None:
     """Return the three lists of sources, by split; train_aug from the names of SBD's masks; None where one is unknown."""
-    found = _read(sources, False, silent())
+    found = _read(sources, None, silent())
     lists = found.lists
     if lists.keys() == {STRONG_SPLIT, VAL_SPLIT}:
         claims = sbd_claims(sources, found)
         if sources.sbd:
             for _ in members(claims.source, lambda name: bool(claims.note(name) and False), claims.option):
                 pass  # names are all that is wanted
-            claims.close()
+            claims.close(names_alone=True)
         official = {*lists[STRONG_SPLIT], *lists[VAL_SPLIT]}
         if others := claims.keys(SBD_MASK) - official:
             lists[ALL_SPLIT] = sorted({*lists[STRONG_SPLIT], *others})
@@ -112,8 +119,8 @@ def look_through(sources: Sources, advance: Advance) -> Found:
     return found
 
 
-def _read(sources: Sources, boxes: bool, advance: Advance) -> Found:
-    """Go once through the VOC source: note all names, read the lists and perhaps the boxes.
+def _read(sources: Sources, boxes: bool | None, advance: Advance) -> Found:
+    """Go once through the VOC source: note all names, read the lists and perhaps the boxes; None where lists are all.
 
     An annotation at fault is one only where its image is asked for.
     """
@@ -128,7 +135,7 @@ def _read(sources: Sources, boxes: bool, advance: Advance) -> Found:
         claim = claims.claim(member.name)
         said.append((claim, member.name, at_hand(member) if claim.what == LIST else read_classes(member, claims.where)))
         advance(done, 0)
-    claims.close()
+    claims.close(names_alone=boxes is None)
     said = [entry for entry in said if claims.counts(entry[1])]
     found.lists = read_lists(claims, [(claim, member) for claim, _, member in said if claim.what == LIST])
     said = [entry for entry in said if entry[0].what == ANNOTATION]
@@ -162,7 +169,6 @@ def _named_lists(folder: Path) -> dict[str, list[str]]:
     where = f"--lists {folder}"
     if not folder.is_dir():
         raise BadInput(where, "no such folder", f"one with {NAMED} in it")
-    refuse_own(folder, where)
     lists = {}
     for split in LISTS:
         path = folder / f"{split}.txt"

@@ -163,6 +163,28 @@ def test_of_two_folders_of_one_kind_both_files_are_named(official, digest, tmp_p
     assert " and ".join(sorted((name, f"backup/{name}"))) in refusal
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_made_up_sources_with_doubled_files_end_in_the_set_or_in_one_refusal(official, digest, tmp_path, seed):
+    draw = random.Random(seed)
+    files = {"voc": files_of(official, "VOCdevkit"), "sbd": files_of(official, "benchmark_RELEASE")}
+    right = True
+    for what in draw.sample(sorted(DOUBLED), 3):
+        option, end, other = DOUBLED[what]
+        name, content = next(item for item in files[option] if item[0].endswith(end))
+        equal = draw.random() < 0.7
+        if not equal:
+            right, content = False, other or b"not a matrix"
+        elsewhere = draw.choice(["", "backup/", "VOCdevkit/", "a b/c/"])
+        files[option].append((elsewhere + name, content))
+    found = set()
+    for form in ("zip", "tar", "tar.gz"):
+        draw.shuffle(files["voc"]), draw.shuffle(files["sbd"])
+        (tmp_path / form).mkdir()
+        found.add(outcome(tmp_path / form, *(pack(tmp_path / form / key, files[key], form) for key in files)))
+    assert len(found) == 1
+    assert (found == {digest}) == right
+
+
 def test_two_pictures_of_an_image_that_nobody_asks_for_are_no_conflict(official, digest, tmp_path):
     files = files_of(official, "VOCdevkit")
     odd = [(f"{top}/JPEGImages/2011_009999.jpg", content) for top, content in (("a", b"1"), ("b", b"2"))]
