@@ -135,7 +135,7 @@ def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
                 head = stream.read(tarfile.BLOCKSIZE)
             found = f"begins with {head[:8]!r}" if head else "is empty"
             if head.startswith(b"\x1f\x8b"):
-                return partial(_tar, unpack=gzip.GzipFile)
+                return partial(_tar, unpack=_Gunzip)
             if head.startswith((b"PK\3\4", b"PK\5\6")):
                 return _zip
             if head.startswith((b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")):
@@ -234,6 +234,21 @@ class _Metered(io.BufferedReader):
         return self.last
 
 
+class _Gunzip(gzip.GzipFile):
+    """Unpacks a file, and takes what is no gzip behind the end of one for its tail, as gunzip does."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of the buffer; an error loses nothing that was unpacked before it, since it comes alone."""
+        try:
+            content = self.read1(len(buffer))
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):  # a wrong sum, for one
+                raise
+            content = b""
+        buffer[: len(content)] = content
+        return len(content)
+
+
 def _tar(source: Path, unpack: Callable[[Path], Any] = io.FileIO) -> Entries:
     """Walk a tar from front to back, seeking over what nobody reads; a compressed one is unpacked on the way."""
     with unpack(source) as raw, _Metered(raw) as stream:
@@ -267,15 +282,15 @@ def _zip(source: Path) -> Entries:
     """Walk a zip in the order of its directory."""
     with io.FileIO(source) as raw, _Metered(raw) as stream:
         stream.left = MAX_DIRECTORY
+        # The record at the end, wherever in the last 64 KiB zipfile looks for it: mail gateways and browsers put some bytes
+        # behind it. What it says of the number of members zipfile believes unseen.
+        stream.seek(max(stream.seek(0, io.SEEK_END) - ZIP_END, 0))
+        end = stream.read(ZIP_END)
+        if (at := end.rfind(b"PK\5\6")) < 0:
+            raise zipfile.BadZipFile("no end of a zip in its last 64 KiB: it is cut short, or a long tail is behind it")
+        count = int.from_bytes(end[at + 10 : at + 12], "little")
         with zipfile.ZipFile(stream) as archive:
             stream.left = 1 << 62  # from here on zipfile asks for no more than a member's size
-            # Of the record at the end zipfile believes what is there, and of that record that it is the last one within
-            # 64 KiB: mail gateways and browsers put some bytes behind it.
-            size = stream.seek(0, io.SEEK_END)
-            stream.seek(max(size - ZIP_END, 0))
-            end = stream.read(ZIP_END)
-            at = end.rfind(b"PK\5\6")
-            count = int.from_bytes(end[at + 10 : at + 12], "little")
             if count not in (len(archive.infolist()) % (1 << 16), (1 << 16) - 1):  # more of them are counted elsewhere
                 raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
             for found in archive.infolist():
