@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 LARGEST = 16 * 2**20  # bytes; the longest list of VOC ids with paths has less than one MiB
 MOST_LINES = 1_000_000  # sixteen MiB of one-letter lines would take two GiB of memory
 
 IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp|npy)$", re.IGNORECASE)
-PATH = re.compile(r"\S.*?\.(?:jpe?g|png|bmp|gif|tiff?|webp|npy)(?=[\"']?(?:\s|$))", re.IGNORECASE)
+PATH_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp|npy)(?=[\"']?(?:\s|$))", re.IGNORECASE)
 IDENTIFIER = re.compile(r"(?=.*\d)[\w-]+")  # without a digit it is a word of somebody's prose
 HEADER = re.compile(r"[A-Za-z_]+(?:[\t,;] *[A-Za-z_]+)+")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -136,9 +137,10 @@ def _entry(line: str) -> tuple[str, tuple[str, str] | None] | None:
 
 def _parted_by_blanks(line: str) -> list[str]:
     """Part a line at blanks, but not within a path, which may hold some: it ends where a suffix does, or before the next root."""
-    behind = [word for word in PATH.sub(" ", line).split() if word.strip("\"'")]
-    if (found := PATH.findall(line)) and all(map(NUMBER.fullmatch, behind)):
-        return [*found, *behind]
+    ends = [0, *(match.end() for match in PATH_END.finditer(line))]
+    behind = [word for word in line[ends[-1] :].split() if word.strip("\"'")]
+    if len(ends) > 1 and all(map(NUMBER.fullmatch, behind)):
+        return [*(line[begin:end] for begin, end in pairwise(ends)), *behind]
     if line.startswith("/"):
         return re.split(r"\s+(?=/|[+-]?\d+(?:\s|$))", line)
     return line.split()

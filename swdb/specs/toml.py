@@ -77,5 +77,5 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises BadInput that names it."""
     try:
         return tomllib.loads(decode_text(path.read_bytes()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of encodings and of numbers too long to read, too
         raise BadInput(path.name, f"not valid TOML ({error})") from None
