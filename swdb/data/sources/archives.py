@@ -38,7 +38,7 @@ ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 FILE, FOLDER = "a file", "a folder"
 # Folders of a work directory in which swdb writes data; what it downloads is as good as what users have.
 WRITTEN = ("data", "weights", "classifiers", "cues", "proxies", "runs", "averages", "inputs", "reports")
-OWN, NOT_OWN = "was made by swdb itself", "what is outside of work directories"
+OWN, NOT_OWN = "was made by swdb itself", "a source: what others published"
 TAR_KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
     tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe",
@@ -158,39 +158,35 @@ def is_streamed(source: Path) -> bool:
 
 
 def own_folders(names: Iterable[str]) -> set[str]:
-    """Return the folders that are work directories or data sets of swdb's, by the names of files in them."""
+    """Return the folders that swdb writes in work directories, and its data sets, by the names of files that mark them."""
     folders = defaultdict(set)
     for name in names:
         folder, _, file = name.rpartition("/")
         folders[file].add(folder)
-    return folders[LAYOUT] | (folders[MANIFEST] & folders[LABELS])
+    written = {str(PurePosixPath(folder, name)) for folder in folders[LAYOUT] for name in WRITTEN}
+    return written | (folders[MANIFEST] & folders[LABELS])
 
 
 def refuse_own(path: Path, where: str) -> None:
-    """Raise BadInput where a path is a work directory of swdb's, a data set, or something that was made in one."""
-    if _made_below(path) is not None:
+    """Raise BadInput where a path is a data set of swdb's, a folder that it writes, or something in one."""
+    path = path.resolve()
+    if any(map(_is_own, (path, *path.parents))):
         raise BadInput(where, OWN, NOT_OWN)
 
 
-def _made_below(path: Path) -> Path | None:
-    """Return the folder of swdb's that a path leads into, or is; None where it leads into none."""
-    path = path.resolve()
-    for folder in (path, *path.parents):
-        inside = path.relative_to(folder).parts[:1]
-        if _is_data_set(folder) or ((folder / LAYOUT).is_file() and (not inside or inside[0] in WRITTEN)):
-            return folder
-    return None
-
-
 def _is_own(folder: Path) -> bool:
-    """Whether a folder on the way through a source is swdb's own; a link may lead right into one."""
-    if folder.is_symlink():
-        return _made_below(folder) is not None
-    return _is_data_set(folder) or (folder / LAYOUT).is_file()
-
-
-def _is_data_set(folder: Path) -> bool:
+    """Whether a folder is one that swdb writes in a work directory, or a data set of its."""
+    if folder.name in WRITTEN and (folder.parent / LAYOUT).is_file():
+        return True
     return (folder / MANIFEST).is_file() and (folder / LABELS).is_file()
+
+
+def _leads_to_own(folder: Path) -> bool:
+    """Whether a folder on the way through a source is swdb's own; a link may lead right into one."""
+    if not folder.is_symlink():
+        return _is_own(folder)
+    target = folder.resolve()
+    return any(map(_is_own, (target, *target.parents)))
 
 
 # ---------------------------------------------------------------- folders, tars, zips
@@ -214,7 +210,7 @@ def _folder(source: Path) -> Entries:
             continue
         kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
         yield Member(name, 0 if kind == FOLDER else found.st_size, path, path.read_bytes), kind
-        if kind == FOLDER and (name == "." or not _is_own(path)):
+        if kind == FOLDER and (name == "." or not _leads_to_own(path)):
             for inner in sorted(os.listdir(path), reverse=True):
                 waiting.append((path / inner, f"{name}/{inner}", above | {here}))
 

@@ -78,7 +78,7 @@ class Claims:
         return None
 
     def close(self, names_alone: bool = False) -> None:
-        """Keep, of all claims, those that count; raises BadInput where the source is a packed work directory or data set.
+        """Keep, of all claims, those that count; raises BadInput where the source is a packed data set of swdb's.
 
         That does not matter where nobody asks for more than names and lists. What swdb made within a source is none, nor are PNGs of any folder where the source holds VOC itself or SBD's masks in their place.
         """

@@ -294,7 +294,7 @@ def test_a_link_into_a_work_directory_is_not_followed(official, digest, tmp_path
     assert outcome(tmp_path, voc, official / "benchmark_RELEASE") == digest
 
 
-@pytest.mark.parametrize("inside", ["", "data", "data/x", f"data/x/{TOP}", "proxies/p"])
+@pytest.mark.parametrize("inside", ["data", "data/x", f"data/x/{TOP}", "proxies/p"])
 @pytest.mark.parametrize("option", ["voc", "sbd", "lists", "image_labels"])
 def test_a_source_in_a_work_directory_is_refused(official, tmp_path, inside, option):
     work = tmp_path / "work"
@@ -305,20 +305,33 @@ def test_a_source_in_a_work_directory_is_refused(official, tmp_path, inside, opt
     if option == "image_labels":
         source = source / "tags.csv"
         source.write_text("image,classes\n")
-        if not inside:
-            pytest.skip("a file of the user's own, beside what was made")
     sources = {"voc": official / "VOCdevkit", "sbd": official / "benchmark_RELEASE"}
     sources[option] = str(source) if option == "image_labels" else source
     with pytest.raises(BadInput) as caught:
         prepare(DATA, tmp_path / "mini", Sources(**sources), silent)
     assert caught.value.subject == f"--{option.replace('_', '-')} {source}"
-    assert "made by swdb" in caught.value.found and "work directories" in caught.value.expected
+    assert "made by swdb" in caught.value.found and "others published" in caught.value.expected
 
 
-def test_an_archive_of_a_work_directory_is_refused(official, tmp_path):
-    files = [("swdb.json", b"{}"), *files_of(official, "VOCdevkit")]
-    found = outcome(tmp_path, pack(tmp_path / "v.tar", files, "tar"), official / "benchmark_RELEASE")
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_a_data_set_of_swdb_s_is_refused_packed_or_unpacked(official, tmp_path, form):
+    files = [("manifest.json", b"{}"), ("image_labels.csv", b""), *files_of(official, "VOCdevkit")]
+    found = outcome(tmp_path, pack(tmp_path / "v", files, form), official / "benchmark_RELEASE")
     assert "made by swdb" in found
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_a_folder_in_which_swdb_works_is_a_source_without_what_it_wrote(official, digest, tmp_path, form):
+    made = [(f"data/x/{TOP}/SegmentationClass/{image_id}.png", png(13, image_id)) for image_id in TRAIN]
+    files = [("swdb.json", b"{}"), *made, *files_of(official, "VOCdevkit")]
+    assert outcome(tmp_path, pack(tmp_path / "v", files, form), official / "benchmark_RELEASE") == digest
+
+
+@pytest.mark.parametrize("form", ["folder", "tar"])
+def test_a_work_directory_of_nothing_else_is_no_source(official, tmp_path, form):
+    files = [("swdb.json", b"{}"), *((f"data/x/{name}", data) for name, data in files_of(official, "VOCdevkit"))]
+    found = outcome(tmp_path, pack(tmp_path / "v", files, form), official / "benchmark_RELEASE")
+    assert "train.txt is missing" in found
 
 
 def test_what_was_downloaded_or_put_into_a_work_directory_is_a_source(official, digest, tmp_path):
