@@ -14,14 +14,28 @@ import numpy as np
 from swdb.core.errors import BadInput
 from swdb.data.facts import Facts
 
-# Shares of images. Measured on VOC's own masks, 1,306 of them: all have a border, none shows a class without its box, and
-# 1 lacks one that has a box. Of 2,694 masks of SBD's none shows a class without its box, and 7 % lack one that has: people
-# and furniture, small or hidden.
-BORDERED = 0.5  # must have void pixels, however few masks there are
-MOST_BORDERLESS = 0.05
-MOST_UNTAGGED = 0.05
-MOST_WITHOUT_PIXELS = {True: 0.05, False: 0.25}  # by whether the masks are the data set's own
-FEWEST = 3  # images that must be at fault, whatever their share: of few images one is many per cent
+BORDERED = 0.5  # share of the masks that must have void pixels, however few masks there are
+FEWEST = 2  # images that must be at fault, whatever their share: of few images one is many per cent
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Which share of some images may be at fault, and which share is on real images."""
+
+    most: float
+    usual: float
+
+    def exceeded(self, count: int, of: int) -> bool:
+        """Whether more are at fault than may be, beyond what chance makes of the usual share in so few."""
+        chance = 3 * (self.usual * (1 - self.usual) * of) ** 0.5
+        return count >= FEWEST and count > self.most * of + chance
+
+
+# Measured on 1,306 of VOC's own masks: all have a border, none shows a class without its box, and 1 lacks one that has a box.
+# Of 2,694 masks of SBD's none shows a class without its box, and 7 % lack one that has: people and furniture, small or hidden.
+BORDERLESS = Limit(0.05, 0.001)
+UNTAGGED = Limit(0.05, 0.001)
+WITHOUT_PIXELS = {True: Limit(0.05, 0.001), False: Limit(0.25, 0.07)}  # by whether the masks are the data set's own
 
 
 @dataclass(frozen=True)
@@ -47,15 +61,15 @@ class Labelled:
 def refuse_contradictions(path: Path, found: Labelled) -> None:
     """Raise BadInput where more images than can be explained contradict themselves; `path` is that of the tags."""
     untagged, without = (found.shown & ~found.tags).any(1), (found.tags & ~found.shown).any(1)
-    for contradicting, share, what in (
-        (untagged, MOST_UNTAGGED, "show a class without its tag"),
-        (without, MOST_WITHOUT_PIXELS[found.own], "have a tag of a class without pixels"),
+    for contradicting, limit, what in (
+        (untagged, UNTAGGED, "show a class without its tag"),
+        (without, WITHOUT_PIXELS[found.own], "have a tag of a class without pixels"),
     ):
         count = int(contradicting.sum())
-        if too_many(count, len(found.ids), share):
+        if limit.exceeded(count, len(found.ids)):
             first = found.said(int(contradicting.argmax()))
             said = f"{count} of {len(found.ids)} {found.title} {what} (first: {first})"
-            raise BadInput(path, said, f"{share:.0%} at most; {_likely(untagged, without)}")
+            raise BadInput(path, said, f"{limit.most:.0%} at most; {_likely(untagged, without)}")
 
 
 def _likely(untagged: np.ndarray, without: np.ndarray) -> str:
@@ -72,11 +86,5 @@ def _likely(untagged: np.ndarray, without: np.ndarray) -> str:
 def refuse_borderless(facts: Facts, path: Path, bordered: list[bool]) -> None:
     """Raise BadInput that names a list where too few of its masks, said one by one, have a void border."""
     share = np.mean(bordered) if bordered else 1.0
-    if share < BORDERED or too_many(bordered.count(False), len(bordered), MOST_BORDERLESS):
+    if share < BORDERED or BORDERLESS.exceeded(bordered.count(False), len(bordered)):
         raise BadInput(path, f"only {share:.0%} of its masks have a void border", facts.own_masks)
-
-
-def too_many(count: int, of: int, share: float) -> bool:
-    """Whether more than a share of something is at fault, beyond what chance makes of that share in so few."""
-    chance = 3 * (share * (1 - share) * of) ** 0.5
-    return count >= FEWEST and count > share * of + chance

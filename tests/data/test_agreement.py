@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swdb.core.errors import BadInput
-from swdb.data.agreement import Labelled, refuse_borderless, refuse_contradictions, too_many
+from swdb.data.agreement import UNTAGGED, WITHOUT_PIXELS, Labelled, refuse_borderless, refuse_contradictions
 from swdb.data.voc import CLASSES, VOC2012
 
 PATH = Path("image_labels.csv")
@@ -56,7 +56,8 @@ def test_what_real_images_have_is_not_refused(own):
 
 def test_a_few_of_a_few_are_not_refused():
     for count in range(1, 9):
-        refuse_contradictions(PATH, spoil(labelled(count), min(count, 2), "other"))
+        refuse_contradictions(PATH, spoil(labelled(count), 1, "other"))
+        refuse_contradictions(PATH, spoil(labelled(count, False), 1 + (count > 2), "tag added"))
 
 
 def test_a_tenth_of_the_tags_lost_is_refused():
@@ -103,6 +104,7 @@ def test_masks_without_a_border_are_refused_where_they_are_more_than_a_few(witho
 
 def test_what_chance_makes_of_a_share_is_not_too_many():
     draw = np.random.default_rng(0)
-    for of in (8, 60, 500, 3000):
-        counts = draw.binomial(of, 0.03, 2000)
-        assert np.mean([too_many(int(count), of, 0.05) for count in counts]) < 0.001
+    for limit in (UNTAGGED, *WITHOUT_PIXELS.values()):
+        for of in (2, 4, 8, 60, 500, 3000):
+            counts = draw.binomial(of, limit.usual, 10_000)
+            assert np.mean([limit.exceeded(int(count), of) for count in counts]) < 0.01
