@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.data.dataset import LABELS, MANIFEST
+from swdb.data.dataset import LABELS, MANIFEST, NOTE
 from swdb.specs.study import LAYOUT
 
 MIB = 1 << 20
@@ -36,8 +36,9 @@ MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
 ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 
 FILE, FOLDER = "a file", "a folder"
-# Folders of a work directory in which swdb writes data; what it downloads is as good as what users have.
-WRITTEN = ("data", "weights", "classifiers", "cues", "proxies", "runs", "averages", "inputs", "reports")
+# Folders of a work directory in which swdb alone writes. What it downloads is as good as what users have, and data sets are
+# told one by one: many people keep their own in a folder of that name.
+WRITTEN = ("weights", "classifiers", "cues", "proxies", "runs", "averages", "inputs", "reports")
 OWN, NOT_OWN = "was made by swdb itself", "a source: what others published"
 TAR_KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
@@ -164,7 +165,7 @@ def own_folders(names: Iterable[str]) -> set[str]:
         folder, _, file = name.rpartition("/")
         folders[file].add(folder)
     written = {str(PurePosixPath(folder, name)) for folder in folders[LAYOUT] for name in WRITTEN}
-    return written | (folders[MANIFEST] & folders[LABELS])
+    return written | (folders[MANIFEST] & folders[LABELS]) | folders[NOTE]
 
 
 def refuse_own(path: Path, where: str) -> None:
@@ -178,7 +179,8 @@ def _is_own(folder: Path) -> bool:
     """Whether a folder is one that swdb writes in a work directory, or a data set of its."""
     if folder.name in WRITTEN and (folder.parent / LAYOUT).is_file():
         return True
-    return (folder / MANIFEST).is_file() and (folder / LABELS).is_file()
+    finished = (folder / MANIFEST).is_file() and (folder / LABELS).is_file()
+    return finished or (folder / NOTE).is_file()
 
 
 def _leads_to_own(folder: Path) -> bool:

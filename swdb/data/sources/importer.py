@@ -136,7 +136,7 @@ def _import_sbd(job: Import, found: Found, official: set[str]) -> list[str]:
         for claim, member in masks():
             taken.add(claim.key)
             if not _is_made(job.mask_path(claim.key, ALL_SPLIT), member):
-                kind = "mat" if member.name.endswith(".mat") else "png"
+                kind = "mat" if member.name.lower().endswith(".mat") else "png"
                 yield Job(claim.key, kind, member.read(), f"{claims.where}: {member.name}"), member
 
     total = max(settings.num_train - settings.num_strong, 0)

@@ -20,16 +20,16 @@ from swdb.data.sources.archives import NOT_OWN, OWN, Member, members, own_folder
 # What a thing is called, and where it lies, by the end of a member's name: the folders above may be called anything.
 LIST, ANNOTATION, IMAGE, OWN_MASK = "list", "annotation", "image", "mask"
 SBD_MASK, SBD_LIST = "mask of SBD's", "list of SBD's"
-MAT = re.compile(r"(?:^|/)cls/(\w+)\.mat$")
-CONVERTED = re.compile(r"(?:^|/)SegmentationClassAug/(\w+)\.png$")
-LOOSE = re.compile(r"(?:^|/)(\d{4}_\d{6})\.png$")
+MAT = re.compile(r"(?:^|/)cls/(\w+)(?i:\.mat)$")
+CONVERTED = re.compile(r"(?:^|/)SegmentationClassAug/(\w+)(?i:\.png)$")
+LOOSE = re.compile(r"(?:^|/)(\d{4}_\d{6})(?i:\.png)$")
 Places = Mapping[str, tuple[re.Pattern, ...]]  # by what it is: where it may lie, the first goes before the second
 
 VOC_PLACES: Places = {
     LIST: (re.compile(r"(?:^|/)ImageSets/Segmentation/(train|val|train_aug)\.txt$"),),
-    ANNOTATION: (re.compile(r"(?:^|/)Annotations/(\w+)\.xml$"),),
-    IMAGE: (re.compile(r"(?:^|/)JPEGImages/(\w+)\.jpg$"),),
-    OWN_MASK: (re.compile(r"(?:^|/)SegmentationClass/(\w+)\.png$"),),
+    ANNOTATION: (re.compile(r"(?:^|/)Annotations/(\w+)(?i:\.xml)$"),),
+    IMAGE: (re.compile(r"(?:^|/)JPEGImages/(\w+)(?i:\.jpe?g)$"),),
+    OWN_MASK: (re.compile(r"(?:^|/)SegmentationClass/(\w+)(?i:\.png)$"),),
     SBD_MASK: (CONVERTED,),
 }
 SBD_PLACES: Places = {

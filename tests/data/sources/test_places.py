@@ -268,8 +268,10 @@ def test_a_stream_is_read_once_where_nothing_is_doubled(official, digest, tmp_pa
 
 @pytest.mark.parametrize("form", ["folder", "zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("place", ["work", f"{TOP}/work", "a/b/c"])
-def test_a_work_directory_in_a_source_is_not_looked_into(official, digest, tmp_path, form, place):
+@pytest.mark.parametrize("marks", [("manifest.json", "image_labels.csv"), ("sources.json",)])
+def test_a_work_directory_in_a_source_is_not_looked_into(official, digest, tmp_path, form, place, marks):
     made = [("data/x/VOCdevkit/" + name.partition("/")[2], b"!") for name, _ in files_of(official, "VOCdevkit")]
+    made += [(f"data/x/{mark}", b"") for mark in marks]
     made += [(f"proxies/p/{image_id}.png", png(13, image_id)) for image_id in WEAK]
     made += [(f"data/x/{TOP}/SegmentationClassAug/{image_id}.png", png(13, image_id)) for image_id in WEAK]
     made = [(f"{place}/{name}", content) for name, content in [*made, ("swdb.json", b"{}")]]
@@ -287,19 +289,20 @@ def test_a_prepared_set_that_was_carried_elsewhere_is_not_looked_into(official, 
 
 
 def test_a_link_into_a_work_directory_is_not_followed(official, digest, tmp_path):
-    write_json(tmp_path / "work" / "swdb.json", {})
+    write_json(tmp_path / "work" / "data" / "x" / "sources.json", {})
     pack(tmp_path / "work", [(f"data/x/{name}", b"!") for name, _ in files_of(official, "VOCdevkit")], "folder")
     voc = pack(tmp_path / "voc", files_of(official, "VOCdevkit"), "folder")
     (voc / "link").symlink_to(tmp_path / "work" / "data" / "x")
     assert outcome(tmp_path, voc, official / "benchmark_RELEASE") == digest
 
 
-@pytest.mark.parametrize("inside", ["data", "data/x", f"data/x/{TOP}", "proxies/p"])
+@pytest.mark.parametrize("inside", ["data/x", f"data/x/{TOP}", "proxies", "proxies/p"])
 @pytest.mark.parametrize("option", ["voc", "sbd", "lists", "image_labels"])
 def test_a_source_in_a_work_directory_is_refused(official, tmp_path, inside, option):
     work = tmp_path / "work"
     write_json(work / "swdb.json", {})
-    pack(work / "data" / "x", files_of(official, "VOCdevkit"), "folder")
+    marks = [("manifest.json", b"{}"), ("image_labels.csv", b"")]
+    pack(work / "data" / "x", [*marks, *files_of(official, "VOCdevkit")], "folder")
     (work / inside).mkdir(parents=True, exist_ok=True)
     source = work / inside
     if option == "image_labels":
@@ -323,13 +326,15 @@ def test_a_data_set_of_swdb_s_is_refused_packed_or_unpacked(official, tmp_path, 
 @pytest.mark.parametrize("form", ["folder", "tar"])
 def test_a_folder_in_which_swdb_works_is_a_source_without_what_it_wrote(official, digest, tmp_path, form):
     made = [(f"data/x/{TOP}/SegmentationClass/{image_id}.png", png(13, image_id)) for image_id in TRAIN]
+    made += [("data/x/manifest.json", b"{}"), ("data/x/image_labels.csv", b"")]
     files = [("swdb.json", b"{}"), *made, *files_of(official, "VOCdevkit")]
     assert outcome(tmp_path, pack(tmp_path / "v", files, form), official / "benchmark_RELEASE") == digest
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
 def test_a_work_directory_of_nothing_else_is_no_source(official, tmp_path, form):
-    files = [("swdb.json", b"{}"), *((f"data/x/{name}", data) for name, data in files_of(official, "VOCdevkit"))]
+    files = [("sources.json", b"{}"), *files_of(official, "VOCdevkit")]
+    files = [("swdb.json", b"{}"), *((f"data/.x.partial/{name}", data) for name, data in files)]
     found = outcome(tmp_path, pack(tmp_path / "v", files, form), official / "benchmark_RELEASE")
     assert "train.txt is missing" in found
 
@@ -338,7 +343,7 @@ def test_what_was_downloaded_or_put_into_a_work_directory_is_a_source(official, 
     work = tmp_path / "work"
     write_json(work / "swdb.json", {})
     voc = pack(work / "downloads" / "voc", files_of(official, "VOCdevkit"), "folder")
-    sbd = pack(work / "benchmark", files_of(official, "benchmark_RELEASE"), "folder")
+    sbd = pack(work / "data" / "benchmark", files_of(official, "benchmark_RELEASE"), "folder")
     assert outcome(tmp_path, voc, sbd) == digest
 
 
@@ -380,3 +385,11 @@ def test_what_differs_is_named_whatever_the_order():
 
 def test_the_settings_of_these_tests_are_those_of_the_tree():
     assert replace(DATA, num_classes=21) == DATA and CLASSES[13] == "horse"
+
+
+@pytest.mark.parametrize("suffixes", [(".jpg", ".JPG"), (".jpg", ".jpeg"), (".png", ".PNG"), (".xml", ".Xml")])
+def test_a_suffix_may_have_any_case(official, digest, tmp_path, suffixes):
+    voc = [(name.replace(*suffixes), content) for name, content in files_of(official, "VOCdevkit")]
+    sbd = [(name.replace(*suffixes), content) for name, content in files_of(official, "SegmentationClassAug")]
+    named = pack(tmp_path / "v", voc, "folder"), pack(tmp_path / "s.zip", sbd, "zip")
+    assert outcome(tmp_path, *named) == digest
