@@ -15,7 +15,7 @@ from swdb.core.errors import BadInput
 from swdb.data.facts import Facts
 
 BORDERED = 0.5  # share of the masks that must have void pixels, however few masks there are
-FEWEST = 2  # images that must be at fault, whatever their share: of few images one is many per cent
+FEWEST = 3  # images that must be at fault, whatever their share: of few images one is many per cent
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def test_what_real_images_have_is_not_refused(own):
 
 def test_a_few_of_a_few_are_not_refused():
     for count in range(1, 9):
-        refuse_contradictions(PATH, spoil(labelled(count), 1, "other"))
-        refuse_contradictions(PATH, spoil(labelled(count, False), 1 + (count > 2), "tag added"))
+        refuse_contradictions(PATH, spoil(labelled(count), min(count, 2), "other"))
+        refuse_contradictions(PATH, spoil(labelled(count, False), min(count, 2), "tag added"))
 
 
 def test_a_tenth_of_the_tags_lost_is_refused():
