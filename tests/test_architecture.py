@@ -19,8 +19,8 @@ HOUSE = {
     "specs": (
         "settings", "toml", "crf_parameters", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
-    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "audit", "store", "split_lists", "split_audit"),
-    "data.sources": ("archives", "download", "sbd", "voc2012", "importer"),
+    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "store", "split_lists", "split_audit"),
+    "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
         "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "initial_weights",

@@ -9,7 +9,7 @@ import scipy.io
 import scipy.sparse
 from PIL import Image
 
-from swdb.data.voc import CLASSES
+from swdb.data.voc import CLASSES, palette
 from swdb.specs.presets import Data
 
 TRAIN = ["2007_000001", "2007_000002"]
@@ -56,7 +56,7 @@ def save_mask(path: Path, labels: np.ndarray) -> None:
     """Save labels as a palette PNG, through Pillow alone; what was there is replaced, not changed in place."""
     path.unlink(missing_ok=True)
     mask = Image.fromarray(labels.astype(np.uint8))
-    mask.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
+    mask.putpalette(palette().tobytes())
     mask.save(path)
 
 

@@ -4,6 +4,7 @@ Everything is written to a name of its own beside its place, and renamed into it
 folder is looked at (`lease.py`), so that a process that lost it writes nothing.
 """
 
+import codecs
 import contextlib
 import glob
 import hashlib
@@ -18,6 +19,11 @@ from typing import IO, Any
 
 from swdb.core.errors import MissingArtefact, disk_error
 from swdb.core.lease import check_lease
+
+MARKS = (  # UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 
 
 @contextmanager
@@ -60,6 +66,17 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON atomically, indented for people or, with None, as short as it gets."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def decode_text(data: bytes) -> str:
+    """Return text from its bytes: UTF-8, with or without a mark in front, or UTF-16 or UTF-32 with one.
+
+    Raises UnicodeDecodeError for anything else: what an unmarked file of another encoding means can only be guessed.
+    """
+    for mark, encoding in MARKS:
+        if data.startswith(mark) and len(data) > len(mark):
+            return data.decode(encoding)
+    return data.decode("utf-8-sig")
 
 
 def read_json(path: Path) -> Any:

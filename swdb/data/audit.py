@@ -17,13 +17,13 @@ from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.files import digest, file_digest, read_json, tree_root, write_atomic, write_json
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
+from swdb.data.agreement import Labelled, refuse_borderless, refuse_contradictions
 from swdb.data.dataset import LABELS, DataSet
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.images import check_sizes, read_image, read_mask
 from swdb.data.voc import IGNORE
 
 VERSION = 2  # raised when a record means something else
-BORDERED = 0.5  # share of the masks that must have void pixels where a data set's own have a border; all of VOC's do
 
 
 class Record(NamedTuple):
@@ -68,6 +68,7 @@ def audit(dataset: DataSet, progress: Progress, discard: bool = False) -> dict[s
         first = faults[0]
         raise type(first)(first.subject, f"{first.found}{_and_more(len(faults))}", first.expected)
     _check_borders(dataset, lists, records)
+    _check_tags(dataset, lists, records)
     return _report(dataset, lists, records, texts)
 
 
@@ -220,13 +221,18 @@ def _check_borders(dataset: DataSet, lists: dict[str, list[str]], records: dict[
     if dataset.settings.classes:
         return
     for split in dataset.facts.bordered:
-        bordered = np.mean([records[image_id].void > 0 for image_id in lists[split]])
-        if bordered < BORDERED:
-            raise BadInput(
-                dataset.list_path(split),
-                f"only {bordered:.0%} of its masks have a void border",
-                dataset.facts.own_masks,
-            )
+        bordered = [records[image_id].void > 0 for image_id in lists[split]]
+        refuse_borderless(dataset.facts, dataset.list_path(split), bordered)
+
+
+def _check_tags(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
+    """Compare image-level labels with masks, group by group; raises BadInput where they contradict each other."""
+    for name, ids in _groups(lists).items():
+        own = bool(dataset.facts.bordered) and name != "weak"
+        labelled = Labelled(
+            f"{name} images", ids, dataset.class_names[1:], *_tags_and_shown(dataset, ids, records), own
+        )
+        refuse_contradictions(dataset.root / LABELS, labelled)
 
 
 # ---------------------------------------------------------------- the report
@@ -235,8 +241,7 @@ def _check_borders(dataset: DataSet, lists: dict[str, list[str]], records: dict[
 def _report(
     dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record], texts: dict[str, str]
 ) -> dict[str, Any]:
-    strong, everything, val = (lists[split] for split in LISTS)
-    groups = {"strong": strong, "weak": sorted(set(everything) - set(strong)), "val": val}
+    groups = _groups(lists)
     sides = [(record.width, record.height) for record in records.values()]
     return {
         "images": {name: len(ids) for name, ids in groups.items()},
@@ -246,6 +251,12 @@ def _report(
         "duplicates": _duplicates(records),
         "tree_root": _root(dataset, records, texts),
     }
+
+
+def _groups(lists: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the ids by the kind of label that they are trained with, or that they are scored."""
+    strong, everything, val = (lists[split] for split in LISTS)
+    return {"strong": strong, "weak": sorted(set(everything) - set(strong)), "val": val}
 
 
 def _void(records: list[Record]) -> dict[str, float]:
@@ -259,19 +270,24 @@ def _void(records: list[Record]) -> dict[str, float]:
 
 def _compare_tags(dataset: DataSet, records: dict[str, Record]) -> dict[str, Any]:
     """Count images by tag, and those whose tags and mask disagree."""
-    ids = list(records)
-    tags = dataset.tags(ids)
-    shown = np.zeros_like(tags)
-    for row, image_id in enumerate(ids):
-        for value in records[image_id].values:
-            if 0 < value < IGNORE:
-                shown[row, value - 1] = True
+    tags, shown = _tags_and_shown(dataset, list(records), records)
     return {
         "images_by_tag": dict(zip(dataset.class_names[1:], tags.sum(0).tolist(), strict=True)),
         "images_without_a_tag": int((~tags.any(1)).sum()),
         "images_with_an_untagged_class_in_the_mask": int((shown & ~tags).any(1).sum()),
         "images_with_a_tag_without_pixels": int((tags & ~shown).any(1).sum()),
     }
+
+
+def _tags_and_shown(dataset: DataSet, ids: list[str], records: dict[str, Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which classes images have by their tags and by their masks, (images, classes) bool each."""
+    tags = dataset.tags(ids)
+    shown = np.zeros_like(tags)
+    for row, image_id in enumerate(ids):
+        for value in records[image_id].values:
+            if 0 < value < IGNORE:
+                shown[row, value - 1] = True
+    return tags, shown
 
 
 def _duplicates(records: dict[str, Record]) -> dict[str, Any]:

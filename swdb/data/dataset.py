@@ -23,6 +23,7 @@ from swdb.specs.settings import fingerprint
 
 MANIFEST = "manifest.json"
 LABELS = "image_labels.csv"
+NOTE = "sources.json"  # what an unfinished set is made from
 
 
 def data_key(settings: Data) -> dict[str, Any]:

@@ -32,7 +32,10 @@ def write_mask(path: Path, labels: np.ndarray, palette: np.ndarray = VOC2012.pal
 
 def read_image(path: Path) -> np.ndarray:
     """Read an image as (H, W, 3) uint8 RGB; raises MissingArtefact or BadInput that names the file."""
-    return np.asarray(_decode(_bytes(path, "an image"), path, "an image").convert("RGB"))
+    image = _decode(_bytes(path, "an image"), path, "an image")
+    if image.mode[0] in "IF":  # Pillow would cut their values off at 255: a white picture
+        raise BadInput(path, f"an image of mode {image.mode}, more than 8 bits a value", "one of 8 bits")
+    return np.asarray(image.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -50,8 +53,12 @@ def read_mask(path: Path, num_classes: int) -> np.ndarray:
     return decode_mask(_bytes(path, "a mask"), path, num_classes)
 
 
-def decode_mask(data: bytes, where: Path | str, num_classes: int) -> np.ndarray:
-    """Decode a mask's file as (H, W) uint8; raises BadInput that names `where` for damage, colours or other values."""
+def decode_mask(data: bytes, where: Path | str, num_classes: int, palette: np.ndarray | None = None) -> np.ndarray:
+    """Decode a mask's file as (H, W) uint8; raises BadInput that names `where` for damage, colours or other values.
+
+    `palette` (256, 3) uint8 are the colours of the classes where others made the file: one that numbers these colours
+    otherwise is read by its colours, and one of other colours is refused. Without it the numbers count.
+    """
     image = _decode(data, where, "a mask")
     mode = image.mode if image.format == "PNG" else image.format
     if mode == "L" and data[24] != 8:  # Pillow spreads 4 bits over 8: class 1 became 17
@@ -61,10 +68,66 @@ def decode_mask(data: bytes, where: Path | str, num_classes: int) -> np.ndarray:
             where, f"an image of mode {mode}", "a palette PNG of class ids (mode P), not a colour copy of a mask"
         )
     labels = np.asarray(image)
+    if mode == "P" and palette is not None:
+        labels = _by_colours(labels, _colours_of(image), palette, num_classes, where)
     wrong = np.unique(labels[(labels >= num_classes) & (labels != IGNORE)])
     if wrong.size:
         raise BadInput(where, f"has the value {wrong[0]}", f"0 to {num_classes - 1} and {IGNORE}")
     return labels
+
+
+def _by_colours(
+    labels: np.ndarray, colours: np.ndarray, palette: np.ndarray, num_classes: int, where: Path | str
+) -> np.ndarray:
+    """Return labels (H, W) uint8 as `palette` numbers them, by the file's own `colours`, which may number them otherwise.
+
+    Programs that make PNGs smaller renumber palettes: such a mask looks the same and says other classes. A palette of
+    greys, or one in which values share a colour, cannot be meant to show classes: there the numbers count.
+    """
+    if _agree(colours, palette, num_classes):
+        return labels
+    used = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    numbered = used[(used < len(colours)) & (used != IGNORE)]
+    if any((colours[numbered] == own).all() for own in (palette[numbered], numbered[:, None])):
+        return labels
+    if len(np.unique(colours[numbered], axis=0)) < len(numbered):
+        return labels
+    meant = {tuple(palette[label].tolist()): label for label in (*range(num_classes), IGNORE)}
+    table = np.zeros(256, np.uint8)
+    for value in used.tolist():
+        colour = tuple(colours[value].tolist()) if value < len(colours) else None
+        if colour is None and value == IGNORE:  # void often has none
+            table[value] = IGNORE
+            continue
+        if colour not in meant:
+            found = (
+                f"another palette, in which the value {value} has {f'the colour {colour}' if colour else 'no colour'}"
+            )
+            raise BadInput(where, found, "the colours of the classes, or a grey PNG of class ids")
+        table[value] = meant[colour]
+    if len(np.unique(table[used])) < len(used):
+        raise BadInput(where, f"another palette, in which {IGNORE} has the colour of a class too", "void's own colour")
+    return table[labels]
+
+
+def _colours_of(image: Image.Image) -> np.ndarray:
+    """Return the colours of an image of mode P, (at most 256, 3) uint8 RGB."""
+    return np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+
+
+def _agree(colours: np.ndarray, palette: np.ndarray, num_classes: int) -> bool:
+    """Whether the first colours of a file, as many as it has, are the classes in their order."""
+    first = colours[:num_classes]
+    return bool((first == palette[: len(first)]).all())
+
+
+def has_other_palette(data: bytes, palette: np.ndarray, num_classes: int) -> bool:
+    """Whether a mask's file has another palette, told by its header alone; what cannot be read is not said to have one."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.mode == "P" and image.format == "PNG" and not _agree(_colours_of(image), palette, num_classes)
+    except Exception:  # Pillow has a kind for every way to be broken; whoever decodes it says so
+        return False
 
 
 def resize_longest_side(image: np.ndarray, longest: int) -> np.ndarray:

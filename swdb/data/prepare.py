@@ -23,6 +23,7 @@ from swdb.data import synthetic
 from swdb.data.audit import audit
 from swdb.data.dataset import (
     MANIFEST,
+    NOTE,
     DataSet,
     counted,
     data_key,
@@ -42,7 +43,6 @@ from swdb.data.voc import IGNORE
 from swdb.specs.presets import Data
 
 NO_SOURCES = Sources()
-NOTE = "sources.json"  # what an unfinished import is made from
 
 Importer = Callable[[Data, Sources, Path, Progress], str]  # fills a folder; returns where the tags come from
 

@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 LARGEST = 16 * 2**20  # bytes; the longest list of VOC ids with paths has less than one MiB
 MOST_LINES = 1_000_000  # sixteen MiB of one-letter lines would take two GiB of memory
 
 IMAGE_SUFFIX = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp|npy)$", re.IGNORECASE)
+PATH_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp|npy)(?=[\"']?(?:\s|$))", re.IGNORECASE)
 IDENTIFIER = re.compile(r"(?=.*\d)[\w-]+")  # without a digit it is a word of somebody's prose
 HEADER = re.compile(r"[A-Za-z_]+(?:[\t,;] *[A-Za-z_]+)+")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
@@ -58,8 +60,9 @@ class SplitList:
 def read_list(path: Path, root: Path) -> SplitList | str:
     """Read one list file; return why it is none where it is none.
 
-    A line is an id, an id with numbers behind it, or an image and its mask, parted by blanks, a tab, a comma or a
-    semicolon. An id is a file name without folder and image suffix. Blank lines and lines that begin with # are skipped.
+    A line is an id, an id with numbers behind it, or an image, its mask and perhaps more files of it, parted by blanks, a
+    tab, a comma or a semicolon. Paths may hold blanks where they have an image's suffix or begin with /. An id is a file
+    name without folder and image suffix. Blank lines and lines that begin with # are skipped.
     """
     try:
         if not path.is_file():  # opening a pipe would wait forever for its writer
@@ -114,16 +117,33 @@ def _identifier(field: str) -> tuple[str, str] | None:
 
 
 def _entry(line: str) -> tuple[str, tuple[str, str] | None] | None:
-    """Return a line's id, and folder and id of its mask where it names one; None for a line that is no entry."""
-    separator = next(filter(line.__contains__, "\t,;"), None)  # without any: blanks, which paths may hold
-    fields = [stripped for field in line.split(separator) if (stripped := field.strip(' "'))]
+    """Return a line's id, and folder and id of its mask where it names one; None for a line that is no entry.
+
+    Of more files than two the first that belongs to another image stands for the mask, so that it is found.
+    """
+    separator = next(filter(line.__contains__, "\t,;"), None)
+    parts = line.split(separator) if separator else _parted_by_blanks(line)
+    fields = [stripped for field in parts if (stripped := field.strip(" \"'"))]
     image = _identifier(fields[0]) if fields else None
     if image is None:
         return None
     if all(NUMBER.fullmatch(field) for field in fields[1:]):
         return image[1], None
-    mask = _identifier(fields[1]) if len(fields) == 2 else None
-    return (image[1], mask) if mask else None
+    others = [_identifier(field) for field in fields[1:] if not NUMBER.fullmatch(field)]
+    if not all(others):
+        return None
+    return image[1], next((other for other in others if other[1] != image[1]), others[0])
+
+
+def _parted_by_blanks(line: str) -> list[str]:
+    """Part a line at blanks, but not within a path, which may hold some: it ends where a suffix does, or before the next root."""
+    ends = [0, *(match.end() for match in PATH_END.finditer(line))]
+    behind = [word for word in line[ends[-1] :].split() if word.strip("\"'")]
+    if len(ends) > 1 and all(map(NUMBER.fullmatch, behind)):
+        return [*(line[begin:end] for begin, end in pairwise(ends)), *behind]
+    if line.startswith("/"):
+        return re.split(r"\s+(?=/|[+-]?\d+(?:\s|$))", line)
+    return line.split()
 
 
 def tally(found: Iterable[str]) -> Tally:

@@ -14,6 +14,8 @@ from swdb.core.files import file_digest
 from swdb.core.stage import Stage
 from swdb.specs.presets import Preset
 
+LAYOUT = "swdb.json"  # the file by which a work directory is known
+
 
 @dataclass(frozen=True)
 class NamedFile:

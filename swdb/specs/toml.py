@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swdb.core.errors import BadInput, nearest, unknown
+from swdb.core.files import decode_text
 
 
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
@@ -75,6 +76,6 @@ def _item_name(item: Any, where: str) -> str:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises BadInput that names it."""
     try:
-        return tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(decode_text(path.read_bytes()))
+    except (ValueError, RecursionError) as error:  # of encodings and of numbers too long to read, too
         raise BadInput(path.name, f"not valid TOML ({error})") from None

@@ -20,10 +20,9 @@ from swdb.data.kinds import check_settings
 from swdb.proxy.saliency import saliency_digest
 from swdb.proxy.sec_cues import CUE_LIST, cue_digests
 from swdb.specs.presets import PRECISIONS, load_preset
-from swdb.specs.study import NamedFile, Study
+from swdb.specs.study import LAYOUT, NamedFile, Study
 
 LAYOUT_VERSION = 2  # of the work directory; 1 was swdb 0.1's, which had no file that said so
-LAYOUT = "swdb.json"
 PRECISION = "precision.json"
 FORGET = "none"  # in place of a folder of saliency maps
 

@@ -13,8 +13,9 @@ import pytest
 from commands import COMMANDS, CPU, call, copied, hinted_command, only, run_hinted_rm, succeed, the_error, the_hint
 from conftest import TINY, other_data
 from goldens import FOLDER, assert_golden
+from PIL import Image
 from typer.main import get_command
-from voc_tree import NAMES, TRAIN, build_official, image_file
+from voc_tree import NAMES, TRAIN, build_official, image_file, mask_file
 
 from swdb.cli.app import app
 from swdb.cli.command_line import CommandLine
@@ -272,6 +273,32 @@ def lost_image(place: Place) -> None:
     image_file(place.official(), TRAIN[0]).unlink()
 
 
+def two_pictures(place: Place) -> None:
+    path = image_file(place.official(), TRAIN[0])
+    other = path.parents[3] / "backup" / "JPEGImages" / path.name
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"another")
+
+
+def other_palette(place: Place) -> None:
+    path = mask_file(place.official(), TRAIN[0])
+    mask = Image.open(path)
+    mask.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
+    path.unlink()
+    mask.save(path)
+
+
+def labelled_twice(place: Place) -> None:
+    place.official()
+    (place.folder / "labels.csv").write_text(f"image,classes\n{TRAIN[0]},cat dog\n{TRAIN[0]},person\n")
+
+
+def lost_tags(place: Place) -> None:
+    path = place.work / "data" / "tiny" / "image_labels.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *(line.split(",")[0] + "," for line in lines[1:])]) + "\n")
+
+
 def truncated_archive(place: Place) -> None:
     path = place.official() / NAMES["voc"]
     path.write_bytes(path.read_bytes()[:20_000])
@@ -341,6 +368,11 @@ MATTERS: list[Case] = [
     ("a source that is something else", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER", Place.mini),
     ("a source without SBD", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official/VOCdevkit", Place.official),
     ("a source that lacks files", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", lost_image),
+    ("a source with two pictures of an image", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", two_pictures),
+    ("a source that was prepared", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/work/data/tiny", Place.mini),
+    ("a mask of another palette", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", other_palette),
+    ("labels that name an image again", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz --image-labels FOLDER/labels.csv", labelled_twice),
+    ("labels that contradict the masks", "prepare-voc --check", lost_tags),
     ("half an archive", f"prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official/{NAMES['voc']} --sbd FOLDER/official/benchmark.tgz", truncated_archive),
     ("a part without images", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz --classes boat", Place.official),
     ("a server that is gone", "prepare-voc --preset FOLDER/mini.toml --download --sbd FOLDER/official/benchmark.tgz", no_server),

@@ -15,6 +15,7 @@ import pytest
 from swdb.core import lease
 from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, SwdbError
 from swdb.core.files import (
+    decode_text,
     digest,
     file_digest,
     is_intact,
@@ -135,6 +136,22 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path):
 def test_a_file_with_the_longest_name_that_there_can_be_is_written(tmp_path):
     write_text(tmp_path / ("x" * 255), "whole")
     assert names(tmp_path) == ["x" * 255]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_text_is_read_from_utf_8_and_from_marked_encodings(encoding):
+    assert decode_text("größer, 大\n".encode(encoding)) == "größer, 大\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_with_the_mark_of_either_order_is_read(encoding):
+    assert decode_text("\ufeffgröße".encode(encoding)) == "größe"
+
+
+@pytest.mark.parametrize("data", ["größe".encode("latin-1"), b"\xff\xfe", b"\xff\xfea"])
+def test_text_of_no_known_encoding_is_refused(data):
+    with pytest.raises(UnicodeDecodeError):
+        decode_text(data)
 
 
 def test_sweeping_takes_what_writers_left_and_nothing_else(tmp_path):

@@ -235,7 +235,7 @@ def test_a_real_image_s_mask_counts_by_its_labels_not_by_its_bytes(data, encodin
     encoded, labels = path.read_bytes(), read_mask(path, 21)
     path.unlink()
     if encoding == "other palette":
-        path.write_bytes(palette_png(labels))
+        path.write_bytes(palette_png(labels, np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)))
     else:
         Image.fromarray(labels).save(path, compress_level=0 if encoding == "other level" else 9)
     assert path.read_bytes() != encoded
@@ -508,6 +508,33 @@ def test_synthetic_masks_need_no_border(synthetic):
         path = synthetic.mask_path(image_id, "val")
         voc_tree.save_mask(path, without_void(read_mask(path, 6)))
     assert report(synthetic)["void"]["val"]["masks_percent"] == 0
+
+
+# ---------------------------------------------------------------- tags against masks
+
+
+def retag(data: DataSet, change) -> None:
+    """Write image-level labels as `change` makes them of an image's."""
+    path = data.root / "image_labels.csv"
+    tags = read_tags(path)
+    path.unlink()  # it may be linked
+    write_tags(data.root, {image_id: change(names) for image_id, names in tags.items()})
+
+
+def test_where_tags_and_masks_contradict_each_other_nothing_is_trained_on_them(synthetic):
+    count, other = len(synthetic.ids("train")), synthetic.class_names[1:]
+    before = read_tags(synthetic.root / "image_labels.csv")
+    for change, what in (
+        (lambda names: [], "show a class without its tag"),
+        (lambda names: [name for name in other if name not in names], "show a class without its tag"),
+        (lambda names: other, "have a tag of a class without pixels"),
+    ):
+        retag(synthetic, change)
+        error = refused(synthetic)
+        assert error.subject == synthetic.root / "image_labels.csv" and "5% at most" in error.expected
+        assert what in error.found and f" of {count} strong images" in error.found
+        write_tags(synthetic.root, before)
+    report(synthetic)
 
 
 # ---------------------------------------------------------------- a second audit

@@ -14,6 +14,7 @@ from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError
 from swdb.data.images import (
     check_sizes,
     decode_mask,
+    has_other_palette,
     image_size,
     masks_digest,
     palette_png,
@@ -23,6 +24,7 @@ from swdb.data.images import (
     size_text,
     write_mask,
 )
+from swdb.data.voc import VOC2012
 
 
 def refused(call, *arguments, kind: type[SwdbError] = BadInput) -> SwdbError:
@@ -307,3 +309,92 @@ def test_an_image_whose_size_cannot_be_read_is_refused_as_reading_it_would_be(tm
     (tmp_path / "c.png").write_bytes(b"not an image")
     error = refused(image_size, tmp_path / "c.png")
     assert (error.subject, error.expected) == (tmp_path / "c.png", "an image") and "cannot be read" in error.found
+
+
+# ---------------------------------------------------------------- palettes that others wrote
+
+
+def with_palette(labels: np.ndarray, colours: np.ndarray, **encoding: int) -> bytes:
+    """A mask's file in which the value k has the k-th colour."""
+    mask, buffer = Image.fromarray(labels.astype(np.uint8)), io.BytesIO()
+    mask.putpalette(np.asarray(colours, np.uint8).tobytes())
+    mask.save(buffer, "PNG", **encoding)
+    return buffer.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return decode_mask(data, "m.png", 21, VOC2012.palette)
+
+
+OWN = VOC2012.palette
+SHOWN = np.array([[0, 8, 8, 15], [255, 8, 20, 0]], np.uint8)
+
+
+def renumbered(labels: np.ndarray, order: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and palette as a program writes them that makes PNGs smaller: `order` lists the labels by new number."""
+    table = np.zeros(256, np.uint8)
+    table[order] = np.arange(len(order))
+    return table[labels], OWN[order]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_palette_that_numbers_voc_s_colours_otherwise_is_read_by_them(seed):
+    order = np.random.default_rng(seed).permutation([0, 8, 15, 20, 255]).tolist()
+    data = with_palette(*renumbered(SHOWN, order))
+    assert np.array_equal(decoded(data), SHOWN)
+    assert has_other_palette(data, OWN, 21)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_mask_of_few_bits_with_a_palette_of_its_own_is_read_by_its_colours(bits):
+    data = with_palette(*renumbered(SHOWN, [0, 8, 15, 20, 255]), bits=bits)
+    assert np.array_equal(decoded(data), SHOWN)
+
+
+PALETTES = {
+    "all of VOC's": OWN,
+    "its classes, the rest black": np.concatenate([OWN[:21], np.zeros((235, 3), np.uint8)]),
+    "its classes, void white": np.concatenate([OWN[:21], np.full((235, 3), 255, np.uint8)]),
+    "its classes alone": OWN[:21],
+    "those that it shows": np.where(np.isin(np.arange(256), SHOWN)[:, None], OWN, 99),
+    "greys": np.repeat(np.arange(256)[:, None], 3, 1),
+    "black": np.zeros((256, 3)),
+    "black and white": np.tile([[0, 0, 0], [255, 255, 255]], (128, 1)),
+}
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_where_a_palette_does_not_say_other_classes_the_numbers_count(name):
+    assert np.array_equal(decoded(with_palette(SHOWN, PALETTES[name])), SHOWN)
+
+
+@pytest.mark.parametrize("name", ["all of VOC's", "its classes, the rest black", "its classes alone"])
+def test_a_palette_of_voc_s_is_told_by_the_header_alone(name):
+    assert not has_other_palette(with_palette(SHOWN, PALETTES[name]), OWN, 21)
+
+
+def test_what_has_no_palette_or_is_no_image_has_no_other_one():
+    grey = io.BytesIO()
+    Image.fromarray(SHOWN).save(grey, "PNG")
+    assert not any(has_other_palette(data, OWN, 21) for data in (grey.getvalue(), b"", b"\x89PNG", b"x" * 99))
+
+
+def test_a_palette_of_unknown_colours_is_refused_with_value_and_colour():
+    colours = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 7)], 1)
+    error = refused(decode_mask, with_palette(SHOWN, colours), "m.png", 21, VOC2012.palette)
+    assert error.subject == "m.png" and "the value 0 has the colour (0, 255, 7)" in error.found
+    assert "colours of the classes" in error.expected and "grey PNG" in error.expected
+
+
+def test_a_palette_in_which_void_cannot_be_told_is_refused():
+    labels, colours = renumbered(np.where(SHOWN == 255, 0, SHOWN), [8, 0, 15, 20])
+    labels[0, 0] = 255  # black, as the rest of the palette is, and as background
+    data = with_palette(labels, np.concatenate([colours, np.zeros((252, 3))]))
+    assert "255" in refused(decode_mask, data, "m.png", 21, VOC2012.palette).found
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_an_image_of_more_than_8_bits_is_refused(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "i.jpg", format="PNG" if mode == "I;16" else "TIFF")
+    error = refused(read_image, tmp_path / "i.jpg")
+    assert error.subject == tmp_path / "i.jpg" and "more than 8 bits" in error.found and "8 bits" in error.expected

@@ -34,6 +34,14 @@ def read(path: Path, content: str | bytes) -> SplitList | str:
         "2007_000032\r\n\r\n2007_000039\r\n",
         "\n  2007_000032  \n\n\t2007_000039\n\n",
         "\ufeff2007_000032\n2007_000039\n",
+        "/my data/VOC 2012/2007_000032.jpg /my data/masks/2007_000032.png\n/my data/2007_000039.jpg /m m/2007_000039.png\n",
+        "my data/2007_000032.jpg my masks/2007_000032.png\n'my data/2007_000039.jpg' \"my masks/2007_000039.png\"\n",
+        "/my data/2007_000032.jpg\n/my data/2007_000039.jpg 3\n",
+        "/my data/2007_000032\n/my data/2007_000039 3\n",
+        "/my data/2007_000032 /my masks/2007_000032\n/my data/2007_000039 /my masks/2007_000039\n",
+        "C:\\My Data\\2007_000032.jpg C:\\My Masks\\2007_000032.png\nC:\\My Data\\2007_000039.jpg 0\n",
+        "i/2007_000032.jpg m/2007_000032.png e/2007_000032.png\ni/2007_000039.jpg m/2007_000039.png 1\n",
+        "i/2007_000032.jpg,m/2007_000032.png,e/2007_000032.png\ni/2007_000039.jpg,m/2007_000039.png,1\n",
         "# two images, from nowhere\n2007_000032\n2007_000039\n",
     ],
 )
@@ -51,6 +59,21 @@ def test_ids_of_other_data_sets_are_ids(tmp_path):
 def test_folders_of_masks_are_counted(tmp_path):
     content = "a/1.jpg x/Fine/1.png\na/2.jpg Fine/2.png\na/3.jpg /Aug/3.png\na/4.jpg 4.png\n5.jpg\n"
     assert read(tmp_path / "list.txt", content).mask_folders == {"Fine": 2, "Aug": 1, "(none)": 1}
+
+
+@pytest.mark.parametrize("other", ["i/1.jpg m/2.png e/1.png", "i/1.jpg m/1.png e/2.png", "/a b/1.jpg /c d/2.png"])
+def test_any_file_of_another_image_is_found(tmp_path, other):
+    found = read(tmp_path / "list.txt", f"{other}\ni/3.jpg m/3.png e/3.png\n")
+    assert found.ids == ("1", "3") and found.mismatched == Tally(1, other)
+
+
+def test_a_line_of_prose_is_odd_whatever_it_ends_in(tmp_path):
+    found = read(tmp_path / "list.txt", "a1\nb2\nthe image 2007_000032.jpg is wrong\nVOC 2012 a1\n")
+    assert found.ids == ("a1", "b2") and found.odd.count == 2
+
+
+def test_a_long_line_without_a_path_is_passed_over_at_once(tmp_path):
+    assert "0 of 1 line" in read(tmp_path / "list.txt", "a b" * 2_000_000)
 
 
 def test_a_repeated_id_is_counted_and_kept_once(tmp_path):

@@ -172,7 +172,19 @@ def test_a_toml_file_is_read(tmp_path):
     assert read_toml(path) == {"a": 1, "b": {"c": ["ü"]}}
 
 
-@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe", b"a = 1\na = 2"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_toml_file_of_a_marked_encoding_is_read(tmp_path, encoding):
+    (tmp_path / "good.toml").write_bytes('a = "ü"\n'.encode(encoding))
+    assert read_toml(tmp_path / "good.toml") == {"a": "ü"}
+
+
+NOT_TOML = [
+    b"a = ", b"\xff\xfe", b"a = 1\na = 2", 'a = "ü"'.encode("latin-1"), b"a = 1\0", b"a = 1-1-1",
+    b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NOT_TOML)
 def test_a_file_that_is_not_toml_is_named(tmp_path, content):
     path = tmp_path / "broken.toml"
     path.write_bytes(content)

@@ -13,13 +13,17 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from swdb.core.errors import BadInput, MissingArtefact
+from swdb.data.dataset import LABELS, MANIFEST, NOTE
+from swdb.specs.study import LAYOUT
 
 MIB = 1 << 20
 # Far above what VOC and SBD hold.
@@ -29,8 +33,13 @@ MAX_TOTAL = 16 << 30  # bytes of all members
 MAX_HEADER = MIB  # bytes of what a tar says about one member: names, times, attributes
 MAX_TAIL = MIB  # bytes behind a tar's end, where writers fill up their last record
 MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
+ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 
 FILE, FOLDER = "a file", "a folder"
+# Folders of a work directory in which swdb alone writes. What it downloads is as good as what users have, and data sets are
+# told one by one: many people keep their own in a folder of that name.
+WRITTEN = ("weights", "classifiers", "cues", "proxies", "runs", "averages", "inputs", "reports")
+OWN, NOT_OWN = "was made by swdb itself", "a source: what others published"
 TAR_KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
     tarfile.SYMTYPE: "a symbolic link", tarfile.LNKTYPE: "a hard link", tarfile.FIFOTYPE: "a pipe",
@@ -127,7 +136,7 @@ def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
                 head = stream.read(tarfile.BLOCKSIZE)
             found = f"begins with {head[:8]!r}" if head else "is empty"
             if head.startswith(b"\x1f\x8b"):
-                return partial(_tar, unpack=gzip.GzipFile)
+                return partial(_tar, unpack=_Gunzip)
             if head.startswith((b"PK\3\4", b"PK\5\6")):
                 return _zip
             if head.startswith((b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")):
@@ -139,8 +148,57 @@ def _walk_of(source: Path, where: str) -> Callable[[Path], Entries]:
     raise BadInput(where, found, "a folder, .tar, .tar.gz or .zip")
 
 
+def is_streamed(source: Path) -> bool:
+    """Whether going through a source costs the unpacking of all that is in it, whatever is asked for."""
+    with suppress(OSError), source.open("rb") as stream:
+        return stream.read(2) == b"\x1f\x8b"
+    return False
+
+
+# ---------------------------------------------------------------- what swdb made itself
+
+
+def own_folders(names: Iterable[str]) -> set[str]:
+    """Return the folders that swdb writes in work directories, and its data sets, by the names of files that mark them."""
+    folders = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        folders[file].add(folder)
+    written = {str(PurePosixPath(folder, name)) for folder in folders[LAYOUT] for name in WRITTEN}
+    return written | (folders[MANIFEST] & folders[LABELS]) | folders[NOTE]
+
+
+def refuse_own(path: Path, where: str) -> None:
+    """Raise BadInput where a path is a data set of swdb's, a folder that it writes, or something in one."""
+    path = path.resolve()
+    if any(map(_is_own, (path, *path.parents))):
+        raise BadInput(where, OWN, NOT_OWN)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is one that swdb writes in a work directory, or a data set of its."""
+    if folder.name in WRITTEN and (folder.parent / LAYOUT).is_file():
+        return True
+    finished = (folder / MANIFEST).is_file() and (folder / LABELS).is_file()
+    return finished or (folder / NOTE).is_file()
+
+
+def _leads_to_own(folder: Path) -> bool:
+    """Whether a folder on the way through a source is swdb's own; a link may lead right into one."""
+    if not folder.is_symlink():
+        return _is_own(folder)
+    target = folder.resolve()
+    return any(map(_is_own, (target, *target.parents)))
+
+
+# ---------------------------------------------------------------- folders, tars, zips
+
+
 def _folder(source: Path) -> Entries:
-    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in."""
+    """Walk a folder, sorted by the parts of the paths, through links too, but never into a folder it is already in.
+
+    Nor into one of swdb's own: what was prepared is no source.
+    """
     waiting: list[tuple[Path, str, frozenset[tuple[int, int]]]] = [(source, ".", frozenset())]
     while waiting:
         path, name, above = waiting.pop()
@@ -154,7 +212,7 @@ def _folder(source: Path) -> Entries:
             continue
         kind = MODE_KINDS.get(stat.S_IFMT(found.st_mode), "of an unknown kind")
         yield Member(name, 0 if kind == FOLDER else found.st_size, path, path.read_bytes), kind
-        if kind == FOLDER:
+        if kind == FOLDER and (name == "." or not _leads_to_own(path)):
             for inner in sorted(os.listdir(path), reverse=True):
                 waiting.append((path / inner, f"{name}/{inner}", above | {here}))
 
@@ -172,6 +230,21 @@ class _Metered(io.BufferedReader):
             raise tarfile.ReadError("a header is too long")
         self.left -= len(self.last)
         return self.last
+
+
+class _Gunzip(gzip.GzipFile):
+    """Unpacks a file, and takes what is no gzip behind the end of one for its tail, as gunzip does."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of the buffer; an error loses nothing that was unpacked before it, since it comes alone."""
+        try:
+            content = self.read1(len(buffer))
+        except gzip.BadGzipFile as error:
+            if "Not a gzipped file" not in str(error):  # a wrong sum, for one
+                raise
+            content = b""
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def _tar(source: Path, unpack: Callable[[Path], Any] = io.FileIO) -> Entries:
@@ -207,10 +280,15 @@ def _zip(source: Path) -> Entries:
     """Walk a zip in the order of its directory."""
     with io.FileIO(source) as raw, _Metered(raw) as stream:
         stream.left = MAX_DIRECTORY
+        # The record at the end, wherever in the last 64 KiB zipfile looks for it: mail gateways and browsers put some bytes
+        # behind it. What it says of the number of members zipfile believes unseen.
+        stream.seek(max(stream.seek(0, io.SEEK_END) - ZIP_END, 0))
+        end = stream.read(ZIP_END)
+        if (at := end.rfind(b"PK\5\6")) < 0:
+            raise zipfile.BadZipFile("no end of a zip in its last 64 KiB: it is cut short, or a long tail is behind it")
+        count = int.from_bytes(end[at + 10 : at + 12], "little")
         with zipfile.ZipFile(stream) as archive:
             stream.left = 1 << 62  # from here on zipfile asks for no more than a member's size
-            stream.seek(-22 - len(archive.comment), io.SEEK_END)  # to the record at the end, which zipfile believes
-            count = int.from_bytes(stream.read(12)[10:], "little")
             if count not in (len(archive.infolist()) % (1 << 16), (1 << 16) - 1):  # more of them are counted elsewhere
                 raise zipfile.BadZipFile(f"its directory has {len(archive.infolist())} of {count} members")
             for found in archive.infolist():

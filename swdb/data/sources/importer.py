@@ -8,7 +8,7 @@ in: sources -> out: VOC 2012's layout below a folder; what is there already is n
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +16,39 @@ import numpy as np
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import replacing
 from swdb.core.progress import Progress
+from swdb.data.agreement import refuse_borderless
 from swdb.data.dataset import write_lists, write_tags
 from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
-from swdb.data.images import read_mask
-from swdb.data.sources.archives import Member, members
-from swdb.data.sources.sbd import Job, write_masks
-from swdb.data.sources.voc2012 import (
+from swdb.data.images import has_other_palette, read_mask
+from swdb.data.sources.archives import Member, is_streamed, members
+from swdb.data.sources.places import (
     IMAGE,
+    OWN_MASK,
     SBD_LIST,
-    VOC_MASK,
+    SBD_MASK,
+    Claim,
+    Claims,
+    read_chosen,
+)
+from swdb.data.sources.sbd import Job, has_border, write_masks
+from swdb.data.sources.voc2012 import (
     Found,
     Sources,
+    at_hand,
     by_tags,
-    id_in,
     is_kept,
     look_through,
-    read_list,
+    read_lists,
     refuse_count,
     refuse_missing,
-    sbd_source,
+    sbd_claims,
     wanted_ids,
 )
 from swdb.data.voc import CLASSES, IGNORE, VOC2012, kept_labels
 from swdb.specs.presets import Data
+
+SBD_EXPECTED = "cls/ID.mat, SegmentationClassAug/ID.png, or a folder of nothing but ID.png"
+LOOKED_AT = 250  # masks of a list, or up to twice as many, in which a border is looked for where all are rewritten
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,7 @@ class Import:
 def import_voc(settings: Data, sources: Sources, root: Path, progress: Progress) -> str:
     """Import what the preset wants below `root`; returns where the image-level labels come from."""
     assert sources.voc is not None
+    sources.refuse_own()
     job, where = Import(settings, sources, root, progress), f"--voc {sources.voc}"
     found = look_through(sources, progress("look through VOC 2012", 0))
     strong, val = (wanted_ids(settings, sources, found, split) for split in (STRONG_SPLIT, VAL_SPLIT))
@@ -77,7 +88,7 @@ def import_voc(settings: Data, sources: Sources, root: Path, progress: Progress)
     others = _import_sbd(job, found, official)
     lists = {STRONG_SPLIT: strong, ALL_SPLIT: sorted({*strong, *others}), VAL_SPLIT: val}
     refuse_count(listed_in, ALL_SPLIT, lists[ALL_SPLIT], expected.get(ALL_SPLIT), found)
-    _import_voc(job, lists)
+    _import_voc(job, found, lists)
     if sources.image_labels == "masks":
         found.tags = _tags_of_masks(job, lists)
         if settings.classes or settings.require:
@@ -99,82 +110,122 @@ def _hold_out(strong: list[str], count: int) -> tuple[list[str], list[str]]:
 def _import_sbd(job: Import, found: Found, official: set[str]) -> list[str]:
     """Convert SBD's masks for the images that VOC's own lists do not name; returns their ids."""
     settings, sources = job.settings, job.sources
-    source, option, pattern = sbd_source(sources)
-    where = f"{option} {source}"
-    if not sources.sbd and not found.augmented:
+    claims = sbd_claims(sources, found)
+    if not sources.sbd and not claims.keys(SBD_MASK):
         named = "benchmark.tgz, its folder, or a SegmentationClassAug folder or zip, named with --sbd"
-        raise MissingArtefact(
-            where, "holds no SegmentationClassAug, and no other source of SBD's masks is named", named
-        )
+        lacking = "holds no SegmentationClassAug, and no other source of SBD's masks is named"
+        raise MissingArtefact(claims.where, lacking, named)
     held, taken = set(), set()
     listed = set(found.lists.get(ALL_SPLIT, ())) - official
     chosen = bool(listed and (sources.lists or not sources.sbd))  # the list decides, else what SBD has
 
-    def wanted(name: str) -> bool:
-        if not chosen and sources.sbd and SBD_LIST.search(name):
-            return True
-        image_id = id_in(pattern, name)
-        if image_id is None or image_id in official or (chosen and image_id not in listed):
+    def wanted(image_id: str) -> bool:
+        if image_id in official or (chosen and image_id not in listed):
             return False
         held.add(image_id)
         return (image_id in found.images or not settings.available_only) and by_tags(settings, sources, found, image_id)
 
+    def masks() -> Iterator[tuple[Claim, Member]]:
+        if sources.sbd:
+            yield from _look_through_sbd(claims, None if chosen else listed, wanted)
+        ids = [image_id for image_id in sorted(claims.keys(SBD_MASK)) if wanted(image_id)]
+        names = claims.choose({SBD_MASK: ids})
+        yield from read_chosen(claims, {name: claim for name, claim in names.items() if claim.key not in taken})
+
     def jobs() -> Iterator[tuple[Job, Member]]:
-        for member in members(source, wanted, option):
-            if SBD_LIST.search(member.name):
-                listed.update(set(read_list(member, where)) - official)
-                continue
-            image_id = id_in(pattern, member.name)
-            taken.add(image_id)
-            if not _is_made(job.mask_path(image_id, ALL_SPLIT), member):
-                kind = "mat" if member.name.endswith(".mat") else "png"
-                yield Job(image_id, kind, member.read(), f"{where}: {member.name}"), member
+        for claim, member in masks():
+            taken.add(claim.key)
+            if not _is_made(job.mask_path(claim.key, ALL_SPLIT), member):
+                kind = "mat" if member.name.lower().endswith(".mat") else "png"
+                yield Job(claim.key, kind, member.read(), f"{claims.where}: {member.name}"), member
 
     total = max(settings.num_train - settings.num_strong, 0)
     advance = job.progress("convert SBD masks", total)
     for _ in _write(jobs(), lambda image_id: job.mask_path(image_id, ALL_SPLIT), settings):
         advance(len(taken), total)
     if not settings.available_only:
-        lost = [i for i in sorted(listed - taken) if by_tags(settings, sources, found, i)]
+        lost = [i for i in sorted(listed - official - taken) if by_tags(settings, sources, found, i)]
         place = "cls/{}.mat" if sources.sbd else "SegmentationClassAug/{}.png"
         lists = f"the list {ALL_SPLIT}.txt" if ALL_SPLIT in found.lists else "SBD's own lists"
-        refuse_missing(where, lost, place, f"{lists} names it")
-        refuse_missing(
-            f"--voc {sources.voc}", sorted(taken - found.images), "JPEGImages/{}.jpg", "SBD has a mask for it"
-        )
+        refuse_missing(claims.where, lost, place, f"{lists} names it")
+        unseen = sorted(taken - found.images)
+        refuse_missing(f"--voc {sources.voc}", unseen, "JPEGImages/{}.jpg", "SBD has a mask for it")
     if not held:
-        raise BadInput(where, "holds no masks beside those of VOC's own lists", "cls/ID.mat or ID.png")
+        raise BadInput(claims.where, "holds no masks beside those of VOC's own lists", SBD_EXPECTED)
     return sorted(taken)
 
 
-def _import_voc(job: Import, lists: dict[str, list[str]]) -> None:
-    """Import images and VOC's own masks as they are, linked where they lie on the same disk; masks of a part are rewritten."""
-    val = set(lists[VAL_SPLIT])
+def _look_through_sbd(
+    claims: Claims, listed: set[str] | None, wanted: Callable[[str], bool]
+) -> Iterator[tuple[Claim, Member]]:
+    """Go once through a source of SBD's: note all names, and add SBD's own lists to `listed` where they are asked for.
+
+    A stream, in which going through it costs as much as reading it, hands out what is wanted of the first place at once:
+    whatever else it may hold, nothing goes before that.
+    """
+    streamed, begun, lists = is_streamed(claims.source), set(), []
+
+    def asked(name: str) -> bool:
+        claim = claims.note(name)
+        if claim is None or claim.what == SBD_LIST:
+            return claim is not None and listed is not None
+        return streamed and claim.rank == 0 and claim.key not in begun and wanted(claim.key)
+
+    for member in members(claims.source, asked, claims.option):
+        claim = claims.claim(member.name)
+        if claim.what == SBD_LIST:
+            lists.append((claim, at_hand(member)))
+            continue
+        begun.add(claim.key)
+        yield claim, member
+    claims.close()
+    counting = [(claim, member) for claim, member in lists if claims.counts(member.name)]
+    for ids in read_lists(claims, counting).values():
+        listed.update(ids)
+
+
+def _import_voc(job: Import, found: Found, lists: dict[str, list[str]]) -> None:
+    """Import images and VOC's own masks as they are, linked where they lie on the same disk.
+
+    Masks of a part are rewritten, and those of another palette. Raises BadInput where most have no void border: in a part
+    every class that is left out becomes void, so nobody could tell afterwards.
+    """
+    val, settings = set(lists[VAL_SPLIT]), job.settings
     images, own = {*lists[ALL_SPLIT], *val}, {*lists[STRONG_SPLIT], *val}
+    chosen = found.claims.choose({IMAGE: images, OWN_MASK: own})
     total = len(images) + len(own)
     advance = job.progress("import images and masks", total)
+    own_splits = (STRONG_SPLIT, VAL_SPLIT) if settings.classes else ()
+    looked_at = {i for split in own_splits for i in lists[split][:: len(lists[split]) // LOOKED_AT or 1]}
+    bordered: dict[str, bool] = {}
 
-    def wanted(name: str) -> bool:
-        return id_in(IMAGE, name) in images or id_in(VOC_MASK, name) in own
-
-    def remapped() -> Iterator[tuple[Job, Member]]:
-        for done, member in enumerate(members(job.sources.voc, wanted, "--voc"), start=1):
+    def rewritten() -> Iterator[tuple[Job, Member]]:
+        for done, (claim, member) in enumerate(read_chosen(found.claims, chosen), start=1):
             advance(done, total)
-            if (image_id := id_in(IMAGE, member.name)) is not None:
-                _place(member, job.image_path(image_id))
+            if claim.what == IMAGE:
+                _place(member, job.image_path(claim.key))
                 continue
-            image_id = id_in(VOC_MASK, member.name)
-            target = mask_of(image_id)
-            if not job.settings.classes:
-                _place(member, target)
-            elif not _is_made(target, member):
-                yield Job(image_id, "png", member.read(), f"--voc {job.sources.voc}: {member.name}"), member
+            target = mask_of(claim.key)
+            made = _is_made(target, member) if settings.classes else _is_placed(target, member)
+            if made and claim.key not in looked_at:
+                continue
+            mask = Job(claim.key, "png", member.read(), f"--voc {job.sources.voc}: {member.name}")
+            if claim.key in looked_at:
+                bordered[claim.key] = has_border(mask)
+            if settings.classes or has_other_palette(mask.data, VOC2012.palette, len(CLASSES)):
+                if not _is_made(target, member):
+                    yield mask, member
+            else:
+                _place(replace(member, read=lambda data=mask.data: data), target)
 
     def mask_of(image_id: str) -> Path:
         return job.mask_path(image_id, VAL_SPLIT if image_id in val else ALL_SPLIT)
 
-    for _ in _write(remapped(), mask_of, job.settings):
+    for _ in _write(rewritten(), mask_of, job.settings):
         pass
+    for split in own_splits:
+        seen = [bordered[image_id] for image_id in lists[split] if image_id in bordered]
+        refuse_borderless(VOC2012, VOC2012.layout.list_path(job.root, split), seen)
 
 
 def _is_made(target: Path, member: Member) -> bool:
@@ -201,9 +252,14 @@ def _write(jobs: Iterator[tuple[Job, Member]], target: Callable[[str], Path], se
         yield
 
 
+def _is_placed(target: Path, member: Member) -> bool:
+    """Whether a file was already placed as it is."""
+    return target.exists() and (member.path is None or target.samefile(member.path))
+
+
 def _place(member: Member, target: Path) -> None:
     """Link a file, or write its bytes; a kill leaves no half file."""
-    if target.exists() and (member.path is None or target.samefile(member.path)):
+    if _is_placed(target, member):
         return
     with replacing(target) as temporary:
         if member.path is None or not _linked(member.path, temporary):

@@ -28,7 +28,7 @@ from PIL import Image
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.files import replacing
 from swdb.data.images import decode_mask, palette_png
-from swdb.data.voc import MAX_CLASS
+from swdb.data.voc import IGNORE, MAX_CLASS, VOC2012
 
 FEW = 64  # fewer masks are written before a pool would have started
 CHUNK = 8  # masks handed to a worker at once: some milliseconds of work, so that handing them over costs little
@@ -152,7 +152,7 @@ def _interrupts_held() -> Iterator[None]:
 
 def _write(job: Job, path: Path, mapping: np.ndarray | None) -> Written:
     """Read the mask of a job, apply the mapping, and write it as a palette PNG that is there whole or not at all."""
-    labels = read_mat(job.data, job.where) if job.kind == "mat" else decode_mask(job.data, job.where, MAX_CLASS + 1)
+    labels = read_mat(job.data, job.where) if job.kind == "mat" else _read_png(job)
     if mapping is not None:
         labels = mapping.take(labels)
     # Not flushed to the disk one by one, which would take longer than all the rest: a kill loses nothing, and a mask
@@ -163,6 +163,15 @@ def _write(job: Job, path: Path, mapping: np.ndarray | None) -> Written:
     # Pillow counts bytes as they are; numpy's bincount would widen them first, in three times the time.
     present = np.flatnonzero(Image.fromarray(labels).histogram())
     return Written(job.image_id, *labels.shape, tuple(present.tolist()))
+
+
+def _read_png(job: Job) -> np.ndarray:
+    return decode_mask(job.data, job.where, MAX_CLASS + 1, VOC2012.palette)
+
+
+def has_border(job: Job) -> bool:
+    """Whether a mask that is a PNG has void pixels before anything of it becomes void; raises as writing it does."""
+    return bool((_read_png(job) == IGNORE).any())
 
 
 def read_mat(data: bytes, where: str) -> np.ndarray:

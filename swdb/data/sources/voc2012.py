@@ -5,28 +5,31 @@ in: archives or folders -> out: lists of ids, tags by id, names of files; or one
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-from swdb.core.errors import BadInput, IncompleteSource, MissingArtefact, unknown
-from swdb.core.progress import Advance
-from swdb.data.dataset import read_tags
+from swdb.core.errors import BadInput, IncompleteSource, MissingArtefact
+from swdb.core.files import decode_text
+from swdb.core.progress import Advance, silent
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT
-from swdb.data.sources.archives import Member, members
-from swdb.data.voc import CLASSES
+from swdb.data.sources.archives import Member, members, refuse_own
+from swdb.data.sources.places import (
+    ANNOTATION,
+    IMAGE,
+    LIST,
+    OWN_MASK,
+    SBD_MASK,
+    SBD_PLACES,
+    VOC_PLACES,
+    Claim,
+    Claims,
+    differing,
+)
+from swdb.data.sources.tags import read_classes, read_label_file
 from swdb.specs.presets import Data
 
-# What is where in the sources, by the end of a member's name: the folders above may be called anything.
-LIST = re.compile(r"(?:^|/)ImageSets/Segmentation/(train|val|train_aug)\.txt$")
-BOXES = re.compile(r"(?:^|/)Annotations/(\w+)\.xml$")
-IMAGE = re.compile(r"(?:^|/)JPEGImages/(\w+)\.jpg$")
-VOC_MASK = re.compile(r"(?:^|/)SegmentationClass/(\w+)\.png$")
-AUG_MASK = re.compile(r"(?:^|/)SegmentationClassAug/(\w+)\.png$")
-# SBD's own, or masks that others converted.
-SBD_MASK = re.compile(r"(?:^|/)cls/(\w+)\.mat$|(?:^|/)(\d{4}_\d{6})\.png$")
-SBD_LIST = re.compile(r"(?:^|/)dataset/(?:train|val)\.txt$")
 NAMED = ", ".join(f"{split}.txt" for split in LISTS)  # what a folder of lists holds
 
 
@@ -38,6 +41,13 @@ class Sources:
     sbd: Path | None = None  # the archive, its folder, or a folder or zip of SegmentationClassAug; else it is in `voc`
     image_labels: str = "boxes"  # boxes, masks, or a CSV of image,classes
     lists: Path | None = None  # a folder of train.txt, train_aug.txt and val.txt that go before VOC's own
+
+    def refuse_own(self) -> None:
+        """Raise BadInput where one of the sources was made by swdb itself."""
+        labels = None if self.image_labels in ("boxes", "masks") else Path(self.image_labels)
+        for option, path in (("voc", self.voc), ("sbd", self.sbd), ("image-labels", labels), ("lists", self.lists)):
+            if path is not None:
+                refuse_own(path, f"--{option} {path}")
 
     def fingerprint(self) -> list[Any]:
         """Return what tells these sources from others: what was imported from them is only taken up again for the same."""
@@ -55,70 +65,103 @@ class Sources:
 class Found:
     """What one reading of the VOC source told: its lists, its tags, and which files it has."""
 
+    claims: Claims  # complete
     lists: dict[str, list[str]] = field(default_factory=dict)
     tags: dict[str, list[str]] = field(default_factory=dict)
-    images: set[str] = field(default_factory=set)
-    masks: set[str] = field(default_factory=set)
-    augmented: set[str] = field(default_factory=set)
+    faults: dict[str, BadInput] = field(default_factory=dict)  # what is wrong with an image's annotation
     left_out: dict[str, str] = field(default_factory=dict)  # listed images that are not imported, and why
 
+    @cached_property
+    def images(self) -> set[str]:
+        """Ids of the images that are there."""
+        return self.claims.keys(IMAGE)
 
-def sbd_source(sources: Sources) -> tuple[Path, str, re.Pattern]:
-    """Return where SBD's masks are, the option that named it, and what they are called there."""
-    return (sources.sbd, "--sbd", SBD_MASK) if sources.sbd else (sources.voc, "--voc", AUG_MASK)
+    @cached_property
+    def masks(self) -> set[str]:
+        """Ids of VOC's own masks that are there."""
+        return self.claims.keys(OWN_MASK)
 
 
-def id_in(pattern: re.Pattern, name: str) -> str | None:
-    """Return the image id in a member's name, if the pattern is in it."""
-    match = pattern.search(name)
-    return next(filter(None, match.groups()), None) if match else None
+def sbd_claims(sources: Sources, found: Found) -> Claims:
+    """Return who claims to be SBD's masks: files of the source that was named for them, still unread, else VOC's own."""
+    return Claims(sources.sbd, "--sbd", SBD_PLACES) if sources.sbd else found.claims
 
 
 def reference_lists(sources: Sources) -> dict[str, list[str]] | None:
     """Return the three lists of sources, by split; train_aug from the names of SBD's masks; None where one is unknown."""
-    found = {}
-    for member in members(sources.voc, lambda name: bool(LIST.search(name)), "--voc"):
-        found[LIST.search(member.name)[1]] = read_list(member, f"--voc {sources.voc}")
-    if found.keys() == {STRONG_SPLIT, VAL_SPLIT}:
-        source, option, pattern = sbd_source(sources)
-        ids = set()
-        for _ in members(source, lambda name: bool(ids.add(id_in(pattern, name))), option):
-            pass  # names are all that is wanted
-        if others := ids - {None, *found[STRONG_SPLIT], *found[VAL_SPLIT]}:
-            found[ALL_SPLIT] = sorted({*found[STRONG_SPLIT], *others})
-    return found if len(found) == len(LISTS) else None
+    found = _read(sources, None, silent())
+    lists = found.lists
+    if lists.keys() == {STRONG_SPLIT, VAL_SPLIT}:
+        claims = sbd_claims(sources, found)
+        if sources.sbd:
+            for _ in members(claims.source, lambda name: bool(claims.note(name) and False), claims.option):
+                pass  # names are all that is wanted
+            claims.close(names_alone=True)
+        official = {*lists[STRONG_SPLIT], *lists[VAL_SPLIT]}
+        if others := claims.keys(SBD_MASK) - official:
+            lists[ALL_SPLIT] = sorted({*lists[STRONG_SPLIT], *others})
+    return lists if len(lists) == len(LISTS) else None
 
 
 def look_through(sources: Sources, advance: Advance) -> Found:
-    """Read the lists and boxes of the VOC source, and note which images and masks it has."""
-    found, where = Found(), f"--voc {sources.voc}"
-    places = ((IMAGE, found.images), (VOC_MASK, found.masks), (AUG_MASK, found.augmented))
-
-    def wanted(name: str) -> bool:
-        for pattern, ids in places:
-            if match := pattern.search(name):
-                ids.add(match[1])
-        return bool(LIST.search(name) or (sources.image_labels == "boxes" and BOXES.search(name)))
-
-    for done, member in enumerate(members(sources.voc, wanted, "--voc"), start=1):
-        if match := LIST.search(member.name):
-            ids = read_list(member, where)
-            if set(ids) != set(found.lists.setdefault(match[1], ids)):
-                two = f"holds two lists {match[1]}.txt of different images (one is {member.name})"
-                raise BadInput(where, two, "one VOC 2012: name its folder itself")
-        elif match := BOXES.search(member.name):
-            found.tags[match[1]] = _read_boxes(member, where)
-        advance(done, 0)
+    """Read the lists and boxes of the VOC source, and note which images and masks it has; compare the lists."""
+    found = _read(sources, sources.image_labels == "boxes", advance)
+    claims = found.claims
     for split in (STRONG_SPLIT, VAL_SPLIT):
         if split not in found.lists:
             lacking = f"ImageSets/Segmentation/{split}.txt is missing"
-            raise BadInput(where, lacking, "VOC 2012 with JPEGImages, SegmentationClass and ImageSets")
+            raise BadInput(claims.where, lacking, "VOC 2012 with JPEGImages, SegmentationClass and ImageSets")
     if sources.lists is not None:
         found.lists = _named_lists(sources.lists)
-    _compare_lists(found.lists, where if sources.lists is None else f"--lists {sources.lists}")
+    _compare_lists(found.lists, claims.where if sources.lists is None else f"--lists {sources.lists}")
     if sources.image_labels not in ("boxes", "masks"):
-        found.tags = _named_labels(Path(sources.image_labels))
+        found.tags = read_label_file(Path(sources.image_labels))
     return found
+
+
+def _read(sources: Sources, boxes: bool | None, advance: Advance) -> Found:
+    """Go once through the VOC source: note all names, read the lists and perhaps the boxes; None where lists are all.
+
+    An annotation at fault is one only where its image is asked for.
+    """
+    claims = Claims(sources.voc, "--voc", VOC_PLACES)
+    found, said = Found(claims), []
+
+    def wanted(name: str) -> bool:
+        claim = claims.note(name)
+        return claim is not None and (claim.what == LIST or (boxes and claim.what == ANNOTATION))
+
+    for done, member in enumerate(members(sources.voc, wanted, "--voc"), start=1):
+        claim = claims.claim(member.name)
+        said.append((claim, member.name, at_hand(member) if claim.what == LIST else read_classes(member, claims.where)))
+        advance(done, 0)
+    claims.close(names_alone=boxes is None)
+    said = [entry for entry in said if claims.counts(entry[1])]
+    found.lists = read_lists(claims, [(claim, member) for claim, _, member in said if claim.what == LIST])
+    said = [entry for entry in said if entry[0].what == ANNOTATION]
+    for claim, _, content in said:
+        if isinstance(content, BadInput):
+            found.faults[claim.key] = content
+        else:
+            found.tags[claim.key] = content
+    told = ((claim, name, getattr(content, "found", content)) for claim, name, content in said)
+    for claim, names in differing(told):
+        found.faults[claim.key] = claims.conflict(claim, names)
+    return found
+
+
+def at_hand(member: Member) -> Member:
+    """Return a small member with its bytes, so that it can be read when the source has moved on."""
+    content = member.read()
+    return replace(member, read=lambda: content)
+
+
+def read_lists(claims: Claims, named: list[tuple[Claim, Member]]) -> dict[str, list[str]]:
+    """Read the lists that count, by name; raises BadInput for two of one name that hold different images."""
+    said = [(claim, member.name, read_list(member, claims.where)) for claim, member in named]
+    for claim, names in differing((claim, name, sorted(ids)) for claim, name, ids in said):
+        raise claims.conflict(claim, names)
+    return {claim.key: ids for claim, _, ids in sorted(said, key=lambda entry: entry[1], reverse=True)}
 
 
 def _named_lists(folder: Path) -> dict[str, list[str]]:
@@ -148,23 +191,11 @@ def _compare_lists(lists: dict[str, list[str]], where: str) -> None:
         raise BadInput(where, found, "all of them")
 
 
-def _named_labels(path: Path) -> dict[str, list[str]]:
-    """Read a CSV of image-level labels; names that are not classes of VOC's are refused: left out, they would be missed."""
-    if not path.is_file():
-        raise BadInput(f"--image-labels {path}", "no such file", "boxes, masks, or a CSV of image,classes")
-    tags = read_tags(path)
-    for image_id, names in tags.items():
-        for name in names:
-            if name not in CLASSES[1:]:
-                raise unknown(f"--image-labels {path}: image {image_id}: class", name, CLASSES[1:])
-    return tags
-
-
 def read_list(member: Member, where: str) -> list[str]:
     """Read a list of image ids; raises BadInput for an empty one, an id twice, or what is not text."""
     place = f"{where}: the list {Path(member.name).name}"
     try:
-        ids = member.read().decode().split()
+        ids = decode_text(member.read()).split()
     except UnicodeDecodeError:
         raise BadInput(place, "not text", "image ids") from None
     if not ids:
@@ -177,15 +208,6 @@ def read_list(member: Member, where: str) -> list[str]:
     if twice:
         raise BadInput(place, f"names {min(twice)} twice", "every image once")
     return ids
-
-
-def _read_boxes(member: Member, where: str) -> list[str]:
-    """Return the classes of the objects of a VOC annotation, difficult ones included."""
-    try:
-        names = {node.text for node in ElementTree.fromstring(member.read()).findall("object/name")}
-    except ElementTree.ParseError as error:
-        raise BadInput(f"{where}: {member.name}", f"not XML ({error})", "a VOC annotation") from None
-    return sorted(names & set(CLASSES))
 
 
 def is_kept(settings: Data, tags: list[str]) -> bool:
@@ -210,6 +232,8 @@ def by_tags(settings: Data, sources: Sources, found: Found, image_id: str) -> bo
     """Whether the image is wanted, as far as its tags are known before its mask is read."""
     if sources.image_labels == "masks":
         return True
+    if image_id in found.faults:
+        raise found.faults[image_id]
     if image_id not in found.tags:
         boxes = sources.image_labels == "boxes"
         where = f"--voc {sources.voc}" if boxes else f"--image-labels {sources.image_labels}"

@@ -165,6 +165,32 @@ def test_a_zip_of_stored_members_with_a_comment_is_read(tmp_path):
     assert contents(tmp_path / "source") == [("a.txt", b"a")]
 
 
+@pytest.mark.parametrize("tail", [b"\r\n", b"\0" * 100, b"x" * 60_000, b"PK and more"])
+@pytest.mark.parametrize("comment", [b"", b"from the mirror"])
+def test_a_zip_with_a_tail_is_read_as_unzip_does(tmp_path, tail, comment):
+    source = pack(tmp_path / "source", "zip", FILES)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.comment = comment
+    whole = contents(source)
+    source.write_bytes(source.read_bytes() + tail)
+    assert contents(source) == whole
+
+
+def test_a_zip_with_a_long_tail_is_refused_for_what_it_is(tmp_path):
+    source = pack(tmp_path / "source", "zip", FILES)
+    source.write_bytes(source.read_bytes() + bytes(70_000))
+    found = refused(source).found
+    assert "a long tail is behind it" in found and "cut short" in found
+
+
+@pytest.mark.parametrize("tail", [b"\r\n", b"\0" * 100, b"x" * 600])
+def test_a_packed_tar_with_a_tail_is_read_as_gunzip_does(tmp_path, tail):
+    source = pack(tmp_path / "source", "tar.gz", FILES)
+    whole = contents(source)
+    source.write_bytes(source.read_bytes() + tail)
+    assert contents(source) == whole
+
+
 def test_an_empty_zip_has_no_members(tmp_path):
     zipfile.ZipFile(tmp_path / "source", "w").close()
     assert contents(tmp_path / "source") == []

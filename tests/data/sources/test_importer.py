@@ -39,12 +39,13 @@ from swdb.data.dataset import DataSet
 from swdb.data.prepare import prepare
 from swdb.data.sources import sbd
 from swdb.data.sources.voc2012 import Sources, reference_lists
-from swdb.data.voc import IGNORE
+from swdb.data.voc import IGNORE, VOC2012
 from swdb.specs.presets import Data
 
 WEAK = TRAIN_AUG[2:]
 ALL = TRAIN_AUG + VAL
 ANY = replace(DATA, num_strong=0, num_train=0, num_val=0)  # as many as there are
+OWN = VOC2012.palette
 # Where VOC 2012 and SBD are imported from, below the folder that `build_official` fills.
 FORMS = {
     "both archives": (NAMES["voc"], NAMES["sbd"]),
@@ -218,6 +219,98 @@ def test_progress_ends_where_it_was_said_to_end(official, tmp_path, labels):
     for told in others:
         total = told[0][1]
         assert told == sorted(told) and told[-1] == (total, total) and total > 0
+
+
+# ---------------------------------------------------------------- masks that others wrote
+
+
+def renumber(path: Path) -> None:
+    """Save a mask as a program does that makes PNGs smaller: it looks the same, by a palette of what it shows alone."""
+    labels = labels_of(path)
+    used, numbers = np.unique(labels, return_inverse=True)
+    mask = Image.fromarray((len(used) - 1 - numbers).reshape(labels.shape).astype(np.uint8))
+    mask.putpalette(OWN[used[::-1]].tobytes())
+    path.unlink()
+    mask.save(path)
+
+
+@pytest.mark.parametrize(
+    "form", [PACKED, UNPACKED, ("VOCdevkit", "SegmentationClassAug"), (NAMES["voc"], "SegmentationClassAug.zip")]
+)
+def test_masks_of_a_renumbered_palette_are_imported_by_their_colours(own, official, expected, tmp_path, form):
+    for image_id in TRAIN + VAL:
+        renumber(mask_file(own, image_id))
+    for image_id in WEAK:
+        renumber(aug_file(own, image_id))
+    voc_tree.pack(own)
+    sources = sources_of(own, form)
+    before = files_of(own)
+    dataset = prepare(DATA, tmp_path / "mini", sources, silent)
+    assert dataset.digest in expected["manifest.json"].decode()
+    for image_id in ALL:
+        source = mask_file(official, image_id) if image_id not in WEAK else aug_file(official, image_id)
+        assert np.array_equal(labels_of(prepared_mask(dataset.root, image_id)), labels_of(source))
+    assert files_of(own) == before
+
+
+@pytest.mark.parametrize("form", [PACKED, UNPACKED])
+def test_a_renumbered_mask_is_not_written_again_by_the_next_start(own, tmp_path, form):
+    for image_id in TRAIN + VAL:
+        renumber(mask_file(own, image_id))
+    voc_tree.pack(own)
+    root, sources = tmp_path / "data" / "mini", sources_of(own, form)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(DATA, root, sources, Stops(22))  # within the audit
+    kept = imported_so_far(root)
+    assert len(kept) == 2 * len(ALL)
+    prepare(DATA, root, sources, silent)
+    now = marks(kit(root).rglob("*.*g"))
+    assert {path: now[moved(path, root)] for path in kept} == kept
+
+
+def test_a_mask_of_unknown_colours_is_refused_by_file_value_and_colour(own, tmp_path):
+    mask = Image.open(mask_file(own, TRAIN[0]))
+    mask.putpalette([value for label in range(256) for value in (label, 255 - label, 7)])
+    mask_file(own, TRAIN[0]).unlink()
+    mask.save(mask_file(own, TRAIN[0]))
+    error = refused(DATA, tmp_path / "mini", sources_of(own, UNPACKED))
+    assert error.subject == f"--voc {own / 'VOCdevkit'}: VOC2012/SegmentationClass/{TRAIN[0]}.png"
+    assert "(0, 255, 7)" in error.found and "grey PNG" in error.expected
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("form", [PACKED, UNPACKED])
+@pytest.mark.parametrize("again", [False, True])
+def test_sbd_s_masks_over_voc_s_own_are_refused_in_a_part_of_some_classes_too(own, tmp_path, split, form, again):
+    for image_id in LISTS[split]:
+        shutil.copy(aug_file(own, image_id), mask_file(own, image_id))
+    voc_tree.pack(own)
+    settings = replace(ANY, classes=("bottle", "bus"), num_classes=3)  # those masks show buses
+    for _ in range(1 + again):  # what the first start has written tells the second one nothing
+        error = refused(settings, tmp_path / "mini", sources_of(own, form))
+        assert error.subject == f"VOCdevkit/VOC2012/ImageSets/Segmentation/{split}.txt"
+        assert "0% of its masks have a void border" in error.found and "SBD" in error.expected
+
+
+def test_an_annotation_that_nobody_asks_for_may_be_anything(own, expected, tmp_path):
+    for image_id, content in (("2011_009999", "<annotation>"), ("2011_009998", "")):
+        boxes_file(own, image_id).write_text(content)
+    voc_tree.save_boxes(boxes_file(own, "2011_009997"), ["tiger"])
+    assert files_of(prepare(DATA, tmp_path / "mini", sources_of(own, UNPACKED), silent).root) == expected
+
+
+def test_a_class_of_an_annotation_that_is_none_of_voc_s_is_refused(own, tmp_path):
+    voc_tree.save_boxes(boxes_file(own, WEAK[0]), ["bottle", "Bird", "tiger"])
+    error = refused(DATA, tmp_path / "mini", sources_of(own, UNPACKED))
+    assert error.subject == f"--voc {own / 'VOCdevkit'}: VOC2012/Annotations/{WEAK[0]}.xml: class 'tiger'"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_of_a_marked_encoding_are_read(own, expected, tmp_path, encoding):
+    for split in ("train", "val"):
+        path = list_file(own, split)
+        path.write_bytes(path.read_text().encode(encoding))
+    assert files_of(prepare(DATA, tmp_path / "mini", sources_of(own, UNPACKED), silent).root) == expected
 
 
 # ---------------------------------------------------------------- image-level labels

@@ -13,7 +13,7 @@ from swdb.core.errors import BadInput, IncompleteSource, MissingArtefact, SwdbEr
 from swdb.core.progress import silent
 from swdb.data.dataset import DataSet
 from swdb.data.prepare import prepare
-from swdb.data.sources.voc2012 import Sources, id_in, is_kept, look_through, sbd_source
+from swdb.data.sources.voc2012 import Sources, is_kept, look_through
 from swdb.specs.presets import Data
 
 LISTS = {"train": TRAIN[:1], "train_aug": [TRAIN[0], TRAIN_AUG[3]], "val": VAL[1:]}
@@ -161,26 +161,6 @@ def test_a_source_is_the_same_by_whatever_path(official, monkeypatch):
     assert relative == str(Sources(official / "VOCdevkit").fingerprint())
 
 
-def test_where_sbd_is_not_named_its_masks_are_looked_for_in_voc():
-    assert sbd_source(Sources(Path("voc")))[:2] == (Path("voc"), "--voc")
-    assert sbd_source(Sources(Path("voc"), Path("sbd")))[:2] == (Path("sbd"), "--sbd")
-
-
-@pytest.mark.parametrize(
-    ("name", "image_id"),
-    [
-        ("benchmark_RELEASE/dataset/cls/2008_000002.mat", "2008_000002"),
-        ("benchmark_RELEASE/dataset/inst/2008_000002.mat", None),
-        ("SegmentationClassAug/2008_000002.png", "2008_000002"),
-        ("2008_000002.png", "2008_000002"),
-        ("__MACOSX/._2008_000002.png", None),
-        ("SegmentationClassAug/readme.txt", None),
-    ],
-)
-def test_a_mask_of_sbds_is_told_by_its_name(name, image_id):
-    assert id_in(sbd_source(Sources(Path("voc"), Path("sbd")))[2], name) == image_id
-
-
 # ---------------------------------------------------------------- what is there, and what is wanted of it
 
 
@@ -189,7 +169,8 @@ def test_one_reading_finds_lists_tags_and_files(official, form):
     told = []
     found = look_through(Sources(official / form), lambda done, of: told.append((done, of)))
     assert {split: sorted(ids) for split, ids in found.lists.items()} == {"train": TRAIN, "val": VAL}
-    assert found.images == {*TRAIN_AUG, *VAL} and found.masks == {*TRAIN, *VAL} and not found.augmented
+    assert found.images == {*TRAIN_AUG, *VAL} and found.masks == {*TRAIN, *VAL}
+    assert not found.claims.keys("mask of SBD's")
     assert found.tags.keys() == found.images and found.tags[TRAIN[0]] == ["aeroplane", "bottle"]
     assert told == [(done, 0) for done in range(1, 2 + 6 + 1)]  # two lists and the boxes of six images
 
