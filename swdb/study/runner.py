@@ -93,6 +93,7 @@ class Runner:
             self._make_all([artefact])
             self.dataset(artefact)
         self._check_early([one for one in artefacts if not one.done])
+        self._make_all([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
         self._make_all(artefacts)
 
     def _check_early(self, todo: list[Artefact]) -> None:
@@ -140,6 +141,11 @@ class Runner:
             other.check()
         artefact.begin()
         artefact.finish(STAGES[artefact.kind].make(artefact, self))
+
+
+def _is_untrained(artefact: Artefact) -> bool:
+    """Whether no training stands between what was named and an artefact: weights and cues that are read from a file."""
+    return not artefact.steps and all(map(_is_untrained, artefact.inputs))
 
 
 def _makers_of_vanished(todo: list[Artefact], planned: set[str]) -> list[tuple[Artefact, lease.Holder]]:
