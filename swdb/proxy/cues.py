@@ -22,7 +22,7 @@ from swdb.nn.trainer import load_weights
 from swdb.proxy.cams import CamSettings, forget_parts, make_cues
 from swdb.proxy.cue_file import cues_of, lacking_lines, matched, read_cue_file, write_cue_file
 from swdb.proxy.grid import GRID, cue_map, restrict
-from swdb.proxy.saliency import background_by_saliency, check_saliency, saliency_digest
+from swdb.proxy.saliency import background_by_saliency, check_saliency, judge_saliency, saliency_digest
 from swdb.proxy.sec_cues import CUE_LIST, SEC_LIST, read_cues
 from swdb.specs.study import NamedFile
 from swdb.specs.tasks import CuesTask
@@ -134,6 +134,14 @@ def _from_classifier(
     advance = tools.progress(f"{artefact.name} maps", len(store.ids))
     maps = make_cues(artefact.folder, model, store, tags, settings, advance, background)
     return maps, {"source": "classifier"}
+
+
+def look_at_maps(task: CuesTask, store: Store, tools: Tools) -> None:
+    """Look at all saliency maps before anything is trained, at their values too; says what people should know."""
+    check_maps(task.saliency, store)
+    sizes, advance = store.sizes.tolist(), tools.progress("look at the saliency maps", len(store.ids))
+    for line in judge_saliency(task.saliency.path, store.ids, sizes, task.proxy.saliency_threshold, advance):
+        tools.tell(line)
 
 
 def check_maps(saliency: NamedFile, store: Store) -> None:

@@ -37,13 +37,13 @@ class CuesStage:
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
         """Look at the files that were named, before anything is trained."""
-        from swdb.proxy.cues import check_maps, verify_cues
+        from swdb.proxy.cues import look_at_maps, verify_cues
 
         task: CuesTask = artefact.task
         if task.file is not None:
             verify_cues(task.file)
         if task.saliency is not None:
-            check_maps(task.saliency, tools.store(artefact.input("data"), task.longest_side))
+            look_at_maps(task, tools.store(artefact.input("data"), task.longest_side), tools)
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Read them from the file, or off the classifier's maps."""
