@@ -29,7 +29,7 @@ HOUSE = {
     "methods": ("strong_weak", "method", "training", "stages"),
     "evaluation": ("confusion", "figures", "evaluate", "stages"),
     "proxy": (
-        "grid", "pickle_reader", "sec_cues", "cue_file", "saliency", "cams", "cues", "region_growing", "dsrg",
+        "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
     "reports": ("results", "tables", "stages", "bundle"),

@@ -341,9 +341,14 @@ def test_maps_that_are_the_other_way_round_are_refused(tmp_path, make):
     assert "12 of 12" in misjudged(tmp_path, [make(grey) for grey in objects()]).found
 
 
-def test_maps_that_say_the_same_everywhere_are_refused(tmp_path):
+def test_maps_too_dim_to_say_anything_are_refused(tmp_path):
     assert "everywhere" in misjudged(tmp_path, [grey // 25 for grey in objects()]).found
-    assert "nowhere" in misjudged(tmp_path, [grey // 2 + 100 for grey in objects()]).found
+
+
+def test_maps_that_say_the_same_everywhere_at_this_threshold_are_told(tmp_path):
+    maps = [grey // 2 + 100 for grey in objects()]
+    assert judged(tmp_path, maps) == ["saliency maps: 12 of 12 say background nowhere"]
+    assert judged(tmp_path, maps, 0.95) == ["saliency maps: 12 of 12 say background everywhere"]
 
 
 def test_some_maps_that_say_nothing_are_counted(tmp_path):
