@@ -20,10 +20,11 @@ from swdb.nn.classifier import new_classifier, train_classifier
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Backbone, preprocessing_of
 from swdb.nn.trainer import WEIGHTS, Job, load_weights, save_tensors, seed_initial
-from swdb.nn.weights_file import check_finite, named, read_weights_file
+from swdb.nn.weights_file import check_finite, first_answer, named, read_weights_file
 from swdb.specs.preprocessing import IMAGENET_RGB, IMAGENET_RGB_CAFFE, NAMED, Preprocessing
 from swdb.specs.tasks import WeightsTask
 
+FAINT = 0.07  # the spread of a first layer's answers: fresh random values make 0.3, a scale folded into them 0.03
 PRETEXT_SEED = 500_000  # added to the data set's seed, so that no scene is drawn twice
 
 # torchvision's names of the weights to download, for each backbone and choice.
@@ -83,9 +84,15 @@ def preprocessing_line(task: WeightsTask) -> str:
 
 
 def _from_file(task: WeightsTask, backbone: Backbone) -> list[dict[str, str]]:
-    """Load the file that was named; returns what became of its tensors."""
+    """Load the file that was named; returns what became of its tensors. Refuses an assumption that its values contradict."""
     check_weights(task)
-    return load_into(backbone, read_weights_file(task.file.path), f"--weights {task.file.path}")
+    where, choice = f"--weights {task.file.path}", task.preprocessing
+    report = load_into(backbone, read_weights_file(task.file.path), where)
+    answer = first_answer(next(iter(backbone.state_dict().values())), choice.preprocessing)
+    if answer < FAINT and not choice.sure:
+        found = f"its first layer hardly answers images as {choice.preprocessing} ({choice.why}): with {answer:.2g} on average"
+        raise BadInput(where, found, f"a word on how they are made: --preprocessing {', '.join(NAMED)} or a file")
+    return report
 
 
 def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "--weights") -> list[dict[str, str]]:

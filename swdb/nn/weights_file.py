@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from swdb.core.errors import BadInput, MissingArtefact
+from swdb.specs.preprocessing import Preprocessing
 
 EXPECTED = "a .pth of plain tensors, as torch.save(network.state_dict(), ...) writes, a .npz or a .safetensors"
 WRAPPERS = (  # under which a checkpoint keeps its tensors
@@ -68,6 +69,23 @@ def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
         more = f" (and in {len(bad) - 1} other tensors)" if len(bad) > 1 else ""
         found = f"tensor {name!r} has {count} values of {tensors[name].numel()} that are NaN or infinite{more}"
         raise BadInput(where, found, "finite numbers: the file was damaged, or written by a training that diverged")
+
+
+def first_answer(weight: Tensor, preprocessing: Preprocessing) -> float:
+    """Return how far the answers of a first layer (O, 3, k, k) spread over natural images, in its own units.
+
+    Their pixels have a standard deviation of about 58, and are much like their neighbours and their other channels.
+    ImageNet's networks answer with 1 to 100, whether they want pixels of 0..255 or scaled ones, and so tell no more
+    than this: weights for 0..255 into which a scale was folded answer scaled pixels with next to nothing.
+    """
+    size = weight.shape[-1]
+    at = torch.cartesian_prod(torch.arange(size), torch.arange(size)).double()
+    near = 0.95 ** torch.cdist(at, at)
+    colours = torch.full((3, 3), 0.9, dtype=torch.double) + 0.1 * torch.eye(3, dtype=torch.double)
+    scaled = weight.double() * (58 / torch.tensor(preprocessing.std, dtype=torch.double))[None, :, None, None]
+    flat = scaled.flatten(1)
+    variances = ((flat @ torch.kron(colours, near)) * flat).sum(1)
+    return float(variances.clamp(min=0).mean().sqrt())
 
 
 def named(tensors: Mapping[str, Tensor]) -> str:

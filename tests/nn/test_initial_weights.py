@@ -22,7 +22,7 @@ from swdb.nn.networks import small, squeezenet1_1
 from swdb.nn.stages import WeightsStage
 from swdb.nn.trainer import load_tensors
 from swdb.nn.weights_file import read_weights_file
-from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, Preprocessing, choose
+from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, Preprocessing, choose, written
 from swdb.specs.presets import load_preset
 from swdb.specs.study import NamedFile
 
@@ -218,6 +218,21 @@ def test_a_preprocessing_that_may_be_either_is_refused_before_anything_is_made(t
         WeightsStage().check(artefact, runner())
     assert caught.value.subject == f"--weights {tmp_path / 'caffe.npz'}" and "--preprocessing" in caught.value.expected
     assert not artefact.folder.exists()
+
+
+def test_an_assumption_that_the_first_layer_contradicts_is_refused_and_a_word_decides(tmp_path):
+    values = own_values()
+    values["features.0.weight"] /= 57  # for pixels of 0..255
+    torch.save(values, tmp_path / "folded.pth")
+    with pytest.raises(BadInput) as caught:
+        made(tmp_path, tmp_path / "folded.pth")
+    assert caught.value.subject == f"--weights {tmp_path / 'folded.pth'}" and "--preprocessing" in caught.value.expected
+    digests = {"file": file_digest(tmp_path / "folded.pth"), "preprocessing": written(IMAGENET_BGR_CAFFE)}
+    study = study_of(tmp_path, weights=NamedFile(tmp_path / "folded.pth", digests))
+    artefact = WeightsStage().artefact(study)
+    runner().make([artefact])
+    assert load_initial(artefact, small()) == IMAGENET_BGR_CAFFE
+    assert artefact.id != planned(tmp_path, tmp_path / "folded.pth").id
 
 
 def test_other_bytes_in_the_file_are_other_initial_weights(tmp_path):

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SHARED
 
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.nn.networks import small
-from swdb.nn.weights_file import check_finite, read_weights_file
+from swdb.nn.weights_file import check_finite, first_answer, read_weights_file
+from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, IMAGENET_RGB, IMAGENET_RGB_CAFFE
+
+REAL = SHARED / "data" / "weights" / "squeezenet1_1_features.npz"  # where it is at hand
 
 
 def own_values(seed=1):
@@ -169,6 +173,29 @@ def test_half_precision_is_finite_where_it_is():
     with pytest.raises(BadInput) as caught:
         check_finite({"a": torch.tensor([torch.inf], dtype=torch.float16)}, "here")
     assert caught.value.subject == "here"
+
+
+# ---------------------------------------------------------------- the scale of the first layer
+
+
+def test_a_first_layer_answers_in_proportion_to_its_values_and_its_inputs():
+    weight = own_values()["features.0.weight"]
+    one = first_answer(weight, IMAGENET_RGB)
+    assert 0.3 < one < 4
+    assert first_answer(weight / 57, IMAGENET_RGB) == pytest.approx(one / 57)
+    assert first_answer(weight / 57, IMAGENET_RGB_CAFFE) == pytest.approx(one, rel=0.03)
+
+
+def test_a_layer_that_looks_at_differences_answers_less_than_one_that_looks_at_means():
+    mean = torch.full((1, 3, 3, 3), 1 / 27)
+    edge = mean * torch.tensor([-1.0, 0.0, 1.0])
+    assert first_answer(mean, IMAGENET_RGB) == pytest.approx(1, abs=0.1) and first_answer(edge, IMAGENET_RGB) < 0.3
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the real SqueezeNet weights are not at hand")
+def test_the_real_weights_answer_as_was_measured_on_real_images():
+    weight = read_weights_file(REAL)["features.0.weight"]
+    assert first_answer(weight, IMAGENET_BGR_CAFFE) == pytest.approx(54, rel=0.35)  # of eight images of VOC's val
 
 
 # ---------------------------------------------------------------- strangers' and damaged files
