@@ -68,6 +68,16 @@ class ClassifierStage:
         key = {"training": asdict(training), "precision": study.precision}
         return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
 
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.nn.classifier import new_classifier
+        from swdb.nn.networks import BACKBONES, valueless
+        from swdb.nn.trainer import room_for
+
+        with valueless():
+            num_tags = tools.dataset(artefact.input("data")).num_classes - 1
+            return room_for(new_classifier(BACKBONES[artefact.task.backbone](), num_tags))
+
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train it on the tags of all training images."""
         from swdb.nn.classifier import new_classifier, train_classifier

@@ -70,6 +70,17 @@ class ProxiesStage:
         steps = preset.dsrg.steps if proxy_set == 1 else preset.dsrg.retrain_steps
         return study.artefact(self, f"dsrg-{proxy_set}", key, inputs, task, steps=steps)
 
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.nn.networks import BACKBONES, valueless
+        from swdb.nn.trainer import room_for
+        from swdb.proxy.dsrg import DsrgNetwork
+
+        task: ProxiesTask = artefact.task
+        with valueless():
+            num_classes = tools.dataset(artefact.input("data")).num_classes
+            return room_for(DsrgNetwork(BACKBONES[task.backbone](), task.dsrg, num_classes))
+
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train, and label every training image."""
         from swdb.proxy.masks import make_proxies
