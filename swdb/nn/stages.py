@@ -9,6 +9,7 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, NotNamed
 from swdb.core.stage import Tools
 from swdb.data.dataset import LABELS, data_key
+from swdb.data.facts import ALL_SPLIT
 from swdb.specs.preprocessing import by_suffix, choose, written
 from swdb.specs.presets import classifier_training
 from swdb.specs.study import Study
@@ -67,6 +68,11 @@ class ClassifierStage:
         task = ClassifierTask(preset.network.backbone, training)
         key = {"training": asdict(training), "precision": study.precision}
         return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look for images of every class, before anything is trained."""
+        dataset = tools.dataset(artefact.input("data"))
+        check_tags(dataset.tags(dataset.ids(ALL_SPLIT)), dataset.class_names)
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""

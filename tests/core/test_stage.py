@@ -23,7 +23,11 @@ def test_a_stage_has_what_planning_and_making_need(kind):
 
 
 def test_a_stage_that_checks_early_is_recognised():
-    assert [kind for kind, stage in STAGES.items() if isinstance(stage, ChecksEarly)] == ["weights", "cues"]
+    assert [kind for kind, stage in STAGES.items() if isinstance(stage, ChecksEarly)] == [
+        "weights",
+        "classifier",
+        "cues",
+    ]
 
 
 def test_every_stage_that_trains_says_how_much_room_its_weights_take():
