@@ -72,7 +72,9 @@ def check_weights(task: WeightsTask) -> None:
     task.file.verify("--weights")
     if task.preprocessing.doubt:
         raise BadInput(
-            f"--weights {task.file.path}", task.preprocessing.doubt, f"a word: --preprocessing {' or '.join(NAMED)}"
+            f"--weights {task.file.path}",
+            task.preprocessing.doubt,
+            f"a word: --preprocessing {', '.join(NAMED)} or a file",
         )
 
 

@@ -180,6 +180,8 @@ def _read_grey(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with Image.open(path) as image:
             _check_header(path, image, size)
+            if image.mode == "L":
+                return np.asarray(image)
             if image.mode in DEEP:
                 return np.asarray(image).astype(np.float32) / 257  # 65535 is white
             hidden = image.mode in ("LA", "RGBA") and np.asarray(image.getchannel("A")).min() < 255
