@@ -17,19 +17,19 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "progress", "lease", "files", "artefact", "stage", "processor", "markdown", "parallel"),
     "specs": (
-        "settings", "toml", "crf_parameters", "presets", "methods", "tables", "claims", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
-        "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "initial_weights",
+        "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),
     "evaluation": ("confusion", "figures", "evaluate", "stages"),
     "proxy": (
-        "grid", "pickle_reader", "sec_cues", "cue_file", "saliency", "cams", "cues", "region_growing", "dsrg",
+        "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
     "reports": ("results", "tables", "stages", "bundle"),

@@ -54,6 +54,8 @@ class CommandLine:
         if self.workdir != DEFAULT_WORKDIR:
             options += ["--workdir", str(self.workdir)]
         deciding = [] if verb == "prepare-voc" else ["precision", *(name for name in KEPT if name not in kept)]
+        if "weights" in deciding and "weights" not in kept:
+            deciding.append("preprocessing")  # which belongs to the weights, and is kept with them
         for name in deciding:
             if (value := self.option(name)) is not None:
                 options += [f"--{name}", value]

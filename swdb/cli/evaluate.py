@@ -12,6 +12,7 @@ from swdb.cli.options import (
     Device,
     Json,
     Precision,
+    Preprocessing,
     PresetName,
     RunName,
     Seed,
@@ -44,6 +45,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    preprocessing: Preprocessing = None,
     cues: Cues = None,
     json: Json = False,
 ) -> None:
@@ -58,7 +60,9 @@ def evaluate(
     from swdb.specs.tasks import Scoring
 
     # a figure shows proxies, which may have to be made
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device if figure else None)
+    graph = open_graph(
+        workdir, preset, precision, weights, cues, trains_on=device if figure else None, preprocessing=preprocessing
+    )
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
     arguments.branch(branch, spec)
     tables = graph.scoring(branch)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swdb.cli.options import Cues, Device, Precision, PresetName, Weights, Workdir, open_graph, running
+from swdb.cli.options import Cues, Device, Precision, Preprocessing, PresetName, Weights, Workdir, open_graph, running
 from swdb.core.errors import MissingArtefact, NotMade, unknown
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def make(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    preprocessing: Preprocessing = None,
     cues: Cues = None,
 ) -> None:
     """Make exactly these artefacts; refuses where an input is missing, and does nothing where they are done.
@@ -32,7 +33,7 @@ def make(
     swdb make dsrg-1-c1520a663d
     swdb make dual-s0-df366fe016 dual-kl-s0-cd5cb243ca --device cuda
     """
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device)
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, preprocessing=preprocessing)
     artefacts = find(graph, ids)
     if again:
         refuse(artefacts)

@@ -10,6 +10,7 @@ from swdb.cli.options import (
     Device,
     Json,
     Precision,
+    Preprocessing,
     PresetName,
     Weights,
     Workdir,
@@ -32,6 +33,7 @@ def make_proxy(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    preprocessing: Preprocessing = None,
     cues: Cues = None,
     saliency: Annotated[
         Path | None,
@@ -51,7 +53,9 @@ def make_proxy(
 
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
-    graph = open_graph(workdir, preset, precision, weights, cues, saliency, trains_on=device)
+    graph = open_graph(
+        workdir, preset, precision, weights, cues, saliency, trains_on=device, preprocessing=preprocessing
+    )
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     if again:  # what they are made from first: nothing is deleted that could not be made again
         inputs = graph.needed(*sets[0].inputs)

@@ -1,8 +1,9 @@
 """Options that several commands share, and how a command opens a study and shows what it found."""
 
 import json as jsonlib
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,12 @@ Precision = Annotated[
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocessing", help="Of --weights: imagenet, caffe, imagenet-caffe or FILE.toml; else by the file."
+    ),
 ]
 Cues = Annotated[
     Path | None,
@@ -104,13 +111,15 @@ def open_graph(
     saliency: Path | None = None,
     remember: bool = True,
     trains_on: str | None = None,
+    preprocessing: str | None = None,
 ) -> "Graph":
     """Open a study and plan it; `trains_on`: the device of a command that trains, which decides the precision if need be."""
     from swdb.specs.tables import all_runs, load_tables
     from swdb.study.graph import Graph
     from swdb.study.workdir import Named, decide_precision, note_layout, open_study
 
-    study = open_study(workdir, preset, arguments.precision(precision), Named(weights, cues, saliency), remember)
+    named = Named(weights, cues, saliency, preprocessing)
+    study = open_study(workdir, preset, arguments.precision(precision), named, remember)
     if trains_on is not None:
         require_data(study)
         if (line := note_layout(workdir)) is not None:
@@ -140,12 +149,16 @@ def _choose_precision(device: str) -> tuple[str, dict[str, Any]]:
 
 @contextmanager
 def running(line: CommandLine, study: "Study", device: str, todo: list[Artefact]) -> Iterator["Runner"]:
-    """Open a runner, which loads torch, with a progress bar over all steps that are still to do."""
+    """Open a runner, which loads torch, with a progress bar over all steps that are still to do.
+
+    Whatever a library prints meanwhile goes to stderr: stdout is for results.
+    """
     from swdb.cli import console
     from swdb.nn.compute import Compute, choose_device
     from swdb.study.runner import Runner
 
-    with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
+    steps = sum(artefact.steps for artefact in todo if not artefact.done)
+    with console.bar(steps) as bar, redirect_stdout(sys.stderr):
         yield Runner(Compute(choose_device(device), study.precision), bar, str(line)[:200])
 
 

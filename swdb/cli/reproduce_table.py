@@ -13,6 +13,7 @@ from swdb.cli.options import (
     Format,
     NoTrain,
     Precision,
+    Preprocessing,
     PresetName,
     Rows,
     Seeds,
@@ -47,6 +48,7 @@ def reproduce_table(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    preprocessing: Preprocessing = None,
     cues: Cues = None,
 ) -> None:
     """Train and score every run of a table, then print it next to the paper's values.
@@ -64,7 +66,14 @@ def reproduce_table(
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     graph = open_graph(
-        workdir, preset, precision, weights, cues, remember=not dry_run, trains_on=None if looks else device
+        workdir,
+        preset,
+        precision,
+        weights,
+        cues,
+        remember=not dry_run,
+        trains_on=None if looks else device,
+        preprocessing=preprocessing,
     )
     asked = range(seeds or graph.study.preset.seeds)
     everything = planned(graph, tables, asked, recorded=looks)

@@ -9,6 +9,7 @@ from swdb.cli.options import (
     Cues,
     Device,
     Precision,
+    Preprocessing,
     PresetName,
     RunName,
     Seed,
@@ -29,6 +30,7 @@ def train(
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
+    preprocessing: Preprocessing = None,
     cues: Cues = None,
 ) -> None:
     """Train one run, with all that it needs; an interrupted one continues.
@@ -40,7 +42,7 @@ def train(
     from swdb.specs.tables import all_runs, load_tables
 
     spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device)
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, preprocessing=preprocessing)
     artefact = graph.run(spec, number)
     todo = graph.needed(artefact)
     with running(context.obj, graph.study, device, todo) as runner:

@@ -43,3 +43,11 @@ class ChecksEarly(Protocol):
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
         """Raise what making it would raise for files that are missing, changed or of another form."""
+
+
+@runtime_checkable
+class TakesRoom(Protocol):
+    """A stage that can say how much of the disk what it makes will take."""
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Return the bytes of the weights that making it leaves; a training needs six times as much while it lasts."""

@@ -29,6 +29,17 @@ class RunStage:
         }
         return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=preset.training.steps)
 
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.methods.method import METHODS
+        from swdb.nn.networks import valueless
+        from swdb.nn.trainer import room_for
+
+        task: RunTask = artefact.task
+        with valueless():
+            num_classes = tools.dataset(artefact.input("data")).num_classes
+            return room_for(METHODS[task.run.method].network(task.network, num_classes, task.run))
+
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train it."""
         from swdb.methods.training import train_run

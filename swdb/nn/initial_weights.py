@@ -3,8 +3,8 @@
 in: the preset's [network], perhaps a file -> out: `weights/<id>/{weights.pt, done.json}` with a report of every tensor
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,13 @@ from swdb.data import synthetic
 from swdb.data.store import Store
 from swdb.nn.classifier import new_classifier, train_classifier
 from swdb.nn.model import Model
-from swdb.nn.networks import BACKBONES, Backbone, Preprocessing, preprocessing_of
+from swdb.nn.networks import BACKBONES, Backbone, preprocessing_of
 from swdb.nn.trainer import WEIGHTS, Job, load_weights, save_tensors, seed_initial
+from swdb.nn.weights_file import check_finite, first_answer, named, read_weights_file
+from swdb.specs.preprocessing import IMAGENET_RGB, IMAGENET_RGB_CAFFE, NAMED, Preprocessing
 from swdb.specs.tasks import WeightsTask
 
-# Images must be preprocessed as they were when the weights were trained: order, mean and scale belong to the weights.
-IMAGENET_RGB = Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # torchvision's own
-IMAGENET_RGB_CAFFE = Preprocessing(
-    "RGB", (122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0)
-)  # torchvision's IMAGENET1K_FEATURES, times 255
-IMAGENET_BGR_CAFFE = Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))  # the original Caffe values
-
+FAINT = 0.07  # the spread of a first layer's answers: fresh random values make 0.3, a scale folded into them 0.03
 PRETEXT_SEED = 500_000  # added to the data set's seed, so that no scene is drawn twice
 
 # torchvision's names of the weights to download, for each backbone and choice.
@@ -47,9 +43,7 @@ def make_initial_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     preprocessing = Preprocessing()
     report: list[dict[str, str]] = []
     if task.file is not None:
-        task.file.verify("--weights")
-        tensors, preprocessing = read_weights_file(task.file.path)
-        report = load_into(backbone, tensors)
+        report, preprocessing = _from_file(task, backbone), task.preprocessing.preprocessing
     elif task.weights == "pretext":
         backbone = _pretext(artefact, backbone, tools)
     elif task.weights != "random":
@@ -58,6 +52,8 @@ def make_initial_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     state = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     sha256 = save_tensors(artefact.folder / WEIGHTS, state)
     tools.tell(f"initial weights {artefact.id}: {weights_summary(report)}")
+    if task.file is not None:
+        tools.tell(preprocessing_line(task))
     return {"digest": sha256, "preprocessing": asdict(preprocessing), "tensors": report}
 
 
@@ -67,57 +63,93 @@ def load_initial(artefact: Artefact, backbone: Backbone) -> Preprocessing:
     return preprocessing_of(artefact.read_record())
 
 
-def read_weights_file(path: Path) -> tuple[dict[str, Tensor], Preprocessing]:
-    """Read a .pth or .npz of plain tensors, and the preprocessing that goes with it.
+def check_weights(task: WeightsTask) -> None:
+    """Make sure that a file of weights is the one that was named, and that nothing speaks against its preprocessing."""
+    if task.file is None:
+        if task.weights in ("imagenet", "imagenet-caffe"):
+            _known_download(task.backbone, task.weights)
+        return
+    task.file.verify("--weights")
+    if task.preprocessing.doubt:
+        raise BadInput(
+            f"--weights {task.file.path}",
+            task.preprocessing.doubt,
+            f"a word: --preprocessing {', '.join(NAMED)} or a file",
+        )
 
-    A .npz is taken for the original Caffe values (BGR, 0..255 minus the mean), a .pth for torchvision's (RGB, scaled).
+
+def preprocessing_line(task: WeightsTask) -> str:
+    """Say in one line what images are made into for weights from a file, and why."""
+    choice = task.preprocessing
+    otherwise = "" if choice.sure else "; --preprocessing says otherwise"
+    return f"preprocessing for {task.file.path.name}: {choice.preprocessing} ({choice.why}){otherwise}"
+
+
+def _from_file(task: WeightsTask, backbone: Backbone) -> list[dict[str, str]]:
+    """Load the file that was named; returns what became of its tensors. Refuses an assumption that its values contradict."""
+    check_weights(task)
+    where, choice = f"--weights {task.file.path}", task.preprocessing
+    report = load_into(backbone, read_weights_file(task.file.path), where)
+    answer = first_answer(next(iter(backbone.state_dict().values())), choice.preprocessing)
+    if answer < FAINT and not choice.sure:
+        found = f"its first layer hardly answers images as {choice.preprocessing} ({choice.why}): with {answer:.2g} on average"
+        raise BadInput(where, found, f"a word on how they are made: --preprocessing {', '.join(NAMED)} or a file")
+    return report
+
+
+def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "--weights") -> list[dict[str, str]]:
+    """Copy tensors by name into a backbone; reports each as loaded, skipped or reshaped.
+
+    Whatever stands before a backbone's own names (`module.`, `model.features.`, or no `features.` at all) is no matter.
+    Raises BadInput if any of the backbone's is left without, or may be meant by two.
     """
-    where = f"--weights {path}"
-    if not path.is_file():
-        raise MissingArtefact(where, "no such file", "a .pth or .npz of plain tensors")
-    if path.suffix == ".npz":
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                tensors = {
-                    name: torch.from_numpy(arrays[name]) for name in arrays.files if arrays[name].dtype.kind == "f"
-                }
-        except Exception as error:  # zipfile, numpy and the file system have a kind each
-            raise BadInput(where, f"cannot be read ({error})", "a .npz of plain arrays") from None
-        return tensors, IMAGENET_BGR_CAFFE
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        found = f"damaged, or more than plain tensors ({type(error).__name__})"
-        raise BadInput(where, found, "what torch.save(network.state_dict(), ...) writes") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BadInput(where, f"holds {type(state).__name__}", "a dict of names and plain tensors")
-    return state, IMAGENET_RGB
-
-
-def load_into(backbone: Backbone, tensors: dict[str, Tensor]) -> list[dict[str, str]]:
-    """Copy tensors by name into a backbone; reports each as loaded, skipped or reshaped. Raises BadInput if any is left without."""
     own = backbone.state_dict()
+    start = _start(own, tensors, where)
     report = []
     for name, tensor in tensors.items():
-        target = own.get(name if name in own else f"features.{name}")
+        target = own.get(f"features.{name.removeprefix(start)}") if name.startswith(start) else None
         shapes = "" if target is None else f"found {tuple(tensor.shape)}, expected {tuple(target.shape)}"
         if target is None:
             report.append({"tensor": name, "status": "skipped", "why": "the backbone has no such tensor"})
+        elif not _fits(tensor, target):
+            report.append({"tensor": name, "status": "skipped", "why": shapes})
+        elif not tensor.is_floating_point():
+            raise BadInput(where, f"tensor {name!r} is of type {str(tensor.dtype).removeprefix('torch.')}", "floats")
         elif target.shape == tensor.shape:
             target.copy_(tensor)
             report.append({"tensor": name, "status": "loaded"})
-        elif target.squeeze().shape == tensor.squeeze().shape:
+        else:
             target.copy_(tensor.reshape(target.shape))
             report.append({"tensor": name, "status": "reshaped", "why": shapes})
-        else:
-            report.append({"tensor": name, "status": "skipped", "why": shapes})
-    filled = {entry["tensor"].removeprefix("features.") for entry in report if entry["status"] != "skipped"}
-    missing = [name for name in own if name.removeprefix("features.") not in filled]
+    filled = {entry["tensor"].removeprefix(start) for entry in report if entry["status"] != "skipped"}
+    missing = {name: tensor for name, tensor in own.items() if name.removeprefix("features.") not in filled}
     if missing:
-        found = f"{len(missing)} of the backbone's {len(own)} tensors are not in them (first: {missing[0]})"
-        raise BadInput("--weights", found, "weights of this backbone")
+        found = f"{len(missing)} of the backbone's {len(own)} tensors are not in them (first: {next(iter(missing))})"
+        found += f"; they hold {len(tensors)}: {named(tensors)}"
+        raise BadInput(where, found, f"weights of this backbone: {named(own)}")
     return report
+
+
+def _fits(tensor: Tensor, target: Tensor) -> bool:
+    """Whether a tensor is the target's, but for axes of 1."""
+    return target.squeeze().shape == tensor.squeeze().shape
+
+
+def _start(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str) -> str:
+    """Find what stands before the names of a backbone's tensors in a file, in place of `features.`; refuses two of them."""
+    tails = {name.removeprefix("features."): target for name, target in own.items()}
+    first = next(iter(tails))
+    starts = [name.removesuffix(first) for name in tensors if name == first or name.endswith(f".{first}")]
+    whole = [
+        start
+        for start in starts
+        if all(start + tail in tensors and _fits(tensors[start + tail], target) for tail, target in tails.items())
+    ]
+    for other in whole[1:]:
+        if not all(torch.equal(tensors[whole[0] + tail], tensors[other + tail]) for tail in tails):
+            found = f"hold two networks that fit, {whole[0] + first} and {other + first}"
+            raise BadInput(where, found, "one: save the one that is meant as a file of its own")
+    return whole[0] if whole else "features." if any(name in own for name in tensors) else ""
 
 
 def weights_summary(report: list[dict[str, str]]) -> str:
@@ -144,19 +176,26 @@ def _pretext(artefact: Artefact, backbone: Backbone, tools: Tools) -> Backbone:
     return model.network.backbone
 
 
+def _known_download(backbone: str, weights: str) -> tuple[str, str, Preprocessing]:
+    if (backbone, weights) not in DOWNLOADS:
+        found = f"no download is known for backbone {backbone!r} with weights {weights!r}"
+        raise BadInput("key 'network.weights'", found, "a file named with --weights")
+    return DOWNLOADS[backbone, weights]
+
+
 def _download(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preprocessing]:
     """Fetch torchvision's weights (cached by torch)."""
     import torchvision.models
 
-    if (backbone, weights) not in DOWNLOADS:
-        found = f"no download is known for backbone {backbone!r} with weights {weights!r}"
-        raise BadInput("key 'network.weights'", found, "a file named with --weights")
-    group, member, preprocessing = DOWNLOADS[backbone, weights]
+    group, member, preprocessing = _known_download(backbone, weights)
+    where = f"torchvision's {group}.{member}"
+    chosen = torchvision.models.get_weight(f"{group}.{member}")
     try:
-        states = torchvision.models.get_weight(f"{group}.{member}").get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, or half a download
-        found = f"could not be downloaded ({error})"
-        raise MissingArtefact(
-            f"torchvision's {group}.{member}", found, "a file fetched elsewhere, named with --weights"
-        ) from None
+        states = chosen.get_state_dict(progress=False, check_hash=True)
+    except Exception as error:  # no network, half a download, or a damaged one of earlier
+        found = f"could not be downloaded ({' '.join(str(error).split()):.200})"
+        source = getattr(chosen, "url", "")
+        expected = f"a file fetched elsewhere{f', {source}' if source else ''}, named with --weights"
+        raise MissingArtefact(where, found, expected) from None
+    check_finite(states, where)
     return states, preprocessing

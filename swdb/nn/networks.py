@@ -4,23 +4,12 @@ in: normalised inputs (B, 3, H, W) float -> out: features (B, D, h, w) or logits
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How images become inputs for a set of initial weights: they belong together and are stored together.
-
-    Pixels of 0..255 become `(pixel - mean) / std`, channel by channel, in `order`.
-    """
-
-    order: str = "RGB"
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    std: tuple[float, float, float] = (64.0, 64.0, 64.0)
+from swdb.specs.preprocessing import Preprocessing
 
 
 def valueless() -> torch.device:

@@ -9,6 +9,8 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, NotNamed
 from swdb.core.stage import Tools
 from swdb.data.dataset import LABELS, data_key
+from swdb.data.facts import ALL_SPLIT
+from swdb.specs.preprocessing import by_suffix, choose, written
 from swdb.specs.presets import classifier_training
 from swdb.specs.study import Study
 from swdb.specs.tasks import ClassifierTask, WeightsTask
@@ -24,10 +26,14 @@ class WeightsStage:
         preset, file = study.preset, study.files.get("weights")
         network = preset.network
         training = classifier_training(preset, preset.proxy.pretext_steps)
-        task = WeightsTask(network.backbone, network.weights, file, preset.data, training)
+        choice = None if file is None else choose(file.path, file.digests, network.weights)
+        task = WeightsTask(network.backbone, network.weights, file, preset.data, training, choice)
         key: dict[str, Any] = {"backbone": network.backbone}
         if file is not None:
-            return study.artefact(self, file.path.stem, key | dict(file.digests), task=task)
+            key["file"] = file.digests["file"]
+            if choice.preprocessing != by_suffix(file.path):
+                key["preprocessing"] = written(choice.preprocessing)
+            return study.artefact(self, file.path.stem, key, task=task)
         if network.weights == "file":
             found = f"not given, and preset {preset.name!r} takes its initial weights from a file"
             raise NotNamed("--weights", found, "a .pth or .npz of plain tensors, named once")
@@ -36,6 +42,12 @@ class WeightsStage:
             return study.artefact(self, network.weights, key, task=task)
         key |= {"data": data_key(preset.data), "training": asdict(training), "precision": study.precision}
         return study.artefact(self, network.weights, key, task=task, steps=training.steps)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look at the file that was named and at its preprocessing, before anything is trained."""
+        from swdb.nn.initial_weights import check_weights
+
+        check_weights(artefact.task)
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Read, fetch or train them."""
@@ -56,6 +68,21 @@ class ClassifierStage:
         task = ClassifierTask(preset.network.backbone, training)
         key = {"training": asdict(training), "precision": study.precision}
         return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look for images of every class, before anything is trained."""
+        dataset = tools.dataset(artefact.input("data"))
+        check_tags(dataset.tags(dataset.ids(ALL_SPLIT)), dataset.class_names)
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.nn.classifier import new_classifier
+        from swdb.nn.networks import BACKBONES, valueless
+        from swdb.nn.trainer import room_for
+
+        with valueless():
+            num_tags = tools.dataset(artefact.input("data")).num_classes - 1
+            return room_for(new_classifier(BACKBONES[artefact.task.backbone](), num_tags))
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train it on the tags of all training images."""

@@ -227,6 +227,11 @@ def _resume(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer) -> t
 # ---------------------------------------------------------------- files of tensors
 
 
+def room_for(network: nn.Module) -> int:
+    """Return how many bytes the weights of a network take on disk, whether it has values or none."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
 def save_tensors(path: Path, state: dict[str, Any]) -> str:
     """Write a dict of tensors and plain values atomically; returns the sha256 of the file."""
     buffer = io.BytesIO()  # torch would turn a full disk into an error that nobody can read

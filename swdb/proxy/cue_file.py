@@ -91,6 +91,13 @@ def lacking_lines(counts: dict[str, Any]) -> list[str]:
     lines = [f"training images: {', '.join(told)}"] if told else []
     if counts.get("cues_of_other_images"):
         lines.append(f"left out: the cues of {counts['cues_of_other_images']} images that are not in the training list")
+    if counts.get("images_with_cues_beyond_their_tags"):
+        count = counts["images_with_cues_beyond_their_tags"]
+        lines.append(f"left out: cues of classes that are not among the image's tags, in {count} training images")
+    if counts.get("classes_unknown_to_the_data"):
+        lines.append(
+            f"left out: cues of {', '.join(counts['classes_unknown_to_the_data'])}: no classes of the data set"
+        )
     if counts["classes_without_a_cue"]:
         lines.append(f"no cue at all for {', '.join(counts['classes_without_a_cue'])}: nothing can be learnt of it")
     return lines
@@ -102,12 +109,16 @@ def cues_of(path: Path, ids: Sequence[str], class_names: Sequence[str]) -> tuple
     Labels are those of the asked `class_names` (background first), found by name; cues of other classes become 255,
     as does everything of an id that the file lacks. Raises what `read_cue_file` raises.
     """
-    return matched(read_cue_file(path), ids, class_names)
+    return matched(read_cue_file(path), ids, class_names, path)
 
 
-def matched(contents: Contents, ids: Sequence[str], class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def matched(
+    contents: Contents, ids: Sequence[str], class_names: Sequence[str], where: Path | str
+) -> tuple[np.ndarray, np.ndarray]:
     """Take the asked ids out of what `read_cue_file` returned: as `cues_of`, for whoever has read the file already."""
     known, maps, names = contents
+    if names[0] in class_names[1:]:
+        raise BadInput(where, f"the first class is {names[0]!r:.80}", "background, for the label 0")
     labels = np.full(256, IGNORE, np.uint8)
     labels[0] = 0
     for label, name in enumerate(names[1:], start=1):

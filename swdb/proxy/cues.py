@@ -21,8 +21,9 @@ from swdb.nn.networks import BACKBONES, preprocessing_of, valueless
 from swdb.nn.trainer import load_weights
 from swdb.proxy.cams import CamSettings, forget_parts, make_cues
 from swdb.proxy.cue_file import cues_of, lacking_lines, matched, read_cue_file, write_cue_file
+from swdb.proxy.evidence import check_claims
 from swdb.proxy.grid import GRID, cue_map, restrict
-from swdb.proxy.saliency import background_by_saliency, check_saliency, saliency_digest
+from swdb.proxy.saliency import background_by_saliency, check_saliency, judge_saliency, saliency_digest
 from swdb.proxy.sec_cues import CUE_LIST, SEC_LIST, read_cues
 from swdb.specs.study import NamedFile
 from swdb.specs.tasks import CuesTask
@@ -89,14 +90,19 @@ def verify_cues(file: NamedFile) -> None:
 
 
 def _published(task: CuesTask, dataset: DataSet, ids: list[str], tags: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read the published cues of the training images as maps (N, 41, 41) uint8 within their tags, and count."""
+    """Read the published cues of the training images as maps (N, 41, 41) uint8 within their tags, and count.
+
+    Raises BadInput where their classes contradict the tags: they are of other images, then.
+    """
     assert task.file is not None
     verify_cues(task.file)
-    path = task.file.path
+    path, names = task.file.path, dataset.class_names
     if path.suffix == ".npz":
         contents = read_cue_file(path)
-        found, known = matched(contents, ids, dataset.class_names)
-        total = len(contents[0])
+        found, known = matched(contents, ids, names, f"--cues {path}")
+        total, unknown = len(contents[0]), [name for name in contents[2][1:] if name not in names[1:]]
+        said = speaks = None
+        cause = "was the file made for another data set?"
     elif not path.name.endswith(PICKLED):
         expected = "a localization_cues.pickle or .pickle.gz, or a cues.npz of swdb's"
         raise BadInput(f"--cues {path}", "of another form", expected)
@@ -105,13 +111,26 @@ def _published(task: CuesTask, dataset: DataSet, ids: list[str], tags: np.ndarra
         table, empty = kept_labels(dataset.settings.classes), np.zeros((3, 0), np.int64)
         found = np.stack([cue_map(cues.points.get(image_id, empty), table) for image_id in ids])
         known = np.array([image_id in cues.points for image_id in ids])
-        total = len(cues.points)
+        total, unknown = len(cues.points), []
+        own = np.arange(256) if table is None else table
+        labels = [own[list(cues.labels.get(image_id, ()))] for image_id in ids]
+        said = np.stack([np.isin(range(1, len(names)), of_image) for of_image in labels])
+        speaks = np.array([len(of_image) > 0 for of_image in labels])
+        cause = f"is the {CUE_LIST} beside them another one?"
+    seeded = np.stack([(found == label).any((1, 2)) for label in range(1, len(names))], 1)  # (N, C-1) bool
+    said, speaks = (seeded, seeded.any(1)) if said is None else (said | seeded, speaks | seeded.any(1))
+    check_claims(f"--cues {path}", ids, said, tags, speaks, names, cause)
     maps = np.stack([restrict(one, of_image) for one, of_image in zip(found, tags, strict=True)])
-    return maps, {
+    counts: dict[str, Any] = {
         "source": path.name,
         "images_unknown_to_the_cues": int((~known).sum()),
         "cues_of_other_images": total - int(known.sum()),
     }
+    if beyond := int((seeded & ~tags).any(1).sum()):
+        counts["images_with_cues_beyond_their_tags"] = beyond
+    if unknown:
+        counts["classes_unknown_to_the_data"] = unknown
+    return maps, counts
 
 
 def _from_classifier(
@@ -134,6 +153,14 @@ def _from_classifier(
     advance = tools.progress(f"{artefact.name} maps", len(store.ids))
     maps = make_cues(artefact.folder, model, store, tags, settings, advance, background)
     return maps, {"source": "classifier"}
+
+
+def look_at_maps(task: CuesTask, store: Store, tools: Tools) -> None:
+    """Look at all saliency maps before anything is trained, at their values too; says what people should know."""
+    check_maps(task.saliency, store)
+    sizes, advance = store.sizes.tolist(), tools.progress("look at the saliency maps", len(store.ids))
+    for line in judge_saliency(task.saliency.path, store.ids, sizes, task.proxy.saliency_threshold, advance):
+        tools.tell(line)
 
 
 def check_maps(saliency: NamedFile, store: Store) -> None:

@@ -163,7 +163,10 @@ def _filled(target: Any, items: list[Any]) -> Any:
     if type(target) is list:
         target.extend(items)
     elif type(target) is dict and all(type(key) in (str, bytes) for key in items[::2]):
-        target.update(zip(items[::2], items[1::2], strict=True))
+        new = dict(zip(items[::2], items[1::2], strict=True))
+        if len(new) < len(items) // 2 or not target.keys().isdisjoint(new):
+            raise Refused("a dict with a key twice", "every key once: which of the two is meant?")
+        target.update(new)
     else:
         raise Refused(f"items for {kind_of(target)}, or keys that are not text", ALLOWED)
     return target

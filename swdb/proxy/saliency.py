@@ -2,9 +2,13 @@
 
 DSRG took DRFI's maps (speedinghzl/DSRG, issue 24). The maps are grey images.
 
+Whatever a header tells is asked of all maps before anything is trained, and then the values: whether they are of
+0..255, and whether background lies where it mostly does, along the borders.
+
 in: `<folder>/<id>.png` or `.jpg` -> out: (41, 41) bool, where an image is background
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +17,20 @@ from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import file_digest, tree_root
+from swdb.core.parallel import in_order
+from swdb.core.progress import Advance
 from swdb.proxy.grid import GRID, grid_points
 
 SUFFIXES = (".png", ".jpg")
 MAX_SIDE = 8192  # pixels; asked before a map is decoded
-GREY = "an 8-bit grey image, black where nothing is salient"
+GREY = "a grey image, black where nothing is salient"
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # 16 bits; Pillow has several names
+MODES = ("1", "L", "P", "RGB", "LA", "RGBA", *DEEP)
+BORDER, CENTRE = 4, slice(10, 31)  # points of the grid
+FEW = 5  # maps of which nothing is concluded
+EVERY, MOST = 0.95, 0.6  # shares of the maps that stand for all and for most of them
+OTHER_WAY = 0.05 * 255  # brighter along the border than in the centre; of true masks 3 in 100 are so at all
+DIM = 64  # the highest value of a map that hardly says anything
 
 
 def check_saliency(folder: Path, ids: list[str], sizes: Sequence[tuple[int, int]] = ()) -> None:
@@ -28,21 +41,103 @@ def check_saliency(folder: Path, ids: list[str], sizes: Sequence[tuple[int, int]
     where = f"--saliency {folder}"
     if not folder.is_dir():
         raise MissingArtefact(where, "no such folder", "one with the saliency map of every image")
-    present = {path.name for path in folder.iterdir() if _is_map(path)}
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    present = {name for name in names if Path(name).suffix in SUFFIXES}
     missing = [image_id for image_id in ids if not any(image_id + suffix in present for suffix in SUFFIXES)]
     if missing:
         first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        found = f"lacks {len(missing)} of {len(ids)} saliency maps ({first})"
+        found = f"lacks {len(missing)} of {len(ids)} saliency maps ({first}){_elsewhere(folder, names, missing)}"
         raise MissingArtefact(where, found, "<id>.png or <id>.jpg for every image")
+    doubled = [image_id for image_id in ids if all(image_id + suffix in present for suffix in SUFFIXES)]
+    if doubled:
+        both = " and ".join(doubled[0] + suffix for suffix in SUFFIXES)
+        raise BadInput(
+            where, f"holds two saliency maps for {len(doubled)} of {len(ids)} images ({both})", "one of them"
+        )
+    faults = [fault for image_id, size in zip(ids, sizes, strict=False) if (fault := _fault(folder, image_id, size))]
+    if faults:
+        first = faults[0]
+        more = f" (and {len(faults) - 1} more of {len(ids)} saliency maps cannot be used)" if len(faults) > 1 else ""
+        raise BadInput(first.subject, first.found + more, first.expected)
 
-    for image_id, size in zip(ids, sizes, strict=False):
-        path = _map_of(folder, image_id)
-        try:
-            with Image.open(path) as image:
-                shape = image.height, image.width
-        except Exception as error:  # Pillow raises many kinds for what is no image
-            raise _unreadable(path, error) from None
-        _check_shape(path, shape, size)
+
+def _elsewhere(folder: Path, names: list[str], missing: list[str]) -> str:
+    """Say where maps that are missing lie instead: under another suffix, or in a folder below."""
+    wanted = set(missing)
+    suffixes = Counter(Path(name).suffix for name in names if Path(name).stem in wanted)
+    if suffixes:
+        return f"; {sum(suffixes.values())} of those are there as {', '.join(map(repr, suffixes))}"
+    for below in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if any((below / f"{missing[0]}{suffix}").is_file() for suffix in SUFFIXES):
+            return f"; {missing[0]} is in {below}"
+    return ""
+
+
+def _fault(folder: Path, image_id: str, size: tuple[int, int]) -> BadInput | None:
+    """Return what is wrong with a map by its header; nothing is decoded."""
+    path = _map_of(folder, image_id)
+    try:
+        with Image.open(path) as image:
+            _check_header(path, image, size)
+    except BadInput as error:
+        return error
+    except Exception as error:  # Pillow raises many kinds for what is no image
+        return _unreadable(path, error)
+    return None
+
+
+def judge_saliency(
+    folder: Path, ids: list[str], sizes: Sequence[tuple[int, int]], threshold: float, advance: Advance
+) -> list[str]:
+    """Decode all maps, and judge their values together; returns what people should know of them.
+
+    Raises BadInput for a map that cannot be decoded, and for maps that are the other way round, not of 0..255, or that
+    say the same of everything: what they call background would be learnt for hours.
+    """
+    where, count = f"--saliency {folder}", len(ids)
+    brightest, border, centre, background = _values(folder, ids, sizes, threshold, advance)
+    dark, bright, around = int((background == 1).sum()), int((background == 0).sum()), int((border > centre).sum())
+    if brightest.max() <= 1:
+        found = "no saliency map has a value above 1, so all of it is background"
+        raise BadInput(where, found, "values of 0..255, not of 0 and 1, and bright where something is salient")
+    inverted = border.mean() - centre.mean() > OTHER_WAY and around > MOST * count
+    if inverted and count >= FEW:
+        found = (
+            f"{around} of {count} saliency maps are brighter along the border than in the centre "
+            f"({border.mean():.0f} and {centre.mean():.0f} of 255 on average): they seem the other way round"
+        )
+        raise BadInput(where, found, "maps that are black in the background and bright on objects")
+    if dark > EVERY * count and brightest.max() < DIM:
+        found = (
+            f"{dark} of {count} saliency maps say background everywhere, and none is above {brightest.max():.0f} of 255"
+        )
+        raise BadInput(where, found, f"values of 0..255, background below {threshold:g} of white and objects above it")
+    told = {
+        "are brighter along the border than in the centre: are they the other way round?": around if inverted else 0,
+        f"are below {DIM} of 255 throughout: much of them may be taken for background": int((brightest < DIM).sum()),
+        "say background everywhere": dark,
+        "say background nowhere": bright,
+    }
+    return [f"saliency maps: {number} of {count} {what}" for what, number in told.items() if number]
+
+
+def _values(
+    folder: Path, ids: list[str], sizes: Sequence[tuple[int, int]], threshold: float, advance: Advance
+) -> np.ndarray:
+    """Return of every map, (4, N): its highest value, its means along the border and in the centre, the share of background."""
+
+    def look(place: tuple[str, tuple[int, int]]) -> tuple[float, float, float, float]:
+        grey = _read_grey(_map_of(folder, place[0]), place[1])
+        points = grey[grid_points(grey.shape)].astype(float)
+        inner = points[BORDER:-BORDER, BORDER:-BORDER]
+        border = (points.sum() - inner.sum()) / (points.size - inner.size)
+        return float(grey.max()), border, points[CENTRE, CENTRE].mean(), (points < threshold * 255).mean()
+
+    seen = np.zeros((len(ids), 4))
+    for k, values in enumerate(in_order(look, zip(ids, sizes, strict=True))):
+        seen[k] = values
+        advance(k + 1, len(ids))
+    return seen.T
 
 
 def _is_map(path: Path) -> bool:
@@ -78,21 +173,35 @@ def background_by_saliency(folder: Path, image_id: str, size: tuple[int, int], t
 
 
 def _read_grey(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a map as (h, w) uint8, once its size has been looked at; grey values may be stored as RGB or in a palette."""
+    """Read a map as (h, w) of 0..255, uint8 or, of 16 bits, float32, once its header has been looked at.
+
+    Grey may be stored in many ways: as one bit, as RGB, in a palette, with an alpha channel that hides nothing.
+    """
     try:
         with Image.open(path) as image:
-            _check_shape(path, (image.height, image.width), size)
-            mode = image.mode
-            colours = np.asarray(image.convert("RGB")) if mode in ("L", "P", "RGB") else None
+            _check_header(path, image, size)
+            if image.mode == "L":
+                return np.asarray(image)
+            if image.mode in DEEP:
+                return np.asarray(image).astype(np.float32) / 257  # 65535 is white
+            hidden = image.mode in ("LA", "RGBA") and np.asarray(image.getchannel("A")).min() < 255
+            colours = np.asarray(image.convert("RGB"))
     except (BadInput, MemoryError):
         raise
     except Exception as error:  # Pillow has a kind for every way to be broken
         raise _unreadable(path, error) from None
-    if colours is None:
-        raise BadInput(path, f"an image of mode {mode}", GREY)
+    if hidden:
+        raise BadInput(path, "partly transparent", GREY)
     if (colours != colours[..., :1]).any():
         raise BadInput(path, "a coloured image", GREY)
     return colours[..., 0]
+
+
+def _check_header(path: Path, image: Image.Image, size: tuple[int, int]) -> None:
+    """Refuse a map by its header: its shape, its mode."""
+    _check_shape(path, (image.height, image.width), size)
+    if image.mode not in MODES:
+        raise BadInput(path, f"an image of mode {image.mode}", GREY)
 
 
 def _check_shape(path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:

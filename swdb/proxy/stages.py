@@ -37,13 +37,13 @@ class CuesStage:
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
         """Look at the files that were named, before anything is trained."""
-        from swdb.proxy.cues import check_maps, verify_cues
+        from swdb.proxy.cues import look_at_maps, verify_cues
 
         task: CuesTask = artefact.task
         if task.file is not None:
             verify_cues(task.file)
         if task.saliency is not None:
-            check_maps(task.saliency, tools.store(artefact.input("data"), task.longest_side))
+            look_at_maps(task, tools.store(artefact.input("data"), task.longest_side), tools)
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Read them from the file, or off the classifier's maps."""
@@ -69,6 +69,17 @@ class ProxiesStage:
         task = ProxiesTask(proxy_set, preset.network.backbone, preset.dsrg, longest_side, image_side)
         steps = preset.dsrg.steps if proxy_set == 1 else preset.dsrg.retrain_steps
         return study.artefact(self, f"dsrg-{proxy_set}", key, inputs, task, steps=steps)
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.nn.networks import BACKBONES, valueless
+        from swdb.nn.trainer import room_for
+        from swdb.proxy.dsrg import DsrgNetwork
+
+        task: ProxiesTask = artefact.task
+        with valueless():
+            num_classes = tools.dataset(artefact.input("data")).num_classes
+            return room_for(DsrgNetwork(BACKBONES[task.backbone](), task.dsrg, num_classes))
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train, and label every training image."""

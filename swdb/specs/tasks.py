@@ -5,6 +5,7 @@ What an artefact is made from besides (data, weights, proxies, ...) are its inpu
 
 from dataclasses import dataclass
 
+from swdb.specs.preprocessing import Choice
 from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Proxy, Training
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec
@@ -19,6 +20,7 @@ class WeightsTask:
     file: NamedFile | None  # instead of that
     data: Data  # of which a pretext is another world
     pretext: ClassifierTraining
+    preprocessing: Choice | None = None  # of the file; what is downloaded or made here has its own
 
 
 @dataclass(frozen=True)

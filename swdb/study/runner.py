@@ -6,6 +6,7 @@ and waits where nothing else is left to do.
 in: planned artefacts -> out: finished ones on disk; progress through an `Observer`
 """
 
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact
-from swdb.core.errors import NotMade
+from swdb.core.errors import DiskRefused, NotMade
 from swdb.core.lease import POLL, Lease
 from swdb.core.progress import Advance
-from swdb.core.stage import ChecksEarly
+from swdb.core.stage import ChecksEarly, TakesRoom
 from swdb.data.audit import verify
 from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
@@ -26,6 +27,10 @@ from swdb.study.stages import STAGES
 if TYPE_CHECKING:
     from swdb.data.store import Store
     from swdb.nn.compute import Compute
+
+
+MIB = 2**20
+CHECKPOINTS = 6  # as large as the weights: the network and Adam's two moments, and their successor beside them
 
 
 class Observer(Protocol):
@@ -92,7 +97,10 @@ class Runner:
         for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
             self._make_all([artefact])
             self.dataset(artefact)
-        self._check_early([one for one in artefacts if not one.done])
+        todo = [one for one in artefacts if not one.done]
+        self._check_early(todo)
+        self._check_room(todo)
+        self._make_all([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
         self._make_all(artefacts)
 
     def _check_early(self, todo: list[Artefact]) -> None:
@@ -100,6 +108,19 @@ class Runner:
             stage = STAGES[artefact.kind]
             if isinstance(stage, ChecksEarly):
                 stage.check(artefact, self)
+
+    def _check_room(self, todo: list[Artefact]) -> None:
+        """Refuse to begin where the disk has no room for the weights of all trainings, and for the checkpoints of one."""
+        sizes = [stage.room(one, self) for one in todo if isinstance(stage := STAGES[one.kind], TakesRoom)]
+        if not sizes:
+            return
+        folder = next(path for path in todo[0].folder.parents if path.is_dir())
+        disk, needed = shutil.disk_usage(folder), sum(sizes) + CHECKPOINTS * max(sizes)
+        if disk.total and disk.free < needed:  # some network file systems say 0 of 0
+            found = (
+                f"the disk is full ({disk.free // MIB:,} MiB are free, {len(sizes)} trainings need {needed // MIB:,})"
+            )
+            raise DiskRefused(folder, found)
 
     def _make_all(self, artefacts: list[Artefact]) -> None:
         leases, said, settled, planned = {}, set(), set(), {one.id for one in artefacts}
@@ -140,6 +161,11 @@ class Runner:
             other.check()
         artefact.begin()
         artefact.finish(STAGES[artefact.kind].make(artefact, self))
+
+
+def _is_untrained(artefact: Artefact) -> bool:
+    """Whether no training stands between what was named and an artefact: weights and cues that are read from a file."""
+    return not artefact.steps and all(map(_is_untrained, artefact.inputs))
 
 
 def _makers_of_vanished(todo: list[Artefact], planned: set[str]) -> list[tuple[Artefact, lease.Holder]]:

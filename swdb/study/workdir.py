@@ -6,7 +6,8 @@ kept in `inputs/`, and their sha256 beside them, so that ids can be planned when
 in: a folder, a preset's name, what was typed -> out: a `Study`
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from swdb.core.processor import has_fast_bf16
 from swdb.data.kinds import check_settings
 from swdb.proxy.saliency import saliency_digest
 from swdb.proxy.sec_cues import CUE_LIST, cue_digests
+from swdb.specs.preprocessing import Preprocessing, read_preprocessing, written
 from swdb.specs.presets import PRECISIONS, load_preset
 from swdb.specs.study import LAYOUT, NamedFile, Study
 
@@ -29,11 +31,12 @@ FORGET = "none"  # in place of a folder of saliency maps
 
 @dataclass(frozen=True)
 class Named:
-    """The files that were typed with a command; None where none was."""
+    """The files that were typed with a command, and what was declared of them; None where nothing was."""
 
     weights: Path | None = None
     cues: Path | None = None
     saliency: Path | None = None
+    preprocessing: str | None = None
 
 
 def open_study(
@@ -62,8 +65,16 @@ def open_study(
             f"--saliency {named.saliency}", "cues from a file say themselves where background is", "no --saliency"
         )
     memory = _Memory(folder / "inputs" / preset.name, remember)
+    declared = None if named.preprocessing is None else read_preprocessing(named.preprocessing)
+    kept_weights = preset.network.weights == "file"
+    weights = memory.file("weights", named.weights, _weights_digests, kept_weights)
+    if declared is not None:
+        if weights is None:
+            found = "says how images are made into inputs for weights from a file, and none is named"
+            raise BadInput(f"--preprocessing {named.preprocessing}", found, "--weights FILE beside it")
+        weights = memory.declared(weights, declared, kept_weights)
     files = {
-        "weights": memory.file("weights", named.weights, _weights_digests, preset.network.weights == "file"),
+        "weights": weights,
         "cues": memory.file("cues", named.cues, cue_digests, kept_cues),
         "saliency": memory.saliency(named.saliency) if preset.proxy.cues == "classifier" else None,
     }
@@ -166,13 +177,30 @@ class _Memory:
             companions = [named.with_name(CUE_LIST)] if kind == "cues" and named.with_name(CUE_LIST).is_file() else []
             for path in (named, *companions):
                 write_atomic(self.folder / kind / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
-            found = NamedFile(self.folder / kind / named.name, found.digests)
+            found = NamedFile(self.folder / kind / named.name, self._as_declared(kind, found.digests))
             self._note(kind, found)
             # What is kept may have been named itself: only what was not is deleted, and last.
             kept_now = {self.folder / kind / path.name for path in (named, *companions)}
             for old in set((self.folder / kind).glob("*")) - kept_now:
                 old.unlink()
         return found
+
+    def declared(self, weights: NamedFile, preprocessing: Preprocessing, kept: bool) -> NamedFile:
+        """Return weights with the preprocessing that was declared of them; notes it where they are `kept`."""
+        found = NamedFile(weights.path, {**weights.digests, "preprocessing": written(preprocessing)})
+        if kept and self.remember:
+            with leased(self.folder, "noting --preprocessing"):
+                self._note("weights", found)
+        return found
+
+    def _as_declared(self, kind: str, digests: Mapping[str, str]) -> dict[str, str]:
+        """Add what was declared of the same bytes before: it belongs to them."""
+        try:
+            noted = self._read().get(kind)
+        except MissingArtefact:  # damaged: what is named now is a beginning
+            noted = None
+        before = {} if noted is None or noted.digests.get("file") != digests["file"] else noted.digests
+        return {**{name: text for name, text in before.items() if name == "preprocessing"}, **digests}
 
     def saliency(self, named: Path | None) -> NamedFile | None:
         """Return the folder of saliency maps that was named now or before; notes it, or forgets it for `none`."""
@@ -251,4 +279,11 @@ def _noted(folder: Path, path: Any, digests: Any) -> NamedFile:
 
 
 def _weights_digests(path: Path) -> dict[str, str]:
-    return {"file": file_digest(path)}
+    """Return the sha256 of a file of weights and, of those that a work directory made, the preprocessing in their record."""
+    digests, record = {"file": file_digest(path)}, path.with_name("done.json")
+    if record.is_file():
+        with contextlib.suppress(MissingArtefact, AttributeError, KeyError, TypeError):
+            made = read_json(record)
+            if digests["file"] in (made["digest"], made.get("training", {}).get("weights_sha256")):
+                digests["preprocessing"] = written(Preprocessing(**made["preprocessing"]))
+    return digests

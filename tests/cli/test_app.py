@@ -59,7 +59,9 @@ def test_help_shows_two_commands_that_parse(command):
 
 def test_the_set_of_options_is_frozen():
     # An option says where, how much, on what device; what changes a result goes through a row or a preset.
-    computing = {"--preset", "--workdir", "--device", "--precision", "--weights", "--cues", "--help"}
+    computing = {
+        "--preset", "--workdir", "--device", "--precision", "--weights", "--preprocessing", "--cues", "--help",
+    }  # fmt: skip
     offered = {
         name: {option for parameter in command.get_params(command.make_context(name, [], resilient_parsing=True))
                for option in parameter.opts if option.startswith("-")}

@@ -95,3 +95,9 @@ def test_blanks_in_what_is_proposed_are_quoted():
     typed = line("train dual --preset 'my preset.toml' --workdir 'my work'")
     assert shlex.split(typed.other("eval", "dual"))[3:] == ["--preset", "my preset.toml", "--workdir", "my work"]
     assert shlex.split(typed.again())[1:] == list(typed.words)
+
+
+def test_the_preprocessing_follows_the_weights_that_have_to_be_named_again():
+    typed = line("train dual --weights a.pth --preprocessing caffe")
+    assert typed.other("eval", "dual").endswith("--weights a.pth --preprocessing caffe")
+    assert "--preprocessing" not in typed.other("eval", "dual", kept=("weights",))

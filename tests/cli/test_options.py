@@ -6,6 +6,7 @@ import shlex
 import pytest
 from commands import CPU, FP32, call, only, preset_file, succeed
 from conftest import TINY
+from studies import study_of
 
 from swdb.cli import options
 from swdb.cli.command_line import CommandLine
@@ -201,3 +202,28 @@ def test_a_bar_counts_the_steps_that_are_left(own, monkeypatch):
     with options.running(CommandLine(), graph.study, "cpu", todo):
         pass
     assert totals == [6]  # all is there but the run of seed 1
+
+
+# ---------------------------------------------------------------- stdout is for results
+
+
+def test_what_a_library_prints_while_work_goes_on_goes_to_stderr(tmp_path, capsys):
+    with options.running(CommandLine(("train",)), study_of(tmp_path), "cpu", []):
+        print('Downloading: "https://..."')
+    print("the result")
+    printed = capsys.readouterr()
+    assert printed.out == "the result\n" and "Downloading" in printed.err
+
+
+# ---------------------------------------------------------------- the preprocessing of weights
+
+
+@pytest.mark.parametrize(
+    "words", [("make-proxy",), ("train", "dual"), ("reproduce-table", "1"), ("eval", "dual"), ("make", "x")]
+)
+def test_a_preprocessing_is_read_before_anything_else_happens(words, tmp_path):
+    options_of = ("--preset", TINY, "--workdir", tmp_path / "work", "--weights", tmp_path / "w.pth")
+    (tmp_path / "w.pth").write_bytes(b"x")
+    result = call(*words, *options_of, "--preprocessing", "cafe")
+    assert result.exit_code == 2 and "--preprocessing 'cafe'" in result.stderr and "'caffe'" in result.stderr
+    assert not (tmp_path / "work").exists()

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from swdb.core.stage import ChecksEarly
+from swdb.core.stage import ChecksEarly, TakesRoom
 from swdb.study.stages import STAGES
 
 
@@ -23,7 +23,15 @@ def test_a_stage_has_what_planning_and_making_need(kind):
 
 
 def test_a_stage_that_checks_early_is_recognised():
-    assert [kind for kind, stage in STAGES.items() if isinstance(stage, ChecksEarly)] == ["cues"]
+    assert [kind for kind, stage in STAGES.items() if isinstance(stage, ChecksEarly)] == [
+        "weights",
+        "classifier",
+        "cues",
+    ]
+
+
+def test_every_stage_that_trains_says_how_much_room_its_weights_take():
+    assert [kind for kind, stage in STAGES.items() if isinstance(stage, TakesRoom)] == ["classifier", "proxies", "run"]
 
 
 def test_what_has_a_check_is_one_that_checks_early_and_what_has_none_is_not():

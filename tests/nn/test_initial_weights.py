@@ -1,10 +1,7 @@
 """Initial weights: files of the user's, torchvision's downloads, those made here; a report of every tensor."""
 
-import io
 import json
-import pickle
 import urllib.error
-import zipfile
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +17,12 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import file_digest
 from swdb.data import synthetic
-from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, read_weights_file, weights_summary
-from swdb.nn.networks import Preprocessing, small, squeezenet1_1
+from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, weights_summary
+from swdb.nn.networks import small, squeezenet1_1
 from swdb.nn.stages import WeightsStage
 from swdb.nn.trainer import load_tensors
+from swdb.nn.weights_file import read_weights_file
+from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, Preprocessing, choose, written
 from swdb.specs.presets import load_preset
 from swdb.specs.study import NamedFile
 
@@ -52,48 +51,6 @@ def statuses(report):
     return {entry["tensor"]: entry["status"] for entry in report}
 
 
-def refused(path) -> BadInput:
-    """Return the error that refuses a file: one line, by the option's name."""
-    with pytest.raises(BadInput) as caught:
-        read_weights_file(path)
-    assert caught.value.subject == f"--weights {path}"
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-# ---------------------------------------------------------------- reading files
-
-
-def test_a_pth_and_a_npz_of_the_same_values_load_the_same(tmp_path):
-    values = own_values()
-    torch.save(values, tmp_path / "w.pth")
-    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in values.items()})
-    loaded = []
-    for name in ("w.pth", "w.npz"):
-        backbone = small()
-        tensors, _ = read_weights_file(tmp_path / name)
-        assert set(statuses(load_into(backbone, tensors)).values()) == {"loaded"}
-        loaded.append(backbone.state_dict())
-    assert len(values) == 10
-    for name, value in values.items():
-        assert torch.equal(loaded[0][name], value)
-        assert torch.equal(loaded[1][name], value)
-
-
-def test_a_state_dict_inside_a_checkpoint_is_found(tmp_path):
-    torch.save({"state_dict": own_values(), "epoch": 3}, tmp_path / "w.pth")
-    tensors, _ = read_weights_file(tmp_path / "w.pth")
-    assert tensors.keys() == own_values().keys()
-
-
-def test_images_are_preprocessed_as_the_file_format_says(tmp_path):
-    torch.save(own_values(), tmp_path / "w.pth")
-    np.savez(tmp_path / "w.npz", **{name: value.numpy() for name, value in own_values().items()})
-    assert read_weights_file(tmp_path / "w.pth")[1].order == "RGB"
-    caffe = read_weights_file(tmp_path / "w.npz")[1]
-    assert (caffe.order, caffe.mean, caffe.std) == ("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
-
-
 @pytest.mark.parametrize("key", DOWNLOADS, ids="-".join)
 def test_images_are_preprocessed_as_torchvision_says_for_its_downloads(key):
     group, member, preprocessing = DOWNLOADS[key]
@@ -101,105 +58,6 @@ def test_images_are_preprocessed_as_torchvision_says_for_its_downloads(key):
     assert preprocessing.order == "RGB"
     assert preprocessing.mean == pytest.approx([255 * value for value in theirs.mean], abs=0.01)
     assert preprocessing.std == pytest.approx([255 * value for value in theirs.std], abs=0.01)
-
-
-class _Planted:
-    """Would write a file if anything unpickled it."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def pickled(path, trap):
-    path.write_bytes(pickle.dumps({"features.0.weight": _Planted(trap)}))
-
-
-def saved_object(path, trap):
-    torch.save({"features.0.weight": _Planted(trap)}, path)
-
-
-def arrays_with_object(path, trap):
-    np.savez(path, **{"features.0.weight": np.array([_Planted(trap)], object)})
-
-
-@pytest.mark.parametrize(
-    ("write", "name"), [(pickled, "w.pth"), (saved_object, "w.pth"), (arrays_with_object, "w.npz")]
-)
-def test_a_file_with_an_object_in_it_is_refused_and_never_unpickled(tmp_path, write, name):
-    write(tmp_path / name, tmp_path / "trap")
-    assert "plain" in str(refused(tmp_path / name))
-    assert not (tmp_path / "trap").exists()
-
-
-def test_a_list_of_tensors_is_refused(tmp_path):
-    torch.save([torch.zeros(2)], tmp_path / "w.pth")
-    error = refused(tmp_path / "w.pth")
-    assert "list" in error.found
-    assert "dict" in error.expected
-
-
-def test_a_dict_with_more_than_tensors_is_refused(tmp_path):
-    torch.save({**own_values(), "epoch": 3}, tmp_path / "w.pth")
-    assert "plain tensors" in refused(tmp_path / "w.pth").expected
-
-
-@pytest.mark.parametrize("name", ["w.pth", "w.npz"])
-def test_a_missing_file_is_missing_and_not_wrong(tmp_path, name):
-    with pytest.raises(MissingArtefact) as caught:
-        read_weights_file(tmp_path / name)
-    assert caught.value.subject == f"--weights {tmp_path / name}"
-    assert caught.value.exit_code == 3
-
-
-def truncated(whole: bytes) -> bytes:
-    return whole[: len(whole) // 2]
-
-
-def as_pth(values):
-    stream = io.BytesIO()
-    torch.save(values, stream)
-    return stream.getvalue()
-
-
-def as_npz(values):
-    stream = io.BytesIO()
-    np.savez(stream, **{name: value.numpy() for name, value in values.items()})
-    return stream.getvalue()
-
-
-def as_npy(values):
-    stream = io.BytesIO()
-    np.save(stream, values["features.0.weight"].numpy())
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("truncated.pth", lambda values: truncated(as_pth(values))),
-        ("truncated.npz", lambda values: truncated(as_npz(values))),
-        ("empty.pth", lambda _: b""),
-        ("empty.npz", lambda _: b""),
-        ("noise.pth", lambda _: bytes(range(256))),
-        ("noise.npz", lambda _: bytes(range(256))),
-        ("one-array.npz", as_npy),
-    ],
-)
-def test_a_damaged_file_gets_one_line_with_its_name(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content(own_values()))
-    refused(tmp_path / name)
-
-
-def test_a_npz_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
-    whole = bytearray(as_npz(own_values()))
-    with zipfile.ZipFile(io.BytesIO(bytes(whole))) as archive:
-        first = archive.infolist()[0]
-    whole[first.header_offset + 300] ^= 0xFF  # inside the first array's values; the archive's checksum knows
-    (tmp_path / "flipped.npz").write_bytes(whole)
-    refused(tmp_path / "flipped.npz")
 
 
 # ---------------------------------------------------------------- by name into a backbone
@@ -225,6 +83,37 @@ def test_names_without_the_first_word_are_loaded_too():
     backbone = small()
     assert set(statuses(load_into(backbone, values)).values()) == {"loaded"}
     assert torch.equal(backbone.features[0].weight, values["0.weight"])
+
+
+@pytest.mark.parametrize("start", ["module.", "module.features.", "backbone.", "model.backbone.features.", "vgg."])
+def test_whatever_stands_before_a_backbones_names_is_no_matter(start):
+    values = {start + name.removeprefix("features."): value for name, value in own_values().items()}
+    backbone = small()
+    assert set(statuses(load_into(backbone, values | {"fc.weight": torch.zeros(2)})).values()) == {"loaded", "skipped"}
+    assert torch.equal(backbone.features[2].bias, own_values()["features.2.bias"])
+
+
+def test_two_networks_that_fit_are_refused_by_name_and_equal_ones_are_not():
+    def both(seed):
+        return {**own_values(), **{f"teacher.{name}": value for name, value in own_values(seed).items()}}
+
+    assert "teacher.features.0.weight" in lacking(both(2))
+    backbone = small()
+    load_into(backbone, both(1))
+    assert torch.equal(backbone.features[0].weight, own_values()["features.0.weight"])
+
+
+def test_integers_are_no_weights():
+    values = own_values()
+    values["features.2.bias"] = torch.zeros(32, dtype=torch.int8)
+    assert "int8" in lacking(values)
+
+
+def test_what_was_found_is_shown_beside_what_was_expected():
+    with pytest.raises(BadInput) as caught:
+        load_into(small(), {"conv1_1_W": torch.zeros(3, 3, 3, 64)}, "--weights x.npz")
+    assert caught.value.subject == "--weights x.npz" and "conv1_1_W (3, 3, 3, 64)" in caught.value.found
+    assert "features.0.weight (32, 3, 3, 3)" in caught.value.expected
 
 
 def test_a_bias_with_empty_axes_is_reshaped_and_reported():
@@ -264,13 +153,13 @@ def test_missing_tensors_are_refused_with_the_first_name_and_their_number():
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the real SqueezeNet weights are not at hand")
 def test_real_squeezenet_weights_load_completely():
-    tensors, preprocessing = read_weights_file(REAL)
+    tensors = read_weights_file(REAL)
     backbone = squeezenet1_1()
     report = load_into(backbone, tensors)
     assert Counter(statuses(report).values()) == {"loaded": 50}
     with np.load(REAL) as arrays:
         np.testing.assert_array_equal(backbone.features[0].weight.detach(), arrays["features.0.weight"])
-    assert preprocessing.order == "BGR"
+    assert choose(REAL, {"file": file_digest(REAL)}, "file").preprocessing == IMAGENET_BGR_CAFFE
 
 
 def test_a_summary_counts_what_became_of_the_tensors():
@@ -297,7 +186,9 @@ def test_a_file_of_the_users_becomes_the_initial_weights_with_a_report(tmp_path,
     record = artefact.read_record()
     assert Counter(statuses(record["tensors"]).values()) == {"loaded": 10, "skipped": 1}
     assert artefact.digest() == file_digest(artefact.folder / "weights.pt")
-    assert watcher.lines == [f"initial weights {artefact.id}: {weights_summary(record['tensors'])}"]
+    told, assumed = watcher.lines
+    assert told == f"initial weights {artefact.id}: {weights_summary(record['tensors'])}"
+    assert "mine.pth" in assumed and "RGB" in assumed and "assumed" in assumed and "--preprocessing" in assumed
     backbone = small()
     preprocessing = load_initial(artefact, backbone)
     for name, value in own_values().items():
@@ -309,6 +200,39 @@ def test_caffes_preprocessing_comes_back_with_caffes_weights(tmp_path):
     np.savez(tmp_path / "caffe.npz", **{name: value.numpy() for name, value in own_values().items()})
     preprocessing = load_initial(made(tmp_path, tmp_path / "caffe.npz"), small())
     assert (preprocessing.order, preprocessing.mean) == ("BGR", (103.939, 116.779, 123.68))
+
+
+def test_a_file_that_stands_for_a_download_is_prepared_for_as_that(tmp_path, mine):
+    artefact = planned(tmp_path, mine, weights="imagenet-caffe")
+    runner().make([artefact])
+    assert artefact.read_record()["preprocessing"] == {
+        "order": "RGB", "mean": [122.99925, 116.9991, 103.9992], "std": [1.0, 1.0, 1.0],
+    }  # fmt: skip
+    assert artefact.id != planned(tmp_path, mine).id
+
+
+def test_a_preprocessing_that_may_be_either_is_refused_before_anything_is_made(tmp_path):
+    np.savez(tmp_path / "caffe.npz", **{name: value.numpy() for name, value in own_values().items()})
+    artefact = planned(tmp_path, tmp_path / "caffe.npz", weights="imagenet")
+    with pytest.raises(BadInput) as caught:
+        WeightsStage().check(artefact, runner())
+    assert caught.value.subject == f"--weights {tmp_path / 'caffe.npz'}" and "--preprocessing" in caught.value.expected
+    assert not artefact.folder.exists()
+
+
+def test_an_assumption_that_the_first_layer_contradicts_is_refused_and_a_word_decides(tmp_path):
+    values = own_values()
+    values["features.0.weight"] /= 57  # for pixels of 0..255
+    torch.save(values, tmp_path / "folded.pth")
+    with pytest.raises(BadInput) as caught:
+        made(tmp_path, tmp_path / "folded.pth")
+    assert caught.value.subject == f"--weights {tmp_path / 'folded.pth'}" and "--preprocessing" in caught.value.expected
+    digests = {"file": file_digest(tmp_path / "folded.pth"), "preprocessing": written(IMAGENET_BGR_CAFFE)}
+    study = study_of(tmp_path, weights=NamedFile(tmp_path / "folded.pth", digests))
+    artefact = WeightsStage().artefact(study)
+    runner().make([artefact])
+    assert load_initial(artefact, small()) == IMAGENET_BGR_CAFFE
+    assert artefact.id != planned(tmp_path, tmp_path / "folded.pth").id
 
 
 def test_other_bytes_in_the_file_are_other_initial_weights(tmp_path):

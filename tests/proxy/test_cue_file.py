@@ -198,6 +198,13 @@ def test_cues_of_a_class_that_is_not_asked_for_are_dropped(written):
     assert (found[maps() == 2] == 1).all()
 
 
+def test_a_class_in_the_place_of_background_is_refused(tmp_path):
+    write_cue_file(tmp_path / "cues.npz", IDS, np.where(maps() == 2, 0, maps()).astype(np.uint8), CLASSES[1:])
+    with pytest.raises(BadInput) as caught:
+        cues_of(tmp_path / "cues.npz", IDS, CLASSES)
+    assert "'cat'" in caught.value.found and "background" in caught.value.expected
+
+
 def test_background_stays_background_whatever_its_name(written):
     found, _ = cues_of(written, IDS, ["Hintergrund", "cat", "dog"])
     assert np.array_equal(found, maps())

@@ -69,6 +69,39 @@ def published(tmp_path_factory) -> Graph:
 # ---------------------------------------------------------------- from a file
 
 
+def moved_on(content: dict, by: int) -> dict:
+    """Number cues as a list that begins elsewhere would."""
+    return {f"{(int(key.split('_')[0]) + by) % 4}_{key.split('_')[1]}": value for key, value in content.items()}
+
+
+@pytest.mark.parametrize("kinds", [("labels", "cues"), ("labels",), ("cues",)], ids=str)
+def test_cues_of_other_images_are_refused_before_anything_is_trained(tmp_path, kinds):
+    content = {f"{k}_labels": np.array([k + 1, 5]) for k in range(4)}
+    content |= {f"{k}_cues": np.array([[0, k + 1], [0, 1], [0, 1]]) for k in range(4)}
+    content = {key: value for key, value in content.items() if key.split("_")[1] in kinds}
+    if "cues" in kinds:
+        made(cued.graph(tmp_path / "right", content))
+    graph = cued.graph(tmp_path / "wrong", moved_on(content, 1))
+    watcher = Watcher()
+    with pytest.raises(BadInput) as caught:
+        runner(watcher).make(graph.needed(graph.proxies(1)))
+    assert caught.value.subject == f"--cues {graph.study.files['cues'].path}"
+    assert "4 of 4 images" in caught.value.found and "input_list.txt" in caught.value.expected
+    assert not any(stage.startswith(("classifier", "dsrg")) for stage in watcher.stages)
+
+
+def test_cues_that_are_left_out_are_told(published, tmp_path):
+    counts = published.cues.read_record()["counts"]
+    assert counts["images_with_cues_beyond_their_tags"] == 1  # the car in image 0
+    ids, maps = maps_of(published.cues)
+    maps[3, 0, 0] = len(CLASSES)
+    write_cue_file(tmp_path / "mine.npz", ids, maps, [*CLASSES, "zebra"])
+    graph = named(cued.graph(tmp_path / "again"), "cues", tmp_path / "mine.npz")
+    watcher = Watcher()
+    runner(watcher).make(graph.needed(graph.cues))
+    assert any("zebra" in line and line.startswith("left out") for line in watcher.lines)
+
+
 def test_published_cues_are_kept_within_the_tags_as_one_small_file(published):
     ids, maps = maps_of(published.cues)
     assert ids == cued.TRAIN_AUG and maps.shape == (4, 41, 41)

@@ -13,6 +13,7 @@ from pickled import CONTENT, LABELS, POINTS, assert_content, read, refusal, writ
 
 from swdb.core.errors import BadInput
 from swdb.proxy import pickle_reader, sec_cues
+from swdb.proxy.pickle_reader import Refused, read_pickle
 from swdb.proxy.sec_cues import read_cues
 
 # ---------------------------------------------------------------- pickles written by hand
@@ -404,3 +405,13 @@ def test_a_nest_or_a_list_within_itself_as_a_value_is_refused(tmp_path, nest):
     refusal(tmp_path, as_value(array2(LABELS, subtype=nest)))
     refusal(tmp_path, b"\x80\x04" + nest + nest + b"\x93.")  # as a name
     refusal(tmp_path, b"\x80\x02" + nest + b".")
+
+
+def test_a_key_that_a_dict_gives_twice_is_refused():
+    once, twice = b"\x80\x02}(U\x01aK\x01u.", b"\x80\x02}(U\x01aK\x01U\x01aK\x02u."
+    later = b"\x80\x02}(U\x01aK\x01u(U\x01aK\x02u."
+    assert read_pickle(once) == {"a": 1}
+    for content in (twice, later):
+        with pytest.raises(Refused) as caught:
+            read_pickle(content)
+        assert "twice" in caught.value.found

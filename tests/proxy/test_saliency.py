@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.progress import silent
 from swdb.proxy.grid import GRID
-from swdb.proxy.saliency import background_by_saliency, check_saliency, saliency_digest
+from swdb.proxy.saliency import background_by_saliency, check_saliency, judge_saliency, saliency_digest
 
 ID = "2008_000008"
 
@@ -99,11 +100,39 @@ def test_a_coloured_map_is_refused(tmp_path):
     assert "coloured" in refusal(tmp_path).found
 
 
-@pytest.mark.parametrize("mode", ["I;16", "LA", "RGBA", "1"])
-def test_a_map_of_another_mode_is_refused(tmp_path, mode):
-    image = Image.fromarray(dark().astype(np.uint16)) if mode == "I;16" else Image.fromarray(dark()).convert(mode)
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "RGB", "P"])
+def test_grey_under_an_alpha_channel_that_hides_nothing_is_grey(tmp_path, mode):
+    grey = (np.arange(81 * 121) % 256).astype(np.uint8).reshape(81, 121)
+    Image.fromarray(grey).convert(mode).save(tmp_path / f"{ID}.png")
+    assert np.array_equal(background_by_saliency(tmp_path, ID, (81, 121), 0.4), grey[::2, ::3] < 102)
+
+
+def test_one_bit_is_black_and_white(tmp_path):
+    white = np.random.default_rng(0).random((81, 121)) < 0.5
+    Image.fromarray(white).save(tmp_path / f"{ID}.png")
+    with Image.open(tmp_path / f"{ID}.png") as stored:
+        assert stored.mode == "1"
+    assert np.array_equal(background_by_saliency(tmp_path, ID, (81, 121), 0.06), ~white[::2, ::3])
+
+
+def test_sixteen_bits_are_of_65535(tmp_path):
+    grey = np.linspace(0, 65535, 81 * 121).astype(np.uint16).reshape(81, 121)
+    Image.fromarray(grey).save(tmp_path / f"{ID}.png")
+    assert np.array_equal(background_by_saliency(tmp_path, ID, (81, 121), 0.06), grey[::2, ::3] < 0.06 * 65535)
+
+
+def test_a_map_that_is_partly_transparent_is_refused(tmp_path):
+    alpha = dark() + np.uint8(255)
+    alpha[3, 3] = 254
+    image = Image.fromarray(dark())
+    image.putalpha(Image.fromarray(alpha))
     image.save(tmp_path / f"{ID}.png")
-    assert refusal(tmp_path).found.endswith(f"mode {mode}")
+    assert "transparent" in refusal(tmp_path).found
+
+
+def test_a_map_of_another_mode_is_refused(tmp_path):
+    Image.fromarray(dark()).convert("CMYK").save(tmp_path / f"{ID}.jpg")
+    assert refusal(tmp_path, suffix=".jpg").found.endswith("mode CMYK")
 
 
 # ---------------------------------------------------------------- whose map it is
@@ -210,7 +239,9 @@ def test_missing_maps_are_counted_and_the_first_three_named(tmp_path):
     (tmp_path / "2008_000003.png").mkdir()  # a folder is not a map
     error = refused_early(tmp_path, 6)
     assert error.subject == f"--saliency {tmp_path}"
-    assert error.found == "lacks 5 of 6 saliency maps (2008_000000, 2008_000002, 2008_000003, ...)"
+    assert error.found == (
+        "lacks 5 of 6 saliency maps (2008_000000, 2008_000002, 2008_000003, ...); 1 of those are there as '.gif'"
+    )
 
 
 def test_one_missing_map_is_named_alone(tmp_path):
@@ -238,6 +269,100 @@ def test_a_map_that_unpacks_to_too_much_is_refused_early(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     error = refused_early(tmp_path, 1, [(81, 121)], BadInput)
     assert error.subject == tmp_path / "2008_000000.png" and "cannot be read" in error.found
+
+
+def test_a_map_of_another_mode_is_refused_early_with_the_number_of_others(tmp_path):
+    for image_id in names(4):
+        Image.fromarray(dark()).convert("CMYK").save(tmp_path / f"{image_id}.jpg")
+    error = refused_early(tmp_path, 4, [(81, 121)] * 4, BadInput)
+    assert error.subject == tmp_path / "2008_000000.jpg" and "CMYK" in error.found and "3 more of 4" in error.found
+
+
+def test_two_maps_of_one_image_are_refused_by_name(tmp_path):
+    for image_id in names(3):
+        save(tmp_path, dark(), f"{image_id}.png")
+    save(tmp_path, dark(), "2008_000001.jpg")
+    error = refused_early(tmp_path, 3, kind=BadInput)
+    assert "2008_000001.png and 2008_000001.jpg" in error.found
+
+
+def test_maps_in_a_folder_below_are_missing_and_the_folder_is_named(tmp_path):
+    (tmp_path / "maps").mkdir()
+    for image_id in names(2):
+        save(tmp_path / "maps", dark(), f"{image_id}.png")
+    assert refused_early(tmp_path, 2).found.endswith(f"2008_000000 is in {tmp_path / 'maps'}")
+
+
+# ---------------------------------------------------------------- what the values say
+
+
+def objects(count: int = 12) -> list[np.ndarray]:
+    """Maps with something salient in the middle, now and then reaching the border."""
+    maps = []
+    for k in range(count):
+        grey = dark()
+        grey[20 + k : 70, 0 if k % 4 == 0 else 30 : 90] = 255
+        maps.append(grey)
+    return maps
+
+
+def judged(folder: Path, maps: list[np.ndarray], threshold: float = 0.06) -> list[str]:
+    ids = names(len(maps))
+    for image_id, grey in zip(ids, maps, strict=True):
+        save(folder, grey, f"{image_id}.png")
+    sizes = [grey.shape[:2] for grey in maps]
+    check_saliency(folder, ids, sizes)
+    return judge_saliency(folder, ids, sizes, threshold, silent())
+
+
+def misjudged(folder: Path, maps: list[np.ndarray]) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        judged(folder, maps)
+    line = str(caught.value)
+    assert caught.value.subject == f"--saliency {folder}" and "\n" not in line
+    assert "saliency" in line and "background" in line
+    return caught.value
+
+
+def test_maps_as_they_should_be_are_judged_in_silence(tmp_path):
+    assert judged(tmp_path, objects()) == []
+    assert judged(tmp_path, [(grey // 2 + 40).astype(np.uint16) * 257 for grey in objects()], 0.5) == []
+
+
+@pytest.mark.parametrize("make", [lambda g: g // 255, lambda g: g * 0, lambda g: (g // 255).astype(np.uint16)])
+def test_maps_of_0_and_1_are_refused(tmp_path, make):
+    assert "above 1" in misjudged(tmp_path, [make(grey) for grey in objects()]).found
+
+
+@pytest.mark.parametrize(
+    "make", [lambda g: 255 - g, lambda g: 200 - g // 2, lambda g: (255 - g).astype(np.uint16) * 257]
+)
+def test_maps_that_are_the_other_way_round_are_refused(tmp_path, make):
+    assert "12 of 12" in misjudged(tmp_path, [make(grey) for grey in objects()]).found
+
+
+def test_maps_too_dim_to_say_anything_are_refused(tmp_path):
+    assert "everywhere" in misjudged(tmp_path, [grey // 25 for grey in objects()]).found
+
+
+def test_maps_that_say_the_same_everywhere_at_this_threshold_are_told(tmp_path):
+    maps = [grey // 2 + 100 for grey in objects()]
+    assert judged(tmp_path, maps) == ["saliency maps: 12 of 12 say background nowhere"]
+    assert judged(tmp_path, maps, 0.95) == ["saliency maps: 12 of 12 say background everywhere"]
+
+
+def test_some_maps_that_say_nothing_are_counted(tmp_path):
+    lines = judged(tmp_path, [*objects(), dark(), dark(), dark() + np.uint8(255)])
+    assert [line.removeprefix("saliency maps: ") for line in lines] == [
+        "2 of 15 are below 64 of 255 throughout: much of them may be taken for background",
+        "2 of 15 say background everywhere",
+        "1 of 15 say background nowhere",
+    ]
+
+
+def test_of_a_few_maps_nothing_is_concluded_but_something_said(tmp_path):
+    (line,) = judged(tmp_path, [255 - grey for grey in objects(4)])
+    assert "other way round" in line
 
 
 # ---------------------------------------------------------------- the digest of a folder

@@ -104,7 +104,7 @@ def refused(graph: Graph, kind: type[SwdbError]) -> SwdbError:
     with pytest.raises(kind) as caught:
         CuesStage().check(graph.cues, runner(watcher))
     assert not graph.cues.folder.exists() and not graph.weights.folder.exists()
-    assert set(watcher.stages) <= {"decode the training images"}
+    assert set(watcher.stages) <= {"decode the training images", "look at the saliency maps"}
     return caught.value
 
 
@@ -159,7 +159,9 @@ def mapped(finished, tmp_path) -> Graph:
     folder = tmp_path / "maps"
     folder.mkdir()
     for image_id in runner().dataset(data).ids(ALL_SPLIT):
-        Image.fromarray(np.full((32, 32), 9, np.uint8)).save(folder / f"{image_id}.png")
+        grey = np.full((32, 32), 9, np.uint8)
+        grey[12:20, 12:20] = 200
+        Image.fromarray(grey).save(folder / f"{image_id}.png")
     return graph_of(tmp_path / "work", saliency=NamedFile(folder, {"saliency": saliency_digest(folder)}))
 
 
@@ -184,6 +186,23 @@ def test_missing_saliency_maps_are_counted_early(mapped):
     error = refused(mapped, MissingArtefact)
     assert error.subject == f"--saliency {missing.parent}"
     assert "1 of 32" in error.found and missing.stem in error.found
+
+
+def test_a_saliency_map_whose_bytes_are_cut_short_is_refused_early(mapped):
+    folder, cut = mapped.study.files["saliency"].path, map_of(mapped, 5)
+    cut.write_bytes(cut.read_bytes()[:-30])
+    file = NamedFile(folder, {"saliency": saliency_digest(folder)})
+    error = refused(Graph(replace(mapped.study, files={"saliency": file}), mapped.runs), BadInput)
+    assert error.subject == cut and "cannot be read" in error.found
+
+
+def test_saliency_maps_that_are_the_other_way_round_are_refused_early(mapped):
+    folder = mapped.study.files["saliency"].path
+    for path in folder.iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    file = NamedFile(folder, {"saliency": saliency_digest(folder)})
+    error = refused(Graph(replace(mapped.study, files={"saliency": file}), mapped.runs), BadInput)
+    assert error.subject == f"--saliency {folder}" and "other way round" in error.found
 
 
 def test_a_saliency_map_of_another_shape_is_refused_early(mapped):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cued
 import pytest
@@ -15,7 +16,7 @@ from studies import CPU, Watcher, changed, graph_of, runner
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact
-from swdb.core.errors import BadInput, MissingArtefact, NotMade
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, NotMade
 from swdb.core.files import write_json
 from swdb.core.lease import Lease
 from swdb.data.facts import ALL_SPLIT, VAL_SPLIT
@@ -109,6 +110,48 @@ def test_a_data_set_that_changed_is_refused_before_anything_is_made(own):
     error = refused([graph.data, graph.weights])
     assert error.subject == graph.data.folder and "image_labels.csv" in error.found
     assert not graph.weights.folder.exists()
+
+
+# ---------------------------------------------------------------- before the first training
+
+
+def test_what_takes_no_training_comes_first(own):
+    graph = graph_of(own)
+    named = changed(load_preset(TINY), "network", weights="random")
+    random = graph_of(own, named)
+    run, other = graph.run(graph.run_spec("strong"), 0), random.weights
+    for artefact in (run, other):
+        shutil.rmtree(artefact.folder, ignore_errors=True)
+    watcher = made([graph.data, graph.weights, run, random.data, other])
+    assert next(k for k, line in enumerate(watcher.lines) if other.id in line) == 0
+    assert watcher.stages.count(run.name) == 1 and other.done
+
+
+@pytest.mark.parametrize(("free", "total", "fits"), [(10**12, 10**12, True), (10**5, 10**12, False), (0, 0, True)])
+def test_a_disk_without_room_for_all_trainings_is_refused_before_the_first(own, monkeypatch, free, total, fits):
+    graph = graph_of(own)
+    run = graph.run(graph.run_spec("strong"), 0)
+    shutil.rmtree(run.folder)
+    monkeypatch.setattr("swdb.study.runner.shutil.disk_usage", lambda _: SimpleNamespace(free=free, total=total))
+    if fits:
+        made([run])
+        return
+    error = refused([run])
+    assert isinstance(error, DiskRefused) and "full" in error.found and "1 trainings" in error.found
+    assert error.subject in run.folder.parents and not run.folder.exists()
+
+
+def test_the_room_that_is_counted_is_that_of_the_weights(finished):
+    graph = graph_of(finished)
+    artefacts = [
+        graph.cues.input("classifier"),
+        graph.proxies(1),
+        graph.proxies(2),
+        graph.run(graph.run_spec("dual"), 0),
+    ]
+    for artefact in artefacts:
+        size = (artefact.folder / "weights.pt").stat().st_size
+        assert 0.5 * size < STAGES[artefact.kind].room(artefact, runner()) <= size  # small networks have long headers
 
 
 # ---------------------------------------------------------------- making

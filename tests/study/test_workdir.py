@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from swdb.core.lease import leased
 from swdb.proxy import sec_cues
 from swdb.proxy.sec_cues import SEC_LIST
 from swdb.reports.results import measure
+from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, IMAGENET_RGB, Preprocessing, parsed
 from swdb.specs.presets import load_preset
 from swdb.specs.study import NamedFile, Study
 from swdb.specs.tables import all_runs, load_tables
@@ -469,6 +471,62 @@ def test_a_file_of_one_kind_leaves_what_is_noted_of_the_others(tmp_path):
     weights = opened(tmp_path, mine, "weights", named_file(tmp_path / "one", "a.pth"))
     cues = opened(tmp_path, mine, "cues", named_file(tmp_path / "two", "b.npz"))
     assert open_study(tmp_path / "work", mine, "fp32").files == {"weights": weights, "cues": cues}
+
+
+# ---------------------------------------------------------------- the preprocessing of weights
+
+
+def with_weights(folder: Path, preset_name: str, weights: Path | None = None, preprocessing: str | None = None):
+    """Open a study with what was typed; returns its weights."""
+    named = Named(weights=weights, preprocessing=preprocessing)
+    return open_study(folder / "work", preset_name, "fp32", named).files.get("weights")
+
+
+def test_a_preprocessing_that_is_declared_is_kept_with_the_weights(tmp_path):
+    mine, theirs = preset(tmp_path, "weights"), named_file(tmp_path / "downloads", "a.pth")
+    declared = with_weights(tmp_path, mine, theirs, "caffe")
+    assert parsed(declared.digests["preprocessing"]) == IMAGENET_BGR_CAFFE
+    assert with_weights(tmp_path, mine) == declared
+    assert with_weights(tmp_path, mine, theirs) == declared  # the same bytes, named again
+    other = with_weights(tmp_path, mine, preprocessing="imagenet")
+    assert parsed(other.digests["preprocessing"]) == IMAGENET_RGB and with_weights(tmp_path, mine) == other
+
+
+def test_other_weights_forget_what_was_declared_of_the_last_ones(tmp_path):
+    mine = preset(tmp_path, "weights")
+    with_weights(tmp_path, mine, named_file(tmp_path / "one", "a.pth"), "caffe")
+    (tmp_path / "b.pth").write_bytes(b"others")
+    assert "preprocessing" not in with_weights(tmp_path, mine, tmp_path / "b.pth").digests
+
+
+def test_weights_that_are_not_kept_are_declared_with_every_command(tmp_path):
+    theirs = named_file(tmp_path / "downloads", "a.pth")
+    assert "preprocessing" in with_weights(tmp_path, TINY, theirs, "caffe").digests
+    assert "preprocessing" not in with_weights(tmp_path, TINY, theirs).digests
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_preprocessing_without_weights_is_refused(tmp_path):
+    with pytest.raises(BadInput) as caught:
+        with_weights(tmp_path, TINY, preprocessing="caffe")
+    assert caught.value.subject == "--preprocessing caffe" and "--weights" in caught.value.expected
+
+
+def test_another_preprocessing_makes_other_weights_and_the_one_that_was_assumed_the_same(tmp_path):
+    theirs = named_file(tmp_path / "downloads", "a.pth")
+    runs = all_runs(load_tables())
+    ids = [
+        Graph(open_study(tmp_path, TINY, "fp32", Named(weights=theirs, preprocessing=word)), runs).weights.id
+        for word in (None, "imagenet", "caffe", "imagenet-caffe")
+    ]
+    assert ids[0] == ids[1] and len(set(ids)) == 3
+
+
+def test_weights_that_swdb_made_bring_their_preprocessing(finished, tmp_path):
+    (made,) = finished.glob("weights/pretext-*/weights.pt")
+    own = with_weights(tmp_path, TINY, made)
+    assert parsed(own.digests["preprocessing"]) == Preprocessing()
+    assert "preprocessing" not in with_weights(tmp_path, TINY, Path(shutil.copy(made, tmp_path / "own.pth"))).digests
 
 
 DAMAGED = [
