@@ -93,11 +93,14 @@ def prepare_voc(
 def show_prepared(found: "DataSet", report: dict[str, Any], json: bool) -> None:
     """Show what was prepared, and its audit."""
     from swdb.data.audit import lines
+    from swdb.data.dataset import unlike_published
 
     counts = found.manifest["counts"]
     images = f"{counts['train']} strong, {counts['train_aug']} training, {counts['val']} validation images"
     first = f"{found.root}: {images}, sha256 {found.digest[:16]}"
     show([first, *lines(report)], {"root": str(found.root), **found.manifest, "audit": report}, json)
+    if other := unlike_published(found.settings, found.digest):
+        say(other)
 
 
 def prepare_set(study: "Study", sources: "Sources", download: bool, again: bool) -> tuple["DataSet", dict[str, Any]]:

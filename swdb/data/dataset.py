@@ -14,7 +14,7 @@ import numpy as np
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact, NotMade
-from swdb.core.files import read_json, write_text
+from swdb.core.files import digest, read_json, write_text
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT, Facts
 from swdb.data.images import read_image, read_mask
 from swdb.data.kinds import facts_of
@@ -29,6 +29,17 @@ NOTE = "sources.json"  # what an unfinished set is made from
 def data_key(settings: Data) -> dict[str, Any]:
     """Return what the data set's id digests; it stands for the set before that is there."""
     return {**fingerprint(settings), **facts_of(settings).version}
+
+
+def unlike_published(settings: Data, sha256: str) -> str:
+    """Say that a drawn set is not the one that the published numbers were measured on; empty where it is, or none is."""
+    published = facts_of(settings).published.get(digest(data_key(settings)), sha256)
+    if published == sha256:
+        return ""
+    return (
+        f"not the data set of the published numbers (sha256 {published[:16]}): drawn with another version of OpenCV or on "
+        "another kind of processor, it has other pixels here, and every number may differ"
+    )
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Facts:
     faults: Callable[[Data], Iterator[Fault]]  # what of [data] no such data set can have
     synthetic: bool = False  # drawn by swdb: anybody can make it again, byte for byte, and may be shown it
     version: Mapping[str, int] = field(default_factory=dict)  # of the drawing: enters ids
+    published: Mapping[str, str] = field(default_factory=dict)  # sha256 of the sets behind `results/`, by digest of key
     official: Official | None = None
     bordered: tuple[str, ...] = ()  # splits whose masks have a void border around objects
     own_masks: str = "its own masks"  # how those are called where others were found

@@ -12,6 +12,7 @@ import pandas as pd
 
 from swdb.core.files import digest, write_text
 from swdb.core.markdown import escaped, markdown_table
+from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
@@ -73,6 +74,8 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     if measured.data_digest:
         proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
+        if other := unlike_published(preset.data, measured.data_digest):
+            lines.append(other)
     lines += [f"computed on {machine}" for machine in measured.machines]
     return lines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import voc_tree
-from conftest import TINY
+from conftest import REPOSITORY, TINY
 from voc_tree import DATA, image_file, kit, list_file
 
 from swdb.core.artefact import Artefact
@@ -22,6 +22,7 @@ from swdb.data.dataset import (
     open_artefact,
     read_lists,
     read_tags,
+    unlike_published,
     write_lists,
     write_tags,
 )
@@ -246,3 +247,23 @@ def test_a_spoilt_image_or_mask_of_the_set_is_named(own):
     own.mask_path(first, "val").unlink()
     error = refused(own.mask, first, "val", kind=MissingArtefact)
     assert (error.subject, error.found) == (own.mask_path(first, "val"), "missing")
+
+
+# ---------------------------------------------------------------- the published set
+
+
+def test_the_published_digest_is_that_of_the_published_tables():
+    settings = load_preset("synthetic").data
+    published = read_json(REPOSITORY / "results" / "synthetic" / "data.json")
+    assert SCENES.published[digest(data_key(settings))] == published["digest"]
+    assert unlike_published(settings, published["digest"]) == ""
+
+
+def test_another_drawing_of_the_published_set_is_told_from_it():
+    said = unlike_published(load_preset("synthetic").data, "0" * 64)
+    assert said.startswith("not the data set of the published numbers (sha256 f061c6849bd6b983)")
+
+
+def test_of_a_set_that_is_not_published_nothing_is_said():
+    for settings in (TINY_DATA, load_preset("voc").data, replace(load_preset("synthetic").data, seed=1)):
+        assert unlike_published(settings, "0" * 64) == ""

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from made_up import PRESET, RUNS, TABLE, measured_in, preset, shown_in
 
+from swdb.data.synthetic import SCENES
 from swdb.reports import tables
 from swdb.reports.results import MeasuredTable, measure
 from swdb.specs.presets import load_preset
@@ -141,6 +142,14 @@ def test_notes_warn_where_the_scale_is_not_the_papers(measured):
     warning = next(line for line in tables.notes(measured, PRESET) if "PASCAL VOC" in line)
     assert "orientation" in warning
     assert "1.4k strong = 12 images, 9k weak = 20, 10k = 32" in warning  # the tiny preset's sizes
+
+
+def test_notes_say_where_the_data_set_is_not_the_published_one(measured):
+    synthetic = load_preset("synthetic")
+    (other,) = [line for line in tables.notes(measured, synthetic) if "published" in line]
+    assert other.startswith("not the data set of the published numbers")
+    same = replace(measured, data_digest=next(iter(SCENES.published.values())))
+    assert not any("published" in line for line in tables.notes(same, synthetic))
 
 
 def test_notes_of_a_part_of_voc_say_that_it_is_one(measured):
