@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "progress", "lease", "files", "artefact", "stage", "processor", "markdown", "parallel"),
+    "core": ("errors", "names", "progress", "lease", "files", "artefact", "stage", "processor", "markdown", "parallel"),
     "specs": (
         "settings", "toml", "crf_parameters", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
@@ -35,7 +35,7 @@ HOUSE = {
     "reports": ("results", "tables", "stages", "bundle"),
     "study": ("stages", "graph", "plan", "workdir", "runner", "figure"),
     "cli": (
-        "command_line", "hints", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
+        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
         "reproduce_table", "make", "app",
     ),
 }  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from swdb.core.errors import BadInput, unknown
+from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.tables import Row, RunSpec, Table
@@ -106,9 +107,11 @@ def part_of(preset: Preset, name: str | None, classes: str | None, require: str 
             raise BadInput(option, f"{max(given, key=given.count)} is named twice", "every class once")
     named = (*kept, *(("with", *required) if required else ()), *(("part",) if available_only else ()))
     name = name or "-".join((preset.data.name, *named))
-    if name == preset.data.name or "/" in name or name.startswith("."):
+    if name == preset.data.name:
         expected = f"a folder's name other than {preset.data.name!r}, which is the whole set's"
         raise BadInput(f"--name {name}", "cannot be used", expected)
+    if fault := fault_of_name(name):
+        raise BadInput(f"--name {name}", fault, PLAIN)
     data = replace(
         preset.data,
         name=name,

@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 from swdb.cli.command_line import CommandLine
+from swdb.cli.terminal import STDOUT
 from swdb.core.errors import (
     BadInput,
     DiskRefused,
@@ -31,6 +32,8 @@ def hint(error: SwdbError, line: CommandLine) -> str:
         return f"did you mean {error.near!r}?"
     if isinstance(error, NotNamed):
         return f"name it once: {named_once(line)}"
+    if error.subject == STDOUT:
+        return f"what was made is kept; see it with: {line.again()}"
     if isinstance(error, DiskRefused):
         full = "full" in error.found
         return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"

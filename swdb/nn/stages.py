@@ -7,6 +7,7 @@ import numpy as np
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, NotNamed
+from swdb.core.names import made_plain
 from swdb.core.stage import Tools
 from swdb.data.dataset import LABELS, data_key
 from swdb.specs.presets import classifier_training
@@ -27,7 +28,7 @@ class WeightsStage:
         task = WeightsTask(network.backbone, network.weights, file, preset.data, training)
         key: dict[str, Any] = {"backbone": network.backbone}
         if file is not None:
-            return study.artefact(self, file.path.stem, key | dict(file.digests), task=task)
+            return study.artefact(self, made_plain(file.path.stem), key | dict(file.digests), task=task)
         if network.weights == "file":
             found = f"not given, and preset {preset.name!r} takes its initial weights from a file"
             raise NotNamed("--weights", found, "a .pth or .npz of plain tensors, named once")

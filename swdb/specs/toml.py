@@ -2,6 +2,8 @@
 error that names its place.
 """
 
+import codecs
+import math
 import tomllib
 import types
 import typing
@@ -9,7 +11,15 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, nearest, unknown
+from swdb.core.errors import BadInput, nearest, reason, unknown
+
+# Byte order marks of what some editors write; the longer ones first, for they begin like the shorter ones.
+OTHER_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
@@ -36,12 +46,12 @@ def _in_range(declared: Field, value: Any, where: str) -> Any:
     check = declared.metadata.get("check")
     if check is not None and not check.admits(value):
         near = nearest(value, check.words) if isinstance(value, str) else ""
-        raise BadInput(where, f"found {_shown(value)}", check.expected or "finite numbers", near)
+        raise BadInput(where, f"found {_shown(value)}", check.expected_of(value), near)
     return value
 
 
 def _shown(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else repr(value)
+    return f"{list(value) if isinstance(value, tuple) else value!r}"[:200]
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -56,10 +66,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(arguments[1], item, f"{where}, {key!r}") for key, item in value.items()}
     if hint is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
     if type(value) is not hint:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
-        raise BadInput(where, f"found {value!r}", expected)
+        raise BadInput(where, f"found {value!r:.200}", expected)
     return value
 
 
@@ -73,8 +83,23 @@ def _item_name(item: Any, where: str) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises BadInput that names it."""
+    """Read a TOML file, UTF-8 with or without a byte order mark; raises BadInput that names it."""
     try:
-        return tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(path.name, f"not valid TOML ({error})") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(path.name, f"cannot be read ({reason(error)})") from None
+    for mark, name in OTHER_ENCODINGS.items():
+        if content.startswith(mark):
+            raise BadInput(path.name, f"is text in {name}", "UTF-8")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        found = f"not valid TOML (byte 0x{content[error.start]:02x} in line {line} is no UTF-8)"
+        raise BadInput(path.name, found, "text in UTF-8") from None
+    except (
+        tomllib.TOMLDecodeError,
+        RecursionError,
+        ValueError,
+    ) as error:  # ValueError: a number of thousands of digits
+        raise BadInput(path.name, f"not valid TOML ({reason(error)})") from None

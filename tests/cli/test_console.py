@@ -170,7 +170,7 @@ def test_progress_goes_to_stderr_as_lines_where_it_is_not_a_terminal():
         advance = bar.progress("train [bold]dual[/bold]", 10, counts=True)
         advance(10, 10)
     assert out.getvalue() == ""
-    assert err.getvalue() == "train [bold]dual[/bold] ...\n"
+    assert err.getvalue() == "train [bold]dual[/bold] ...\ntrain [bold]dual[/bold]: 10 of 10\n"
 
 
 def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):

@@ -283,7 +283,7 @@ MISTAKES = {
     "one class": ("num_classes = 6", "num_classes = 1", "data.num_classes", "1", "2 to 254"),
     "more classes than labels": ("num_classes = 6", "num_classes = 255", "data.num_classes", "255", "2 to 254"),
     "a seed below nothing": ("num_val = 6", "num_val = 6\nseed = -1", "data.seed", "-1", "0 or more"),
-    "no pixels": ("image_size = 32", "image_size = 0", "data.image_size", "0", "1 or more"),
+    "no pixels": ("image_size = 32", "image_size = 0", "data.image_size", "0", "16 or more"),
     "less than nothing held out": ("num_val = 6", "num_val = 6\nholdout = -6", "data.holdout", "-6", "0 or more"),
     "more held out than val is": (
         "num_val = 6", "num_val = 6\nholdout = 7", "data.holdout", "7", "0 or data.num_val",
