@@ -12,6 +12,9 @@ from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.tables import Row, RunSpec, Table
 
+MOST_SCALES = 10  # they are part of a folder's name
+MOST_SEED = 999_999_999
+
 
 def words(text: str | None) -> tuple[str, ...]:
     """Read `cat, cow` as its words."""
@@ -31,6 +34,8 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
     if dash and number.isdecimal() and run not in runs:
         if seed is not None and seed != int(number):
             raise BadInput(f"run {run}", f"seed {number} in its name, --seed {seed} beside it", "one of them")
+        if len(number) > 9:
+            raise BadInput(f"run {run[:100]}", "a seed of many digits in its name", f"at most {MOST_SEED:,}")
         run, seed = name, int(number)
     if run not in runs:
         raise unknown("run", run, runs)
@@ -73,6 +78,8 @@ def scales(text: str) -> tuple[float, ...]:
         factors = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise BadInput(f"--scales {text}", "not numbers", "numbers, as in 0.75,1,1.25") from None
+    if len(factors) > MOST_SCALES:
+        raise BadInput("--scales", f"{len(factors)} of them", f"at most {MOST_SCALES}")
     if not all(0.1 <= factor <= 4 for factor in factors):
         raise BadInput(f"--scales {text}", "out of range", "factors of 0.1 to 4")
     return factors

@@ -27,7 +27,7 @@ def make_proxy(
     proxy_set: Annotated[
         str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
     ] = "all",
-    again: Annotated[bool, typer.Option("--again", help="Delete the set and make it again.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make the set again; what is there stays until then.")] = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
     precision: Precision = None,
@@ -53,12 +53,12 @@ def make_proxy(
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
     graph = open_graph(workdir, preset, precision, weights, cues, saliency, trains_on=device)
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
-    if again:  # what they are made from first: nothing is deleted that could not be made again
+    if again:  # what they are made from first: nothing is replaced that could not be made again
         inputs = graph.needed(*sets[0].inputs)
         with running(context.obj, graph.study, device, inputs) as runner:
             runner.make(inputs)
-        for artefact in sets:
-            artefact.discard()
+        with running(context.obj, graph.study, device, sets, again=True) as runner:
+            runner.make_again(sets)
     todo = graph.needed(*sets)
     with running(context.obj, graph.study, device, todo) as runner:
         runner.make(todo)

@@ -54,7 +54,10 @@ RunName = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default.")
+    int | None,
+    typer.Option(
+        "--seed", min=0, max=999_999_999, help="The run's seed, where its name does not say it; 0 by default."
+    ),
 ]
 Crf = Annotated[
     str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
@@ -87,7 +90,9 @@ AuditSplits = Annotated[
 # of reproduce-table
 TableNumber = Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")]
 Rows = Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")]
-Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
+Seeds = Annotated[
+    int | None, typer.Option("--seeds", min=1, max=1000, help="How many seeds, from 0; else the preset's.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
 Format = Annotated[str, typer.Option("--format", help="rich, md, csv or json.")]
@@ -137,13 +142,15 @@ def _choose_precision(device: str) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def running(line: CommandLine, study: "Study", device: str, todo: list[Artefact]) -> Iterator["Runner"]:
+def running(
+    line: CommandLine, study: "Study", device: str, todo: list[Artefact], again: bool = False
+) -> Iterator["Runner"]:
     """Open a runner, which loads torch, with a progress bar over all steps that are still to do."""
     from swdb.cli import console
     from swdb.nn.compute import Compute, choose_device
     from swdb.study.runner import Runner
 
-    with console.bar(sum(artefact.steps for artefact in todo if not artefact.done)) as bar:
+    with console.bar(sum(artefact.steps for artefact in todo if again or not artefact.done)) as bar:
         yield Runner(Compute(choose_device(device), study.precision), bar, str(line)[:200])
 
 

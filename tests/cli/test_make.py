@@ -40,7 +40,8 @@ def test_what_is_named_is_made_and_nothing_else(prepared):
     assert not (prepared / "precision.json").exists()  # it was typed
 
 
-def test_several_are_made_in_the_order_in_which_they_can_be(prepared):
+def test_several_are_made_in_the_order_in_which_they_can_be(prepared, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
     graph = graph_in(prepared)
     strong, all_strong = (graph.run(graph.runs[name], 1) for name in ("strong", "all-strong"))
     result = succeed("make", all_strong.id, strong.id, graph.weights.id, *FP32, "--workdir", prepared)

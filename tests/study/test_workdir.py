@@ -379,7 +379,7 @@ def test_the_file_that_is_kept_may_be_named_itself(tmp_path, kind):
 def test_what_a_killed_command_left_half_copied_is_not_taken_for_the_file(tmp_path, kind):
     mine, place = preset(tmp_path, kind), tmp_path / "work" / "inputs" / "tiny" / kind
     place.mkdir(parents=True)
-    (place / ".downloaded.npz.abcdef.tmp").write_bytes(b"con")
+    (place / ".downloaded.npz.0123456789ab.tmp").write_bytes(b"con")
     assert opened(tmp_path, mine, kind) is None
     opened(tmp_path, mine, kind, named_file(tmp_path / "downloads"))
     assert kept(tmp_path, kind) == {"downloaded.npz": b"content"}
