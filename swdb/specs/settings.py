@@ -37,9 +37,12 @@ class Check:
 
 def _numbers(value: Any) -> list[Any]:
     values = value if isinstance(value, tuple) else (value,)
-    return [one if isinstance(one, float) else min(one, 10**300) for one in values if isinstance(one, int | float)]
+    return [
+        one if isinstance(one, float) else max(-HUGE, min(one, HUGE)) for one in values if isinstance(one, int | float)
+    ]
 
 
+HUGE = 10**300  # what is larger is no float
 MOST_VALUES = 50  # of a list: they are part of names
 ABOVE_0 = Check(lambda value: value > 0, "above 0")
 AT_LEAST_0 = Check(lambda value: value >= 0, "0 or more")

@@ -25,7 +25,7 @@ OTHER_ENCODINGS = {
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
     if not isinstance(mapping, dict):
-        raise BadInput(where, f"found {mapping!r}", "a table of keys")
+        raise BadInput(where, f"found {_shown(mapping)}", "a table of keys")
     known = {f.name: f for f in fields(kind)}
     for key in mapping:
         if key not in known:
@@ -51,7 +51,10 @@ def _in_range(declared: Field, value: Any, where: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return f"{list(value) if isinstance(value, tuple) else value!r}"[:200]
+    try:
+        return repr(list(value) if isinstance(value, tuple) else value)[:200]
+    except ValueError:  # Python does not write out a number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -69,7 +72,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
     if type(value) is not hint:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
-        raise BadInput(where, f"found {value!r:.200}", expected)
+        raise BadInput(where, f"found {_shown(value)}", expected)
     return value
 
 

@@ -1,8 +1,11 @@
 """The net under all commands: a line and an exit code for whatever is raised, and a file with the traceback of a bug."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from commands import call, preset_file, succeed, the_error
+from refusing import NUMBERS, refusing
 
 from swdb.cli import failures
 from swdb.cli.command_line import CommandLine
@@ -69,3 +72,50 @@ def test_a_command_line_that_is_no_text_is_told_all_the_same(tmp_path, capsys):
     assert exit_code_of(caught(KeyError("k")), line) == 1
     (log,) = Path(tmp_path).rglob("*.log")
     assert "KeyError" in log.read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- every call of a command, refused
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Path:
+    """A preset with few images."""
+    return preset_file(
+        tmp_path_factory.mktemp("few"), ("num_train = 32", "num_train = 14"), ("num_val = 6", "num_val = 2")
+    )
+
+
+def refuse_one_after_another(work: Path, fresh, samples: int, *command: object) -> None:
+    """Refuse calls of a command, one in each start of it: one line, and then the same command succeeds in what is left."""
+    fresh()
+    with refusing(work) as disk:
+        succeed(*command)
+    count = len(disk.calls)
+    assert count > 100
+    for k in range(1, count + 1, count // samples):
+        fresh()
+        number = NUMBERS[k % len(NUMBERS)]
+        with refusing(work, k, number):
+            result = call(*command)
+        if result.exit_code:  # some calls need not succeed
+            assert result.exit_code == 2 and the_error(result), (k, number)
+        again = call(*(word for word in command if word != "--again"))
+        assert again.exit_code == 0, (k, number, disk.calls[k - 1], again.stderr)
+
+
+def test_whatever_the_disk_refuses_of_a_preparation_is_a_line_and_the_next_start_succeeds(few, tmp_path):
+    work = tmp_path / "w"
+    fresh = lambda: shutil.rmtree(work, ignore_errors=True)  # noqa: E731
+    refuse_one_after_another(work, fresh, 20, "prepare-voc", "--preset", few, "--workdir", work)
+
+
+def test_whatever_the_disk_refuses_of_a_training_is_a_line_and_the_next_start_succeeds(few, tmp_path):
+    base, work = tmp_path / "base", tmp_path / "w"
+    options = ("--preset", few, "--device", "cpu", "--precision", "fp32")
+    succeed("prepare-voc", "--preset", few, "--workdir", base)
+
+    def fresh() -> None:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(base, work)
+
+    refuse_one_after_another(work, fresh, 8, "train", "strong", *options, "--workdir", work)

@@ -178,4 +178,43 @@ def test_a_file_that_is_not_toml_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(BadInput) as caught:
         read_toml(path)
-    assert caught.value.subject == "broken.toml" and "TOML" in caught.value.found
+    assert caught.value.subject == "broken.toml" and ("TOML" in caught.value.found or "UTF-16" in caught.value.found)
+
+
+# ---------------------------------------------------------------- encodings
+
+TEXT = 'title = "größe – 猫"\n'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_utf_8_is_read_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "x.toml").write_bytes(TEXT.encode(encoding))
+    assert read_toml(tmp_path / "x.toml") == {"title": "größe – 猫"}
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (TEXT.encode("utf-16"), "is text in UTF-16"),
+        (b"\xfe\xff" + TEXT.encode("utf-16-be"), "is text in UTF-16"),
+        (TEXT.encode("utf-32"), "is text in UTF-32"),
+        (b"a = 1\n" + 'title = "größe"'.encode("latin-1"), "not valid TOML (byte 0xf6 in line 2 is no UTF-8)"),
+        (TEXT.encode("utf-16-le"), "not valid TOML"),
+        (b"\0", "not valid TOML"),
+        (b"a = " + b"[" * 100_000, "not valid TOML"),
+        (b"a = " + b"9" * 10_000, "not valid TOML"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_another_encoding_is_named(tmp_path, content, found):
+    (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_toml(tmp_path / "x.toml")
+    assert caught.value.subject == "x.toml" and caught.value.found.startswith(found)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "x.toml").mkdir()
+    with pytest.raises(BadInput) as caught:
+        read_toml(tmp_path / "x.toml")
+    assert caught.value.found == "cannot be read (Is a directory)"
