@@ -47,7 +47,9 @@ class Disk:
         ):
             return
         path = os.path.abspath(os.fsdecode(place))
-        if not path.startswith(f"{self.folder}/"):
+        if (
+            not path.startswith(f"{self.folder}/") or "/.leases/" in path
+        ):  # where a refusal may mean that another one holds it
             return
         self.calls.append(f"{call} {os.path.relpath(path, self.folder)}")
         if len(self.calls) == self.refused:

@@ -69,7 +69,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(arguments[1], item, f"{where}, {key!r}") for key, item in value.items()}
     if hint is float and type(value) is int:
-        return float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+        return float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
     if type(value) is not hint:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
         raise BadInput(where, f"found {_shown(value)}", expected)
