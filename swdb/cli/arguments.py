@@ -13,7 +13,7 @@ from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.tables import Row, RunSpec, Table
 
 MOST_SCALES = 10  # they are part of a folder's name
-MOST_SEED = 999_999_999
+MOST_SEED, MOST_SEEDS = 999_999_999, 1_000
 
 
 def words(text: str | None) -> tuple[str, ...]:
@@ -39,7 +39,16 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
         run, seed = name, int(number)
     if run not in runs:
         raise unknown("run", run, runs)
+    if (seed or 0) > MOST_SEED:
+        raise BadInput(f"--seed {seed}", "too large", f"at most {MOST_SEED:,}")
     return runs[run], seed or 0
+
+
+def seeds(number: int | None, preset: Preset) -> range:
+    """Read how many seeds, from 0; the preset's where none is said."""
+    if (number or 0) > MOST_SEEDS:
+        raise BadInput(f"--seeds {number}", "too many", f"at most {MOST_SEEDS:,}")
+    return range(number or preset.seeds)
 
 
 def branch(text: str, run: RunSpec) -> str:

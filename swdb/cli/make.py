@@ -22,7 +22,7 @@ def make(
     ids: Annotated[
         list[str], typer.Argument(metavar="ID...", help="Ids, as swdb reproduce-table --dry-run shows them.")
     ],
-    again: Annotated[bool, typer.Option("--again", help="Make again what is there; it stays until then.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Delete what is there of them first.")] = False,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",

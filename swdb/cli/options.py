@@ -55,9 +55,7 @@ RunName = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(
-        "--seed", min=0, max=999_999_999, help="The run's seed, where its name does not say it; 0 by default."
-    ),
+    typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default."),
 ]
 Crf = Annotated[
     str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
@@ -90,9 +88,7 @@ AuditSplits = Annotated[
 # of reproduce-table
 TableNumber = Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")]
 Rows = Annotated[str | None, typer.Option("--rows", help="Only these rows, as in mixed,strong.")]
-Seeds = Annotated[
-    int | None, typer.Option("--seeds", min=1, max=1000, help="How many seeds, from 0; else the preset's.")
-]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
 Format = Annotated[str, typer.Option("--format", help="rich, md, csv or json.")]

@@ -67,7 +67,7 @@ def reproduce_table(
     graph = open_graph(
         workdir, preset, precision, weights, cues, remember=not dry_run, trains_on=None if looks else device
     )
-    plan = planned(graph, wanted, range(seeds or graph.study.preset.seeds), recorded=looks)
+    plan = planned(graph, wanted, arguments.seeds(seeds, graph.study.preset), recorded=looks)
     todo = needed(graph, plan)
     limits = [
         word for option, value in (("--rows", rows), ("--seeds", seeds)) if value for word in (option, str(value))

@@ -91,7 +91,7 @@ def refuse_one_after_another(work: Path, fresh, samples: int, *command: object) 
     with refusing(work) as disk:
         succeed(*command)
     count = len(disk.calls)
-    assert count > 60
+    assert count > 40
     for k in range(1, count + 1, count // samples):
         fresh()
         number = NUMBERS[k % len(NUMBERS)]
