@@ -621,7 +621,7 @@ def test_a_folder_without_tables_is_named(tmp_path):
     assert error.subject == tmp_path and error.expected == "table*.toml"
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "-x", "/tmp/x"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "-x", "/x"])
 def test_a_run_whose_name_is_no_folder_s_is_refused(tmp_path, name):
     folder = tmp_path / "tables"
     shutil.copytree(tables.tables_folder(), folder)
