@@ -7,8 +7,12 @@ DEVICE ?= auto
 WORK ?= work
 N ?= 4
 
+# a value as one word of the shell, whatever blanks and quotes are in it
+quoted = '$(subst ','\'',$(1))'
+option = $(if $(2),$(1) $(call quoted,$(2)))
+
 ifdef PYTHON
-PY := $(PYTHON)
+PY := $(if $(shell test -f $(call quoted,$(PYTHON)) && echo a file),$(call quoted,$(PYTHON)),$(PYTHON))
 READY :=
 else
 PY := .venv/bin/python
@@ -21,8 +25,8 @@ export OMP_NUM_THREADS ?= 1
 # two tests at a time where pytest-xdist is installed, each on one core
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
-OPTIONS = --preset $(PRESET) --workdir $(WORK)
-COMPUTE = $(OPTIONS) --device $(DEVICE)
+OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
+COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE))
 
 .DEFAULT_GOAL := help
 .PHONY: help install data proxies table tables results all test mechanism check lint bench clean
@@ -33,7 +37,7 @@ help: ## list the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PRESET=$(PRESET) SEEDS=$(SEEDS) DEVICE=$(DEVICE) WORK=$(WORK) N=$(N); PYTHON=python3 uses what is installed"
+	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N))"; PYTHON=python3 uses what is installed"
 	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
 
 install: $(READY) ## set up .venv (done by the others where needed)
@@ -45,20 +49,20 @@ install: $(READY) ## set up .venv (done by the others where needed)
 	@touch $@
 
 data: $(READY) ## prepare the data set
-	$(SWDB) prepare-voc $(OPTIONS) $(if $(VOC),--voc $(VOC)) $(if $(SBD),--sbd $(SBD)) $(if $(LABELS),--image-labels $(LABELS))
+	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS))
 
 proxies: data ## make both sets of proxy masks
-	$(SWDB) make-proxy $(COMPUTE) $(if $(CUES),--cues $(CUES)) $(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(SALIENCY),--saliency $(SALIENCY))
+	$(SWDB) make-proxy $(COMPUTE) $(call option,--cues,$(CUES)) $(call option,--weights,$(WEIGHTS)) $(call option,--saliency,$(SALIENCY))
 
 table: $(READY) ## one table: make table N=4
-	$(SWDB) reproduce-table $(N) $(COMPUTE) --seeds $(SEEDS)
+	$(SWDB) reproduce-table $(call quoted,$(N)) $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 
 tables: proxies ## all four tables
-	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(SEEDS)
+	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
 results: tables ## write the tables and the figure into results/ and the README
-	$(PY) -m swdb.reports.bundle $(PRESET) $(WORK)
+	$(PY) -m swdb.reports.bundle $(call quoted,$(PRESET)) $(call quoted,$(WORK))
 
 all: tables check ## data, proxies, all tables, lint and tests
 

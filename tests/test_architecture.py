@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "progress", "lease", "files", "artefact", "stage", "processor", "markdown", "parallel"),
+    "core": ("errors", "names", "progress", "lease", "files", "places", "artefact", "stage", "processor", "markdown", "parallel"),
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
@@ -35,7 +35,7 @@ HOUSE = {
     "reports": ("results", "tables", "stages", "bundle"),
     "study": ("stages", "graph", "plan", "workdir", "runner", "figure"),
     "cli": (
-        "command_line", "hints", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
+        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
         "reproduce_table", "make", "app",
     ),
 }  # fmt: skip
@@ -316,3 +316,26 @@ def test_no_file_names_a_registry_host():
     hosts = ["pypi" + ".org", "python" + "hosted.org", "index" + "-url", "index" + "_url", "artifactory" + "."]
     named = {name: [host for host in hosts if host in text] for name, text in repository_texts().items()}
     assert {name: found for name, found in named.items() if found} == {}
+
+
+TEXT_FILES = {"read_text": 0, "write_text": 1, "open": None, "fdopen": None, "TextIOWrapper": 1}
+
+
+@pytest.mark.parametrize("module", sorted(TREES))
+def test_text_is_read_and_written_in_an_encoding_that_is_named(module):
+    # else it is the locale's, and what one machine wrote another one reads as something else
+    for node in ast.walk(TREES[module]):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        if name not in TEXT_FILES or owner in ("os", "Image", "archive", "tarfile", "gzip", "zipfile"):
+            continue
+        modes = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        if name in ("open", "fdopen") and any("b" in mode and len(mode) <= 3 for mode in modes):
+            continue
+        if name == "open" and any(isinstance(one, ast.IfExp) for one in node.args):
+            continue  # of modes, all of them binary
+        if name == "write_text" and owner == "":
+            continue  # our own, which is always UTF-8
+        assert "encoding" in {one.arg for one in node.keywords}, f"{module}, line {node.lineno}"

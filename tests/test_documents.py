@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -136,3 +137,32 @@ def test_every_dependency_is_pinned_for_the_make_targets():
     pinned = {line.partition("==")[0].lower() for line in (REPOSITORY / "constraints.txt").read_text().splitlines()}
     assert len(wanted) >= 10
     assert set(wanted) <= pinned
+
+
+# ---------------------------------------------------------------- the Makefile
+
+ODD = '/a b/it\'s $HOME "q" (x);ls'
+VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "results"])
+def test_make_hands_every_variable_on_as_one_word(target):
+    if shutil.which("make") is None:
+        pytest.skip("no make here")
+    typed = [f"{name}={value.replace('$', '$$')}" for name, value in VARIABLES.items()]
+    done = subprocess.run(
+        ["make", "--dry-run", target, "PYTHON=/no py/python3", *typed],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = [shlex.split(line) for line in done.stdout.splitlines() if " -m swdb" in line]
+    assert words
+    for line in words:
+        assert VARIABLES["WORK"] in line and VARIABLES["PRESET"] in line
+    named = {line[k]: line[k + 1] for line in words for k in range(len(line) - 1) if line[k].startswith("--")}
+    if target != "table":
+        assert (named["--voc"], named["--sbd"], named["--image-labels"]) == (ODD, "s b", "l b")
+    if target in ("proxies", "tables", "results"):
+        assert (named["--cues"], named["--weights"], named["--saliency"]) == (ODD, "w b", "m b")

@@ -4,29 +4,34 @@ torch and rich are loaded inside the commands, so that `swdb --help` answers at 
 """
 
 import sys
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from swdb.cli.command_line import CommandLine
 from swdb.cli.evaluate import evaluate
-from swdb.cli.hints import hint
+from swdb.cli.failures import exit_code_of
 from swdb.cli.make import make
 from swdb.cli.make_proxy import make_proxy
 from swdb.cli.options import say
 from swdb.cli.prepare_voc import prepare_voc
 from swdb.cli.reproduce_table import reproduce_table
+from swdb.cli.terminal import prepared
 from swdb.cli.train import train
 from swdb.core import lease
-from swdb.core.errors import SwdbError, disk_error
-
-INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """The one place where errors become lines: a user's mistake is two lines at most, a bug of ours keeps its traceback."""
+    """All commands, over one net that turns whatever they raise into lines and exit codes."""
+
+    def main(self, args=None, *more, **options):
+        """Run on streams that never fail for what is printed on them."""
+        with prepared():
+            try:
+                return super().main(args, *more, **options)
+            except Exception as error:  # before a command begins: the help that nobody takes
+                sys.exit(exit_code_of(error, CommandLine(tuple(sys.argv[1:] if args is None else args))))
 
     def parse_args(self, ctx, args):
         """Keep the command line as it was typed, for hints and proposals."""
@@ -38,23 +43,10 @@ class Commands(TyperGroup):
         lease.announce = say  # what waits before there is a progress bar
         try:
             return super().invoke(ctx)
-        except SwdbError as error:
-            _fail(error, ctx.obj)
-        except OSError as error:
-            refused = disk_error(error, Path(error.filename or "a file"))
-            if not isinstance(refused, SwdbError):
-                raise
-            _fail(refused, ctx.obj)
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted; what was done is kept\nhint: go on with: {ctx.obj}", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def _fail(error: SwdbError, line: CommandLine) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    if help_line := hint(error, line):
-        typer.echo(f"hint: {help_line}", err=True)
-    raise typer.Exit(error.exit_code)
+        except (Exception, KeyboardInterrupt) as error:
+            if any(kind.__module__.split(".")[0] in ("typer", "click") for kind in type(error).__mro__):
+                raise  # the way in which these libraries end
+            raise typer.Exit(exit_code_of(error, ctx.obj)) from None
 
 
 def _version(wanted: bool) -> None:

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from swdb.core.errors import BadInput, unknown
+from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.tables import Row, RunSpec, Table
+
+MOST_SCALES = 10  # they are part of a folder's name
+MOST_SEED, MOST_SEEDS = 999_999_999, 1_000
 
 
 def words(text: str | None) -> tuple[str, ...]:
@@ -30,10 +34,21 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
     if dash and number.isdecimal() and run not in runs:
         if seed is not None and seed != int(number):
             raise BadInput(f"run {run}", f"seed {number} in its name, --seed {seed} beside it", "one of them")
+        if len(number) > 9:
+            raise BadInput(f"run {run[:100]}", "a seed of many digits in its name", f"at most {MOST_SEED:,}")
         run, seed = name, int(number)
     if run not in runs:
         raise unknown("run", run, runs)
+    if (seed or 0) > MOST_SEED:
+        raise BadInput(f"--seed {seed}", "too large", f"at most {MOST_SEED:,}")
     return runs[run], seed or 0
+
+
+def seeds(number: int | None, preset: Preset) -> range:
+    """Read how many seeds, from 0; the preset's where none is said."""
+    if (number or 0) > MOST_SEEDS:
+        raise BadInput(f"--seeds {number}", "too many", f"at most {MOST_SEEDS:,}")
+    return range(number or preset.seeds)
 
 
 def branch(text: str, run: RunSpec) -> str:
@@ -72,6 +87,8 @@ def scales(text: str) -> tuple[float, ...]:
         factors = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise BadInput(f"--scales {text}", "not numbers", "numbers, as in 0.75,1,1.25") from None
+    if len(factors) > MOST_SCALES:
+        raise BadInput("--scales", f"{len(factors)} of them", f"at most {MOST_SCALES}")
     if not all(0.1 <= factor <= 4 for factor in factors):
         raise BadInput(f"--scales {text}", "out of range", "factors of 0.1 to 4")
     return factors
@@ -106,9 +123,11 @@ def part_of(preset: Preset, name: str | None, classes: str | None, require: str 
             raise BadInput(option, f"{max(given, key=given.count)} is named twice", "every class once")
     named = (*kept, *(("with", *required) if required else ()), *(("part",) if available_only else ()))
     name = name or "-".join((preset.data.name, *named))
-    if name == preset.data.name or "/" in name or name.startswith("."):
+    if name == preset.data.name:
         expected = f"a folder's name other than {preset.data.name!r}, which is the whole set's"
         raise BadInput(f"--name {name}", "cannot be used", expected)
+    if fault := fault_of_name(name):
+        raise BadInput(f"--name {name}", fault, PLAIN)
     data = replace(
         preset.data,
         name=name,

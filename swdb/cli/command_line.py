@@ -3,13 +3,29 @@
 in: words as typed -> out: commands to print
 """
 
+import os
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PRESET, DEFAULT_WORKDIR = "synthetic", Path("work")
+UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 KEPT = ("weights", "cues")  # files that a work directory keeps where its preset cannot do without them
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as a shell reads them back, whatever they are made of, on one line."""
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: str) -> str:
+    """Return a word as a shell reads it back; control characters, and bytes that are no text, as bash's escapes."""
+    if not UNUSUAL.search(word):
+        return shlex.quote(word)
+    letters = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(word))
+    return f"$'{''.join(letters)}'"
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ class CommandLine:
     def again(self, *more: str, without: str = "") -> str:
         """Return the same command, with more words behind it, and perhaps without one."""
         kept = [word for word in self.words if word != without]
-        return shlex.join(["swdb", *kept, *(word for word in more if word not in kept)])
+        return joined(["swdb", *kept, *(word for word in more if word not in kept)])
 
     def other(self, verb: str, *words: str, preset: str | None = None, kept: Sequence[str] = ()) -> str:
         """Return another command on the same study; `kept` names the files that need not be named again."""
@@ -59,7 +75,7 @@ class CommandLine:
         for name in deciding:
             if (value := self.option(name)) is not None:
                 options += [f"--{name}", value]
-        return shlex.join(["swdb", verb, *words, *options])
+        return joined(["swdb", verb, *words, *options])
 
     def __str__(self) -> str:
-        return shlex.join(["swdb", *self.words])
+        return joined(["swdb", *self.words])

@@ -1,5 +1,6 @@
 """All that is drawn in a terminal: tables, plans, progress with the time left. The only module that imports rich."""
 
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from swdb.cli.terminal import on_one_line, shown
 from swdb.core.artefact import Artefact
 from swdb.core.progress import Advance
 from swdb.reports.results import NOT_RUN, MeasuredTable
@@ -32,12 +34,18 @@ PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a t
 
 def out() -> Console:
     """Return the console for results (stdout); piped output is 100 columns wide and has no colours."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _piped_width())
+    person = sys.stdout.isatty()  # and not FORCE_COLOR: a log file has no control codes
+    return Console(highlight=False, markup=False, force_terminal=person, width=None if person else _piped_width())
 
 
 def err() -> Console:
     """Return the console for progress and errors (stderr)."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, force_terminal=sys.stderr.isatty())
+
+
+def plain(text: object, console: Console, style: str = "") -> Text:
+    """Return text as it is, never markup, in signs that a console can show: before a table is laid out, for its columns."""
+    return Text(shown(on_one_line(str(text)), console.encoding), style=style)
 
 
 def _piped_width() -> int:
@@ -47,32 +55,34 @@ def _piped_width() -> int:
 
 def say(line: str) -> None:
     """Print one line to stderr, as it is."""
-    err().print(Text(line), soft_wrap=True)
+    console = err()
+    console.print(plain(line, console), soft_wrap=True)
 
 
 def print_table(measured: MeasuredTable, preset: Preset, console: Console | None = None) -> None:
     """Print a table next to the paper's values, its claims and the notes that belong under it."""
     console = console or out()
-    shown = frame(measured, preset)
+    values = frame(measured, preset)
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     num_labels = len(measured.spec.label_titles)
     # Text may break between words, not within them, nor numbers at all - as long as that fits the terminal.
-    words = [max(len(word) for text in (name, *shown[name]) for word in str(text).split()) for name in shown.columns]
+    columns = [[plain(text, console).plain for text in (name, *values[name])] for name in values.columns]
+    words = [max(len(word) for text in column for word in text.split()) for column in columns]
     whole = sum(words) + 3 * len(words) <= console.width
-    for k, name in enumerate(shown.columns):
+    for k, name in enumerate(values.columns):
         justify = "left" if k < num_labels else "right"
-        table.add_column(Text(name), justify=justify, overflow="fold", min_width=words[k] if whole else None)
-    for row, values in zip(measured.spec.rows, shown.itertuples(index=False), strict=True):
+        table.add_column(plain(name, console), justify=justify, overflow="fold", min_width=words[k] if whole else None)
+    for row, cells in zip(measured.spec.rows, values.itertuples(index=False), strict=True):
         if row.in_text:  # below the printed table's line
             table.add_section()
-        table.add_row(*[Text(str(value), style="dim" if value == NOT_RUN else "") for value in values])
-    console.print(Text(title(measured, preset), style="bold"))
+        table.add_row(*[plain(cell, console, "dim" if cell == NOT_RUN else "") for cell in cells])
+    console.print(plain(title(measured, preset), console, "bold"))
     console.print(table)
     for line in claim_lines(measured):
         word, _, rest = line.partition(":")
-        console.print(Text.assemble((word, COLOURS[word]), f":{rest}"))
+        console.print(Text.assemble((word, COLOURS[word]), plain(f":{rest}", console)))
     for line in notes(measured, preset):
-        console.print(Text(line, style="dim"))
+        console.print(plain(line, console, "dim"))
     console.print()
 
 
@@ -89,13 +99,36 @@ def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None
         state = "done" if artefact.done else "to resume" if under_way else "to do"
         verb = "train" if artefact.kind == "run" else artefact.kind
         stage = artefact.name if verb in artefact.name else f"{verb} {artefact.name}"
-        table.add_row(Text(stage), str(artefact.steps or ""), state, Text(artefact.id))
+        table.add_row(plain(stage, console), str(artefact.steps or ""), state, plain(artefact.id, console))
     scores = [artefact for artefact in artefacts if artefact.kind == "score"]
     done = sum(score.done for score in scores)
     table.add_row("evaluations", "", f"{done} done, {len(scores) - done} to do", "")
     console.print(table)
-    console.print(Text(f"precision: {precision}"))
-    console.print(Text(estimate))
+    for artefact in artefacts:
+        if artefact.kind == "data":  # the one that lies under a name of its own
+            console.print(plain(f"data set: {artefact.folder}", console), soft_wrap=True)
+    console.print(plain(f"precision: {precision}", console))
+    console.print(plain(estimate, console))
+
+
+class _Lines:
+    """Progress as lines in a log: the first one at once, then one in ten seconds at most, and how far it came in the end."""
+
+    def __init__(self, console: Console):
+        self.console, self.due, self.kept = console, -math.inf, ""
+
+    def say(self, line: str) -> None:
+        """Print a line where one is due, else keep it: a later one may take its place."""
+        self.kept = line
+        if time.monotonic() >= self.due:
+            self.end()
+            self.due = time.monotonic() + PLAIN_EVERY
+
+    def end(self) -> None:
+        """Print what is kept."""
+        if self.kept:
+            self.console.print(plain(self.kept, self.console), soft_wrap=True)
+        self.kept = ""
 
 
 class Bar:
@@ -103,11 +136,11 @@ class Bar:
 
     def __init__(self, total_steps: int):
         self.console = err()
-        self.plain = not self.console.is_terminal
-        self.last = time.monotonic()
+        self.plain = not self.console.is_terminal or self.console.is_dumb_terminal
+        self.lines = _Lines(self.console)
         self.bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -121,9 +154,9 @@ class Bar:
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
-        self.bars.reset(self.part, description=name, total=total or None)
+        self.bars.reset(self.part, description=plain(name, self.console).plain, total=total or None)
         if self.plain:
-            self.console.print(Text(f"{name} ..."), soft_wrap=True)
+            self.lines.say(f"{name} ...")
         seen = 0
 
         def advance(done: int, of: int) -> None:
@@ -132,20 +165,23 @@ class Bar:
                 self.bars.advance(self.whole, done - seen)
             seen = done
             self.bars.update(self.part, completed=done, total=of or None)  # 0: not known yet
-            if self.plain and time.monotonic() - self.last > PLAIN_EVERY:
-                self.last = time.monotonic()
-                self.console.print(Text(f"{name}: {done}" + (f" of {of}" if of else "")), soft_wrap=True)
+            if self.plain:
+                self.lines.say(f"{name}: {done}" + (f" of {of}" if of else ""))
 
         return advance
 
     def tell(self, line: str) -> None:
-        """Print a line above the bar."""
-        self.bars.console.print(Text(line), soft_wrap=True)
+        """Print a line above the bar, and below how far it had come."""
+        self.lines.end()
+        self.bars.console.print(plain(line, self.console), soft_wrap=True)
 
 
 @contextmanager
 def bar(total_steps: int = 0) -> Iterator[Bar]:
     """Show a progress bar while the block runs."""
-    shown = Bar(total_steps)
-    with shown.bars:
-        yield shown
+    shown_bar = Bar(total_steps)
+    try:
+        with shown_bar.bars:
+            yield shown_bar
+    finally:
+        shown_bar.lines.end()

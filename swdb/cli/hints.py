@@ -5,10 +5,10 @@ in: an error with its subject, the command line -> out: one line, or nothing whe
 What knows data sets is imported where it is asked, so that `swdb --help` answers at once.
 """
 
-import shlex
 from pathlib import Path
 
-from swdb.cli.command_line import CommandLine
+from swdb.cli.command_line import CommandLine, quoted
+from swdb.cli.terminal import STDOUT
 from swdb.core.errors import (
     BadInput,
     DiskRefused,
@@ -31,6 +31,8 @@ def hint(error: SwdbError, line: CommandLine) -> str:
         return f"did you mean {error.near!r}?"
     if isinstance(error, NotNamed):
         return f"name it once: {named_once(line)}"
+    if error.subject == STDOUT:
+        return f"what was made is kept; see it with: {line.again()}"
     if isinstance(error, DiskRefused):
         full = "full" in error.found
         return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"
@@ -91,18 +93,18 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
         parts = path.absolute().relative_to(line.workdir.absolute()).parts
     except ValueError:
         return f"fix or replace it, then run again: {line.again()}"
-    quoted, kind = shlex.quote(str(path)), parts[0] if parts else ""
+    place, kind = quoted(str(path)), parts[0] if parts else ""
     if kind == "swdb.json" and isinstance(error, BadInput):  # of a newer swdb
         return "choose another place with --workdir DIR"
     if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] == ("plan.json",):
-        return f"delete it, then run again: rm {quoted}"
+        return f"delete it, then run again: rm {place}"
     if kind == "inputs":
         return f"name the files again: {named_once(line)}"
     if kind == "data":
         return f"prepare it: {prepare_again(line, not isinstance(error, NotMade))}"
     if kind in MADE and "evals" in parts:
         folder = line.workdir.joinpath(*parts[:4])
-        return f"delete it, then run again: rm -r {shlex.quote(str(folder))}"
+        return f"delete it, then run again: rm -r {quoted(str(folder))}"
     if kind in MADE and len(parts) > 1:
         return _about_artefact(line, kind, parts[1], isinstance(error, NotMade))
     return f"run again: {line.again()}"

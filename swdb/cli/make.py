@@ -1,5 +1,6 @@
 """`swdb make`: exactly the artefacts that are named, by the ids that plans show."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
     from swdb.study.graph import Graph
 
-MOST_SEEDS = 100  # an id is looked for among the runs with so many seeds
+FEW_SEEDS = 10  # an id is looked for among the runs with so many seeds, and with those that stand in names
+SEED = re.compile(r"-s(\d{1,9})(?=[-+])")
 
 
 def make(
@@ -37,9 +39,9 @@ def make(
     artefacts = find(graph, ids)
     if again:
         refuse(artefacts)
-        for artefact in artefacts:
-            artefact.discard()
-    if not all(artefact.done for artefact in artefacts):
+        with running(context.obj, graph.study, device, artefacts, again=True) as runner:
+            runner.make_again(artefacts)
+    elif not all(artefact.done for artefact in artefacts):
         with running(context.obj, graph.study, device, artefacts) as runner:
             runner.make(artefacts)
     for artefact in artefacts:
@@ -49,17 +51,18 @@ def make(
 def find(graph: "Graph", ids: list[str]) -> list["Artefact"]:
     """Find planned artefacts by id, in the order in which they can be made; raises BadInput for one that is not planned."""
     wanted, found = set(ids), []
-    for artefact in graph.everything(MOST_SEEDS):
+    seeds = {*range(FEW_SEEDS), *(int(number) for word in ids for number in SEED.findall(word))}
+    for artefact in graph.everything(sorted(seeds)):
         if artefact.id in wanted:
             wanted.discard(artefact.id)
             found.append(artefact)
         if not wanted:
             return found
-    raise unknown("id", min(wanted), [artefact.id for artefact in graph.everything(graph.study.preset.seeds)])
+    raise unknown("id", min(wanted), [artefact.id for artefact in graph.everything(range(graph.study.preset.seeds))])
 
 
 def refuse(artefacts: list["Artefact"]) -> None:
-    """Refuse to delete what could not be made again, and data sets: `prepare-voc --again` knows their sources."""
+    """Refuse to replace what could not be made again, and data sets: `prepare-voc --again` knows their sources."""
     planned = {artefact.id for artefact in artefacts}
     for artefact in artefacts:
         if artefact.kind == "data":

@@ -57,12 +57,12 @@ def make_proxy(
         workdir, preset, precision, weights, cues, saliency, trains_on=device, preprocessing=preprocessing
     )
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
-    if again:  # what they are made from first: nothing is deleted that could not be made again
+    if again:  # what they are made from first: nothing is replaced that could not be made again
         inputs = graph.needed(*sets[0].inputs)
         with running(context.obj, graph.study, device, inputs) as runner:
             runner.make(inputs)
-        for artefact in sets:
-            artefact.discard()
+        with running(context.obj, graph.study, device, sets, again=True) as runner:
+            runner.make_again(sets)
     todo = graph.needed(*sets)
     with running(context.obj, graph.study, device, todo) as runner:
         runner.make(todo)

@@ -61,7 +61,8 @@ RunName = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default.")
+    int | None,
+    typer.Option("--seed", min=0, help="The run's seed, where its name does not say it; 0 by default."),
 ]
 Crf = Annotated[
     str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
@@ -148,7 +149,9 @@ def _choose_precision(device: str) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def running(line: CommandLine, study: "Study", device: str, todo: list[Artefact]) -> Iterator["Runner"]:
+def running(
+    line: CommandLine, study: "Study", device: str, todo: list[Artefact], again: bool = False
+) -> Iterator["Runner"]:
     """Open a runner, which loads torch, with a progress bar over all steps that are still to do.
 
     Whatever a library prints meanwhile goes to stderr: stdout is for results.
@@ -157,7 +160,7 @@ def running(line: CommandLine, study: "Study", device: str, todo: list[Artefact]
     from swdb.nn.compute import Compute, choose_device
     from swdb.study.runner import Runner
 
-    steps = sum(artefact.steps for artefact in todo if not artefact.done)
+    steps = sum(artefact.steps for artefact in todo if again or not artefact.done)
     with console.bar(steps) as bar, redirect_stdout(sys.stderr):
         yield Runner(Compute(choose_device(device), study.precision), bar, str(line)[:200])
 

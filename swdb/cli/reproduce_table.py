@@ -25,7 +25,7 @@ from swdb.cli.options import (
     running,
     say,
 )
-from swdb.core.errors import DiskRefused, MissingArtefact, unknown
+from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
@@ -75,15 +75,16 @@ def reproduce_table(
         trains_on=None if looks else device,
         preprocessing=preprocessing,
     )
-    asked = range(seeds or graph.study.preset.seeds)
+    asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
+    limits = [
+        word for option, value in (("--rows", rows), ("--seeds", seeds)) if value for word in (option, str(value))
+    ]
     if dry_run:
         show_plan(graph, todo, precision)
-        limits = {"--rows": rows, "--seeds": seeds}
-        words = [word for option, value in limits.items() if value for word in (option, str(value))]
-        propose(context.obj, graph.study, "reproduce-table", number, *words)
+        propose(context.obj, graph.study, "reproduce-table", number, *limits)
         return
     if not looks:
         finished = all(artefact.done for artefact in todo)
@@ -92,7 +93,26 @@ def reproduce_table(
             with running(context.obj, graph.study, device, todo) as runner:
                 runner.make(todo)
     show_tables(graph, everything, tables, asked, form)
-    propose(context.obj, graph.study, "eval", "dual", "--figure")
+    propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
+
+
+def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
+    """Return the words that score a finished run of a plan, one whose two branches a figure shows if there is any."""
+    found: list[tuple[str, ...]] = []
+    for artefact in {
+        one.id: one for score in plan.scores.values() for one in score.inputs if one.kind == "run"
+    }.values():
+        try:
+            spec, seed = arguments.run_and_seed(graph.runs, artefact.name, None)
+            if not (artefact.done and graph.run(spec, seed).id == artefact.id):
+                continue
+        except SwdbError:  # of another version, or of files that were never named here
+            continue
+        words = ("eval", spec.name, *(("--seed", str(seed)) if seed else ()))
+        if len(spec.branches) > 1:
+            return (*words, "--figure")
+        found.append(words)
+    return found[0] if found else ()
 
 
 def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> None:

@@ -9,13 +9,12 @@ in: kind, name, key, inputs -> out: an id, a folder, a record
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import MissingArtefact, disk_error
-from swdb.core.files import digest, read_json, remove_folder, write_json
-from swdb.core.lease import leased
+from swdb.core.errors import MissingArtefact
+from swdb.core.files import digest, read_json, write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +113,10 @@ class Artefact:
                     "the inputs of then",
                 )
 
-    def discard(self) -> None:
-        """Delete what is there of it, once no other process makes it; raises DiskRefused."""
-        with leased(self.leased_path, f"deleting {self.id}"):
-            if not self.shares_folder:
-                remove_folder(self.folder)
-                return
-            try:
-                self.record.unlink(missing_ok=True)
-            except OSError as error:
-                raise disk_error(error, self.record) from error
+    @property
+    def anew(self) -> "Artefact":
+        """The same artefact where it is made again, beside what is there of it."""
+        return replace(self, folder=self.folder.with_name(f".{self.folder.name}.again"))
 
 
 def artefact_id(name: str, kind: str, version: int, key: Mapping[str, Any], inputs: Iterable[Artefact]) -> str:

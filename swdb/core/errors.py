@@ -3,14 +3,14 @@
     SwdbError
     ├── BadInput (2)              what was typed or handed over is wrong: a name, a key, a file's contents
     │   ├── IncompleteSource      a source lacks files that its own lists name
-    │   └── DiskRefused           the disk is full, read-only, or the path cannot be used
+    │   └── DiskRefused           the disk is full, read-only, or the system refuses the path for another reason
     └── MissingArtefact (3)       something a command needs is not there, unfinished or damaged
         ├── NotMade               it has not been made yet, or is under way: nothing is wrong with what is there
         ├── NotNamed              a file that the preset cannot do without has never been named
         └── LeaseLost             another process took over what this one was making
 
-Nothing here knows the command line: `cli/hints.py` turns an error into the command that helps. Anything else that is
-raised is a bug of ours and keeps its traceback.
+Nothing here knows the command line: `cli/hints.py` turns an error into the command that helps. Every OSError about a path
+is a DiskRefused, whatever its number. Anything else that is raised is a bug of ours, and its traceback is kept in a file.
 """
 
 import errno
@@ -81,16 +81,22 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.5)), "")
 
 
-def disk_error(error: OSError, path: Path) -> Exception:
-    """Turn what the disk refuses into an error for the user; anything else stays as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskRefused(path, "the disk is full")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return DiskRefused(path, "cannot be written (no permission)")
-    if error.errno == errno.EROFS:
-        return DiskRefused(path, "cannot be written (the disk is read-only)")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return DiskRefused(path, "cannot be written (a part of its path is a file)")
-    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO):
-        return DiskRefused(path, f"cannot be used ({error.strerror})")
-    return error
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSALS = {  # in words that say more than the system's
+    **dict.fromkeys(FULL, "the disk is full"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "cannot be written (no permission)"),
+    errno.EROFS: "cannot be written (the disk is read-only)",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "cannot be written (a part of its path is a file)"),
+}
+
+
+def disk_error(error: OSError, path: Path | str) -> DiskRefused:
+    """Turn whatever the system refuses about a path into an error for the user, in the system's words where it has none."""
+    known = REFUSALS.get(error.errno) if error.errno is not None else None
+    return DiskRefused(path, known or f"cannot be used ({reason(error)})")
+
+
+def reason(error: Exception) -> str:
+    """Return an error's own words on one line, or its kind where it has none."""
+    words = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(words).split()) or type(error).__name__

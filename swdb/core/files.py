@@ -10,8 +10,10 @@ import glob
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+OURS = re.compile(
+    r"\..+\.[0-9a-f]{12}\.(?:tmp|old)", re.DOTALL
+)  # what is written beside its place, and what is to be deleted
 
 
 @contextmanager
@@ -33,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader never sees half a file; a kill or an error leaves the old one. Raises DiskRefused for what the disk does not
     take, and LeaseLost.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{_first_bytes(path.name)}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -45,6 +50,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _first_bytes(name: str) -> str:
+    """Return the beginning of a name, so that something fits behind it: file systems count bytes."""
+    return os.fsencode(name)[:150].decode(sys.getfilesystemencoding(), "ignore")
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
@@ -59,13 +69,19 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_atomic(path, lambda stream: stream.write(text.encode()))
+    """Write UTF-8 text atomically, whatever the locale; bytes of paths that are no text are written as escapes."""
+    content = text.encode("utf-8", "backslashreplace")
+    write_atomic(path, lambda stream: stream.write(content))
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON atomically, indented for people or, with None, as short as it gets."""
-    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path that is no text: JSON's own escapes give it back as it was
+        text = json.dumps(value, indent=indent)
+    write_text(path, text + "\n")
 
 
 def decode_text(data: bytes) -> str:
@@ -91,9 +107,11 @@ def read_json(path: Path) -> Any:
 
 def sweep_temporary(folder: Path) -> None:
     """Delete what killed writers left half written in a folder; only for whoever holds the lease on it."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    with contextlib.suppress(OSError):
+        for path in folder.glob(".*.tmp"):
+            if OURS.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def remove_folder(folder: Path) -> None:
@@ -107,7 +125,8 @@ def remove_folder(folder: Path) -> None:
             else:
                 shutil.rmtree(aside)
         for old in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):  # what a killed one left
-            shutil.rmtree(old, ignore_errors=True)
+            if OURS.fullmatch(old.name):
+                shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise disk_error(error, folder) from error
 

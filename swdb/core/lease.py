@@ -279,7 +279,7 @@ def this_machine() -> str:
     """Name this boot of this machine, and this container on it: where a process number means one process."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
     with contextlib.suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
@@ -288,7 +288,7 @@ def this_machine() -> str:
 def process_start(pid: int) -> str:
     """Return when a process of this machine began, in the kernel's words; empty where there is none (or no /proc)."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return "" if fields[0] in ("Z", "X") else fields[19]
     except (OSError, IndexError):
         return "" if Path("/proc/self/stat").exists() or not _is_running(pid) else "unknown"

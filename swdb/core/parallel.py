@@ -1,10 +1,11 @@
-"""Map over all cores, in order, with a bounded queue: memory stays flat however long the list is."""
+"""Map over all cores that may be used, in order, with a bounded queue: memory stays flat however long the list is."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+from swdb.core.processor import usable_cores
 
 AHEAD = 4  # results for each core that may wait for their turn
 
@@ -14,7 +15,7 @@ def in_order(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[A
 
     At most `AHEAD` items a core are in flight; whoever stops reading, or an error, stops the rest.
     """
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     waiting: deque[Future] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:

@@ -1,9 +1,17 @@
-"""What processor this is, as far as it matters."""
+"""What processor this is, as far as it matters, and how much of it this process may use.
 
+A container or a batch job often gets a few cores of a node; what the machine has is not asked anywhere else.
+"""
+
+import math
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def processor_name() -> str:
@@ -16,9 +24,67 @@ def has_fast_bf16() -> bool:
     return bool(BF16_FLAGS & set(_field("flags").split()))
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy, at least 1.
+
+    That is the least of what the process is bound to, what its control groups allow (versions 1 and 2, rounded up), and
+    what Slurm gave to the task.
+    """
+    limits = [float(_bound_to()), _quota()]
+    with suppress(ValueError):
+        limits.append(float(int(os.environ.get("SLURM_CPUS_PER_TASK", ""))))
+    return max(1, math.ceil(min(limit for limit in limits if limit > 0)))
+
+
+def _bound_to() -> int:
+    if hasattr(os, "process_cpu_count"):  # Python 3.13; it hears PYTHON_CPU_COUNT, too
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        with suppress(OSError):
+            return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota() -> float:
+    """Return how many cores' time the control groups allow, infinity where they set no limit."""
+    least = math.inf
+    for folder in _groups():
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            if quota != "max":
+                least = min(least, int(quota) / int(period))
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+            if quota > 0:
+                least = min(least, quota / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii")))
+    return least if least > 0 else math.inf
+
+
+def _groups() -> Iterator[Path]:
+    """Yield the folders of the control groups that hold this process, from its own up to the root.
+
+    Inside a container the path may be that of the host and lead nowhere; the root is then the container's own.
+    """
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            root = CGROUPS
+        elif "cpu" in controllers.split(","):
+            root = next((CGROUPS / name for name in (controllers, "cpu") if (CGROUPS / name).is_dir()), CGROUPS / "cpu")
+        else:
+            continue
+        place = root / path.lstrip("/")
+        yield from (folder for folder in (place, *place.parents) if folder == root or root in folder.parents)
+
+
 def _field(name: str) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")

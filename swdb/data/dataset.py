@@ -15,6 +15,7 @@ import numpy as np
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact, NotMade
 from swdb.core.files import digest, read_json, write_text
+from swdb.core.names import is_plain_name
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT, Facts
 from swdb.data.images import read_image, read_mask
 from swdb.data.kinds import facts_of
@@ -98,6 +99,9 @@ class DataSet:
         ids = path.read_text(encoding="utf-8").split()
         if not ids:
             raise BadInput(path, "empty", f"{self.manifest['counts'].get(split)} image ids")
+        for image_id in ids:  # masks and predictions are written under these names
+            if not is_plain_name(image_id):
+                raise BadInput(path, f"has {image_id[:80]!r}", "image ids")
         return ids
 
     def tags(self, ids: list[str]) -> np.ndarray:

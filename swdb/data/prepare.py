@@ -4,7 +4,6 @@ in: a preset's [data], perhaps sources -> out: `data/<name>/`, whole or not ther
 """
 
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +14,15 @@ import numpy as np
 from PIL import Image
 
 from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade, disk_error
-from swdb.core.files import read_json, remove_folder, sweep_temporary, write_json
+from swdb.core.files import read_json, sweep_temporary, write_json
 from swdb.core.lease import leased
 from swdb.core.parallel import in_order
+from swdb.core.places import check_place, put_in_place, unfinished
 from swdb.core.progress import Progress
 from swdb.data import synthetic
 from swdb.data.audit import audit
 from swdb.data.dataset import (
+    LABELS,
     MANIFEST,
     NOTE,
     DataSet,
@@ -57,8 +58,9 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
     facts = facts_of(settings)
     if not facts.synthetic and sources.voc is None:
         raise NotMade(root, f"the data set {settings.name!r} is not prepared yet, and no source is named")
-    partial = root.with_name(f".{root.name}.partial")
     try:
+        check_place(root, MANIFEST, LABELS)
+        partial = unfinished(root)
         root.parent.mkdir(parents=True, exist_ok=True)
         # Two leases, for a write is checked against that of a folder above it: no other process asks for the second first.
         with leased(root, f"preparing {root.name}") as lease, leased(partial, f"preparing {root.name}"):
@@ -67,8 +69,7 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
                     _fill(settings, partial, sources, progress)
                 finally:
                     lease.check()  # before what went wrong is told: who took this over has perhaps swept it
-                remove_folder(root)
-                os.replace(partial, root)
+                put_in_place(partial, root, MANIFEST)
             (root / NOTE).unlink(missing_ok=True)  # last, so that a kill before the renaming loses nothing
     except OSError as error:
         raise disk_error(error, root) from error

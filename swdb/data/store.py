@@ -90,7 +90,7 @@ def training_store(dataset: DataSet, longest_side: int, advance: Advance) -> Sto
 def _open_store(folder: Path, ids: list[str], size: int) -> Store | None:
     """Open what was decoded; None where it is not there, damaged, or of another list."""
     try:
-        if json.loads((folder / "store.json").read_text()) != _contents(ids, size):
+        if json.loads((folder / "store.json").read_text(encoding="utf-8")) != _contents(ids, size):
             return None
         images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
         sizes = np.load(folder / "sizes.npy")

@@ -5,6 +5,8 @@ A row of a table is this network and these losses with other values; there is no
 in: inputs (B, 3, H, W) float, labels (B, H, W) int64 of 0..C-1 and 255 -> out: losses by name; probabilities (B, C, H, W)
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -99,9 +101,7 @@ class StrongWeak:
         size = inputs.shape[-2:]
         total = torch.zeros((), device=inputs.device)
         for scale in scales:
-            scaled = inputs
-            if scale != 1:
-                scaled = F.interpolate(inputs, scale_factor=scale, mode="bilinear", align_corners=False)
+            scaled = inputs if scale == 1 else _scaled(inputs, scale)
             height, width = scaled.shape[-2:]
             for mirrored in (False, True) if flip else (False,):
                 logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
@@ -109,3 +109,11 @@ class StrongWeak:
                 logits = logits.flip(-1) if mirrored else logits
                 total = total + resize(logits, size).softmax(1)
         return total / (len(scales) * (2 if flip else 1))
+
+
+def _scaled(inputs: Tensor, scale: float) -> Tensor:
+    """Scale whole images (B, 3, H, W); no side of them vanishes."""
+    height, width = (math.floor(side * scale) for side in inputs.shape[-2:])
+    if min(height, width) < 1:
+        return resize(inputs, (max(1, height), max(1, width)))
+    return F.interpolate(inputs, scale_factor=scale, mode="bilinear", align_corners=False)

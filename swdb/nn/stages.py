@@ -7,6 +7,7 @@ import numpy as np
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, NotNamed
+from swdb.core.names import made_plain
 from swdb.core.stage import Tools
 from swdb.data.dataset import LABELS, data_key
 from swdb.data.facts import ALL_SPLIT
@@ -33,7 +34,7 @@ class WeightsStage:
             key["file"] = file.digests["file"]
             if choice.preprocessing != by_suffix(file.path):
                 key["preprocessing"] = written(choice.preprocessing)
-            return study.artefact(self, file.path.stem, key, task=task)
+            return study.artefact(self, made_plain(file.path.stem), key, task=task)
         if network.weights == "file":
             found = f"not given, and preset {preset.name!r} takes its initial weights from a file"
             raise NotNamed("--weights", found, "a .pth or .npz of plain tensors, named once")

@@ -182,7 +182,7 @@ def _log(job: Job, step: int, pending: list[dict[str, Tensor]]) -> None:
     try:
         check_lease(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as log:
+        with path.open("a", encoding="utf-8") as log:
             log.writelines(lines)
     except OSError as error:
         raise disk_error(error, path) from error
@@ -219,7 +219,7 @@ def _resume(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer) -> t
         step, seconds = state["step"], state["seconds"]
     log = job.folder / "log.jsonl"
     if log.is_file():
-        kept = log.read_text().splitlines(keepends=True)[:step]
+        kept = log.read_text(encoding="utf-8").splitlines(keepends=True)[:step]
         write_text(log, "".join(kept))
     return step, seconds
 

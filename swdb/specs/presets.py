@@ -19,11 +19,20 @@ from swdb.specs.settings import (
     AT_LEAST_0,
     AT_LEAST_1,
     AT_LEAST_16,
+    BATCH,
     BETWEEN_0_AND_1,
+    CHANNELS,
+    DECAY,
+    DILATION,
     EVEN,
     FOLDER_NAME,
+    IMAGES,
     INFERRED,
+    INTERVAL,
+    POWER,
     PROBABILITY,
+    SCALE,
+    SEEDS,
     SHARE,
     STATED,
     UNIQUE,
@@ -50,16 +59,16 @@ class Data:
         "folder below data/", UNKNOWN, "a partial or redrawn data set gets a name of its own", FOLDER_NAME
     )
     num_classes: int = setting("classes with background", STATED, "VOC: 20 and background", NUM_CLASSES)
-    num_strong: int = setting("images", INFERRED, "'1.4k strong' is VOC's train list of 1,464", AT_LEAST_1)
+    num_strong: int = setting("images", INFERRED, "'1.4k strong' is VOC's train list of 1,464", IMAGES)
     num_train: int = setting(
-        "images, strong ones included", INFERRED, "'10k' is train_aug, 10,582; '9k' is the rest, 9,118", AT_LEAST_1
+        "images, strong ones included", INFERRED, "'10k' is train_aug, 10,582; '9k' is the rest, 9,118", IMAGES
     )
-    num_val: int = setting("images", INFERRED, "VOC's val list of 1,449", AT_LEAST_1)
+    num_val: int = setting("images", INFERRED, "VOC's val list of 1,449", IMAGES)
     seed: int = setting(
         "any whole number", UNKNOWN, "draws the synthetic data set; unused for real images", AT_LEAST_0, default=0
     )
     image_size: int = setting(
-        "pixels, longest side", INFERRED, "VOC images are at most 500 pixels", AT_LEAST_1, default=500
+        "pixels, longest side", INFERRED, "VOC images are at most 500 pixels", AT_LEAST_16, default=500
     )
     classes: tuple[str, ...] = setting(
         "names; none: all", STATED, "VOC's 20; the others become void", UNIQUE, omit_default=True, default=()
@@ -98,11 +107,11 @@ class Network:
         "pre-trained VGG16; which copy is not said",
         one_of(("pretext", "imagenet", "imagenet-caffe", "random", "file")),
     )
-    neck_channels: int = setting("channels of the n shared layers", UNKNOWN, "VGG16's own width", AT_LEAST_1)
+    neck_channels: int = setting("channels of the n shared layers", UNKNOWN, "VGG16's own width", CHANNELS)
     head_channels: int = setting(
-        "channels of a branch's own layers", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7", AT_LEAST_1
+        "channels of a branch's own layers", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7", CHANNELS
     )
-    head_dilation: int = setting("features", UNKNOWN, "DeepLab-LargeFOV's fc6", AT_LEAST_1)
+    head_dilation: int = setting("features", UNKNOWN, "DeepLab-LargeFOV's fc6", DILATION)
     dropout: float = setting("probability", UNKNOWN, "DeepLab-LargeFOV's fc6 and fc7", PROBABILITY)
     neck_init_scale: float = setting(
         "share of He's initial values",
@@ -124,8 +133,8 @@ class Training:
     )
     batch: int = setting("images", STATED, "16, quoted from the main paper by the CENG501 reproduction", EVEN)
     crop: int = setting("pixels, square", STATED, "328, quoted as above", AT_LEAST_16)
-    scale_min: float = setting("factor", UNKNOWN, "'random scaling'; the range is DeepLab's habit", ABOVE_0)
-    scale_max: float = setting("factor", UNKNOWN, "as scale_min", ABOVE_0)
+    scale_min: float = setting("factor", UNKNOWN, "'random scaling'; the range is DeepLab's habit", SCALE)
+    scale_max: float = setting("factor", UNKNOWN, "as scale_min", SCALE)
     lr_backbone: float = setting("Adam's step", STATED, "5e-6, quoted as above", ABOVE_0)
     lr_new: float = setting("Adam's step", STATED, "1e-4 for the newly added layers, quoted as above", ABOVE_0)
     warmup: int = setting("steps of a linear rise", UNKNOWN, "none is mentioned", AT_LEAST_0, default=0)
@@ -133,9 +142,7 @@ class Training:
         "largest norm of all gradients, 0 for none", UNKNOWN, "none is mentioned", AT_LEAST_0, default=0.0
     )
     decay_at: float = setting("share of the steps", STATED, "12 of 20 epochs, quoted as above", SHARE, default=0.6)
-    decay_factor: float = setting(
-        "factor", STATED, "'decayed by a factor of ten', quoted as above", ABOVE_0, default=0.1
-    )
+    decay_factor: float = setting("factor", STATED, "'decayed by a factor of ten', quoted as above", DECAY, default=0.1)
     weight_decay: float = setting(
         "per step, L2 in the gradient", STATED, "1e-4, quoted as above", AT_LEAST_0, default=1e-4
     )
@@ -164,13 +171,13 @@ class Proxy:
         one_of(("classifier", "file")),
     )
     steps: int = setting("optimizer steps of the classifier", UNKNOWN, "enough to fit the tags", AT_LEAST_1)
-    batch: int = setting("images", UNKNOWN, "", AT_LEAST_1)
+    batch: int = setting("images", UNKNOWN, "", BATCH)
     lr: float = setting("Adam's step", UNKNOWN, "", ABOVE_0)
     threshold: float = setting(
         "share of a map's maximum", INFERRED, "above it a point is a cue; SEC and DSRG take 0.2", BETWEEN_0_AND_1
     )
     decay_at: float = setting("share of the steps", UNKNOWN, "", SHARE, default=0.7)
-    decay_factor: float = setting("factor", UNKNOWN, "", ABOVE_0, default=0.1)
+    decay_factor: float = setting("factor", UNKNOWN, "", DECAY, default=0.1)
     pretext_steps: int = setting(
         "optimizer steps", UNKNOWN, "training of the initial weights where they are made here", AT_LEAST_0, default=0
     )
@@ -204,24 +211,20 @@ class Dsrg:
     test_sizes: tuple[int, ...] = setting(
         "pixels, square", INFERRED, "logits are summed over these: test-ms.py", each(AT_LEAST_16)
     )
-    dilations: tuple[int, ...] = setting(
-        "features", INFERRED, "a head each, summed: train-s.prototxt", each(AT_LEAST_1)
-    )
-    head_channels: int = setting(
-        "channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt", AT_LEAST_1
-    )
+    dilations: tuple[int, ...] = setting("features", INFERRED, "a head each, summed: train-s.prototxt", each(DILATION))
+    head_channels: int = setting("channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt", CHANNELS)
     dropout: float = setting("probability", INFERRED, "drop6 and drop7: train-s.prototxt", PROBABILITY)
     optimizer: str = setting("sgd (momentum 0.9) or adam", INFERRED, "solver-s.prototxt", one_of(("sgd", "adam")))
     steps: int = setting("optimizer steps", INFERRED, "solver-s.prototxt", AT_LEAST_1)
-    batch: int = setting("images", INFERRED, "train-s.prototxt", AT_LEAST_1)
+    batch: int = setting("images", INFERRED, "train-s.prototxt", BATCH)
     lr_backbone: float = setting("the optimizer's step", INFERRED, "solver-s.prototxt", ABOVE_0)
     lr_new: float = setting("the optimizer's step", INFERRED, "for fc6 and fc7: solver-s.prototxt", ABOVE_0)
     lr_last: float = setting("the optimizer's step", INFERRED, "for fc8, lr_mult 10: train-s.prototxt", ABOVE_0)
     warmup: int = setting("steps of a linear rise", INFERRED, "none in solver-s.prototxt", AT_LEAST_0, default=0)
     decay_every: float = setting(
-        "share of the steps", INFERRED, "stepsize 1000 of 8000: solver-s.prototxt", ABOVE_0, default=0.125
+        "share of the steps", INFERRED, "stepsize 1000 of 8000: solver-s.prototxt", INTERVAL, default=0.125
     )
-    decay_factor: float = setting("factor", INFERRED, "gamma: solver-s.prototxt", ABOVE_0, default=0.33)
+    decay_factor: float = setting("factor", INFERRED, "gamma: solver-s.prototxt", DECAY, default=0.33)
     weight_decay: float = setting(
         "per step, L2 in the gradient", INFERRED, "not for biases: solver-s.prototxt", AT_LEAST_0
     )
@@ -243,13 +246,13 @@ class Dsrg:
         "yes or no", INFERRED, "masks keep background and the image's tags only; not in run.sh", default=False
     )
     retrain_steps: int = setting("optimizer steps", INFERRED, "solver-f.prototxt", AT_LEAST_1)
-    retrain_batch: int = setting("images", INFERRED, "train-f.prototxt", AT_LEAST_1)
+    retrain_batch: int = setting("images", INFERRED, "train-f.prototxt", BATCH)
     retrain_rate: float = setting(
         "factor of the three steps", INFERRED, "1e-3 after 5e-4: solver-f.prototxt", ABOVE_0, default=2.0
     )
-    retrain_power: float = setting("power of the poly schedule", INFERRED, "solver-f.prototxt", ABOVE_0, default=0.9)
+    retrain_power: float = setting("power of the poly schedule", INFERRED, "solver-f.prototxt", POWER, default=0.9)
     retrain_scales: tuple[float, ...] = setting(
-        "factors", INFERRED, "test-ms-f.py, which keeps the aspect", each(ABOVE_0), default=(0.75, 1.0, 1.25)
+        "factors", INFERRED, "test-ms-f.py, which keeps the aspect", each(SCALE), default=(0.75, 1.0, 1.25)
     )
 
 
@@ -258,7 +261,7 @@ class Evaluation:
     """How a branch's prediction is scored."""
 
     scales: tuple[float, ...] = setting(
-        "factors", UNKNOWN, "multi-scale testing is not mentioned", each(ABOVE_0), default=(1.0,)
+        "factors", UNKNOWN, "multi-scale testing is not mentioned", each(SCALE), default=(1.0,)
     )
     flip: bool = setting("yes or no", UNKNOWN, "not mentioned", default=False)
 
@@ -270,7 +273,7 @@ class Preset:
     name: str = setting("folder below reports/", UNKNOWN, "", FOLDER_NAME)
     title: str
     comparable: bool  # whether a difference to the paper's values means anything
-    seeds: int = setting("runs behind each cell", UNKNOWN, "the paper does not say how many", AT_LEAST_1)
+    seeds: int = setting("runs behind each cell", UNKNOWN, "the paper does not say how many", SEEDS)
     precision: str = setting(
         "fp32, bf16 or auto",
         UNKNOWN,
@@ -338,12 +341,13 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> Preset:
-    """Read a preset by its name, or from a TOML file of the user's."""
+    """Read a preset by its name, or from a TOML file of the user's; only a file's path leads anywhere else."""
+    known = preset_names()
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if name.endswith(".toml") and not path.exists():
-        raise BadInput(f"preset {name!r}", "no such file", ", ".join(preset_names()))
-    if not path.is_file():
-        raise unknown("preset", name, preset_names())
+        raise BadInput(f"preset {name!r}", "no such file", ", ".join(known))
+    if (not name.endswith(".toml") and name not in known) or not path.is_file():
+        raise unknown("preset", name, known)
     preset = read_dataclass(Preset, read_toml(path), path.name)
     _check_together(preset, path.name)
     return preset

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from swdb.core.names import is_plain_name
+
 STATED, INFERRED, UNKNOWN = "STATED", "INFERRED", "UNKNOWN"
 
 
@@ -18,22 +20,48 @@ class Check:
     holds: Callable[[Any], bool]
     expected: str
     words: tuple[str, ...] = ()  # where it is one of some
+    most: float = (
+        1e9  # no number of a preset is larger: nothing overflows, and what no memory can hold is refused early
+    )
 
     def admits(self, value: Any) -> bool:
         """Whether a value is in the range; numbers that are not finite never are."""
-        numbers = [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, float)]
-        return all(map(math.isfinite, numbers)) and self.holds(value)
+        return all(math.isfinite(one) and one <= self.most for one in _numbers(value)) and self.holds(value)
+
+    def expected_of(self, value: Any) -> str:
+        """Say what was expected in the place of a value that is not in the range."""
+        if any(math.isfinite(one) and one > self.most for one in _numbers(value)):
+            return f"at most {self.most:,.0f}"
+        return self.expected or "finite numbers"
 
 
+def _numbers(value: Any) -> list[Any]:
+    values = value if isinstance(value, tuple) else (value,)
+    return [
+        one if isinstance(one, float) else max(-HUGE, min(one, HUGE)) for one in values if isinstance(one, int | float)
+    ]
+
+
+HUGE = 10**300  # what is larger is no float
+MOST_VALUES = 50  # of a list: they are part of names
 ABOVE_0 = Check(lambda value: value > 0, "above 0")
 AT_LEAST_0 = Check(lambda value: value >= 0, "0 or more")
 AT_LEAST_1 = Check(lambda value: value >= 1, "1 or more")
-AT_LEAST_16 = Check(lambda value: value >= 16, "16 or more")
+AT_LEAST_16 = Check(lambda value: value >= 16, "16 or more", most=16_384)  # sides of images and crops
+IMAGES = Check(AT_LEAST_1.holds, "1 or more", most=10_000_000)
+BATCH = Check(AT_LEAST_1.holds, "1 or more", most=16_384)
+CHANNELS = Check(AT_LEAST_1.holds, "1 or more", most=16_384)
+DILATION = Check(AT_LEAST_1.holds, "1 or more", most=1_024)
+SEEDS = Check(AT_LEAST_1.holds, "1 or more", most=1_000)
+SCALE = Check(ABOVE_0.holds, "above 0", most=4)
+POWER = Check(ABOVE_0.holds, "above 0", most=100)
+DECAY = Check(lambda value: 0 < value <= 1, "above 0, at most 1")
+INTERVAL = Check(lambda value: value >= 1e-4, "0.0001 or more")
 BETWEEN_0_AND_1 = Check(lambda value: 0 < value < 1, "between 0 and 1")
 SHARE = Check(lambda value: 0 <= value <= 1, "0 to 1")
 PROBABILITY = Check(lambda value: 0 <= value < 1, "0 to below 1")
-EVEN = Check(lambda value: value >= 2 and value % 2 == 0, "an even number, 2 or more")
-FOLDER_NAME = Check(lambda value: value[:1] not in ("", ".") and "/" not in value, "a folder's name")
+EVEN = Check(lambda value: value >= 2 and value % 2 == 0, "an even number, 2 or more", most=16_384)
+FOLDER_NAME = Check(is_plain_name, "a folder's name")
 UNIQUE = Check(lambda value: len(set(value)) == len(value), "every name once")
 ANY = Check(lambda value: True, "")
 
@@ -47,7 +75,9 @@ def one_of(words: Iterable[str]) -> Check:
 def each(check: Check) -> Check:
     """Return the range of lists that are not empty and whose values are all in a range."""
     return Check(
-        lambda values: bool(values) and all(map(check.holds, values)), f"one or more values, each {check.expected}"
+        lambda values: 0 < len(values) <= MOST_VALUES and all(map(check.holds, values)),
+        f"one or more values, each {check.expected}",
+        most=check.most,
     )
 
 

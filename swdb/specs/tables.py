@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from swdb.core.errors import BadInput, unknown
+from swdb.core.names import PLAIN, is_plain_name
 from swdb.specs.methods import METHODS
 from swdb.specs.toml import read_dataclass, read_toml
 
@@ -237,7 +238,9 @@ def _check_row(row: Row, table: Table, where: str) -> None:
 
 
 def _check_run(run: RunSpec, where: str) -> None:
-    """Refuse a run that its method cannot train."""
+    """Refuse a run that its method cannot train, or whose name cannot be a folder's."""
+    if not is_plain_name(run.name):
+        raise BadInput(f"{where}, key 'name'", f"found {run.name!r}", PLAIN)
     if run.method not in METHODS:
         raise unknown(f"{where}, method", run.method, METHODS)
     label_sets = METHODS[run.method].label_sets

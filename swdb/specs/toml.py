@@ -2,6 +2,7 @@
 error that names its place.
 """
 
+import math
 import tomllib
 import types
 import typing
@@ -9,14 +10,14 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, nearest, unknown
+from swdb.core.errors import BadInput, nearest, reason, unknown
 from swdb.core.files import decode_text
 
 
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
     if not isinstance(mapping, dict):
-        raise BadInput(where, f"found {mapping!r}", "a table of keys")
+        raise BadInput(where, f"found {_shown(mapping)}", "a table of keys")
     known = {f.name: f for f in fields(kind)}
     for key in mapping:
         if key not in known:
@@ -37,12 +38,15 @@ def _in_range(declared: Field, value: Any, where: str) -> Any:
     check = declared.metadata.get("check")
     if check is not None and not check.admits(value):
         near = nearest(value, check.words) if isinstance(value, str) else ""
-        raise BadInput(where, f"found {_shown(value)}", check.expected or "finite numbers", near)
+        raise BadInput(where, f"found {_shown(value)}", check.expected_of(value), near)
     return value
 
 
 def _shown(value: Any) -> str:
-    return str(list(value)) if isinstance(value, tuple) else repr(value)
+    try:
+        return repr(list(value) if isinstance(value, tuple) else value)[:200]
+    except ValueError:  # Python does not write out a number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -57,10 +61,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(arguments[1], item, f"{where}, {key!r}") for key, item in value.items()}
     if hint is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
     if type(value) is not hint:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
-        raise BadInput(where, f"found {value!r}", expected)
+        raise BadInput(where, f"found {_shown(value)}", expected)
     return value
 
 
@@ -74,8 +78,16 @@ def _item_name(item: Any, where: str) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises BadInput that names it."""
+    """Read a TOML file, UTF-8 with or without a byte order mark; raises BadInput that names it."""
     try:
-        return tomllib.loads(decode_text(path.read_bytes()))
-    except (ValueError, RecursionError) as error:  # of encodings and of numbers too long to read, too
-        raise BadInput(path.name, f"not valid TOML ({error})") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInput(path.name, f"cannot be read ({reason(error)})") from None
+    try:
+        return tomllib.loads(decode_text(content))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        found = f"not valid TOML (byte 0x{error.object[error.start]:02x} in line {line} is no UTF-8)"
+        raise BadInput(path.name, found, "text in UTF-8") from None
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits, too
+        raise BadInput(path.name, f"not valid TOML ({reason(error)})") from None

@@ -3,7 +3,7 @@
 in: a study and the runs of the tables -> out: planned artefacts, each with its inputs
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -87,10 +87,10 @@ class Graph:
                 found.append(self.quality(artefact))
         return found
 
-    def everything(self, seeds: int) -> Iterator[Artefact]:
+    def everything(self, seeds: Iterable[int]) -> Iterator[Artefact]:
         """Yield all artefacts of the study that can be asked for by id, seed after seed."""
         yield from self.needed(self.proxies(2))
-        for seed in range(seeds):
+        for seed in seeds:
             for run in self.runs.values():
                 yield self.run(run, seed)
                 for branch in run.branches:

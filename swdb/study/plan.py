@@ -15,6 +15,7 @@ from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
 from swdb.core.lease import leased
+from swdb.core.names import is_inner_path, is_plain_name
 from swdb.specs.study import Study
 from swdb.specs.tables import Row, Table, cell_source
 from swdb.study.graph import Graph
@@ -176,6 +177,8 @@ def _artefacts(folder: Path, entries: Mapping[str, Any]) -> dict[str, Artefact]:
     """Rebuild planned artefacts; inputs stand before what is made from them."""
     found: dict[str, Artefact] = {}
     for identity, entry in entries.items():
+        if not (is_plain_name(identity) and is_inner_path(entry["folder"]) and is_plain_name(entry["record"])):
+            raise TypeError  # leads elsewhere than below the work directory
         found[identity] = Artefact(
             kind=entry["kind"],
             name=entry["name"],

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact
-from swdb.core.errors import DiskRefused, NotMade
-from swdb.core.lease import POLL, Lease
+from swdb.core.errors import DiskRefused, MissingArtefact, NotMade
+from swdb.core.files import remove_folder
+from swdb.core.lease import POLL, Lease, leased
+from swdb.core.places import put_in_place
 from swdb.core.progress import Advance
 from swdb.core.stage import ChecksEarly, TakesRoom
 from swdb.data.audit import verify
@@ -103,6 +105,36 @@ class Runner:
         self._make_all([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
         self._make_all(artefacts)
 
+    def make_again(self, artefacts: Iterable[Artefact]) -> None:
+        """Make artefacts again, in the order given; what is there of one stays until the new one is whole."""
+        artefacts = list(artefacts)
+        self._check_early(artefacts)
+        for artefact in artefacts:
+            with leased(artefact.leased_path, self.doing) as lease:
+                for other in artefact.inputs:
+                    other.check()
+                if artefact.shares_folder or not artefact.folder.exists():
+                    self._begin_and_finish(artefact)
+                    continue
+                anew = artefact.anew
+                with leased(anew.folder, self.doing):
+                    if not anew.done:
+                        self._make_anew(anew)
+                    lease.check()
+                    put_in_place(anew.folder, artefact.folder, artefact.record_name)
+
+    def _make_anew(self, anew: Artefact) -> None:
+        """Make an artefact beside its place, going on with what an interrupted start left there if it is of any use."""
+        try:
+            self._begin_and_finish(anew)
+        except MissingArtefact:  # made from other inputs, or damaged
+            remove_folder(anew.folder)
+            self._begin_and_finish(anew)
+
+    def _begin_and_finish(self, artefact: Artefact) -> None:
+        artefact.begin()
+        artefact.finish(STAGES[artefact.kind].make(artefact, self))
+
     def _check_early(self, todo: list[Artefact]) -> None:
         for artefact in todo:
             stage = STAGES[artefact.kind]
@@ -159,8 +191,7 @@ class Runner:
             return
         for other in artefact.inputs:
             other.check()
-        artefact.begin()
-        artefact.finish(STAGES[artefact.kind].make(artefact, self))
+        self._begin_and_finish(artefact)
 
 
 def _is_untrained(artefact: Artefact) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import file_digest, read_json, write_atomic, write_json
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact
+from swdb.core.files import file_digest, read_json, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import leased
 from swdb.core.processor import has_fast_bf16
 from swdb.data.kinds import check_settings
@@ -173,16 +173,21 @@ class _Memory:
         found = NamedFile(named, digests(named))
         if not kept or not self.remember:
             return found
+        for folder in (self.folder, self.folder / kind):
+            if folder.is_symlink():
+                raise DiskRefused(folder, "is a link", "a folder of its own: files that are kept are written there")
         with leased(self.folder, f"keeping {option} {named}"):
+            sweep_temporary(self.folder / kind)
             companions = [named.with_name(CUE_LIST)] if kind == "cues" and named.with_name(CUE_LIST).is_file() else []
             for path in (named, *companions):
                 write_atomic(self.folder / kind / path.name, lambda stream, path=path: stream.write(path.read_bytes()))
             found = NamedFile(self.folder / kind / named.name, self._as_declared(kind, found.digests))
+            before = self._noted_before(kind)
             self._note(kind, found)
-            # What is kept may have been named itself: only what was not is deleted, and last.
+            # What is kept may have been named itself: only what was not, and what was kept here before, is deleted, and last.
             kept_now = {self.folder / kind / path.name for path in (named, *companions)}
-            for old in set((self.folder / kind).glob("*")) - kept_now:
-                old.unlink()
+            for old in before - kept_now:
+                old.unlink(missing_ok=True)
         return found
 
     def declared(self, weights: NamedFile, preprocessing: Preprocessing, kept: bool) -> NamedFile:
@@ -201,6 +206,16 @@ class _Memory:
             noted = None
         before = {} if noted is None or noted.digests.get("file") != digests["file"] else noted.digests
         return {**{name: text for name, text in before.items() if name == "preprocessing"}, **digests}
+
+    def _noted_before(self, kind: str) -> set[Path]:
+        """Return the files that an earlier command kept here, as its note says: no others are ours to delete."""
+        try:
+            noted = self._read().get(kind)
+        except MissingArtefact:
+            return set()
+        if noted is None or noted.path.parent != self.folder / kind:
+            return set()
+        return {noted.path, noted.path.with_name(CUE_LIST)} if kind == "cues" else {noted.path}
 
     def saliency(self, named: Path | None) -> NamedFile | None:
         """Return the folder of saliency maps that was named now or before; notes it, or forgets it for `none`."""

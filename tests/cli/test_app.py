@@ -8,7 +8,7 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
-from commands import COMMANDS, CPU, FP32, call, next_command, preset_file, the_error, the_hint
+from commands import COMMANDS, CPU, FP32, call, next_command, only, preset_file, the_error, the_hint
 from conftest import TINY, swdb
 from goldens import assert_golden
 from typer.main import get_command
@@ -216,11 +216,33 @@ def test_what_the_disk_refuses_is_an_error_for_the_user(monkeypatch, name):
     assert the_error(result) == f"{name or 'a file'}: the disk is full"
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), OSError(9, "Bad file descriptor"), KeyError("ours")])
-def test_a_bug_of_ours_keeps_its_traceback(monkeypatch, error):
+def test_an_error_of_the_system_that_nobody_foresaw_is_an_error_for_the_user_too(monkeypatch):
+    result = raising(monkeypatch, OSError(116, "Stale file handle", "work/x"))
+    assert result.exit_code == 2
+    assert the_error(result) == "work/x: cannot be used (Stale file handle)"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 TiB")])
+def test_no_memory_is_an_error_for_the_user(monkeypatch, error):
+    result = raising(monkeypatch, error)
+    assert result.exit_code == 2
+    assert the_error(result).startswith("memory: there is not enough")
+
+
+def test_what_an_error_says_stays_on_its_line(monkeypatch):
+    result = raising(monkeypatch, BadInput("a\nname\x1b[31m", "bad"))
+    assert the_error(result) == r"a\nname\x1b[31m: bad"
+
+
+@pytest.mark.parametrize("error", [ValueError("ours"), OSError("cannot identify"), KeyError("ours"), AssertionError()])
+def test_a_bug_of_ours_is_a_line_and_its_traceback_is_in_a_file(monkeypatch, tmp_path, error):
+    monkeypatch.chdir(tmp_path)
     result = raising(monkeypatch, error)
     assert result.exit_code == 1
-    assert result.exception is error
+    log = only(tmp_path, "work/errors/*.log")
+    assert the_error(result).startswith(f"a bug in swdb: {type(error).__name__}")
+    assert the_error(result).endswith(f"; the traceback is in {log}")
+    assert "Traceback (most recent call last)" in log.read_text() and "chosen_tables" in log.read_text()
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch):

@@ -244,3 +244,22 @@ def test_other_classes_drop_the_requirement_that_went_with_the_first_ones():
     first = part("first", "cat,dog,cow", "cat,dog", True)
     other = part("other", "sheep", preset=first)
     assert (other.data.classes, other.data.require, other.data.available_only) == (("sheep",), (), True)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".x", "-x", "a\nb", "x" * 300, "\udcff"], ids=repr)
+def test_a_part_s_name_is_one_component_of_a_path(name):
+    with pytest.raises(BadInput) as caught:
+        arguments.part_of(load_preset("voc"), name, None, None, True)
+    assert caught.value.subject == f"--name {name}" and caught.value.expected.startswith("a plain name")
+
+
+def test_numbers_that_are_too_large_are_refused_by_option():
+    runs = all_runs(load_tables())
+    for run, seed, subject in (("dual", 10**9, "--seed"), ("dual-s" + "9" * 40, None, "run ")):
+        with pytest.raises(BadInput) as caught:
+            arguments.run_and_seed(runs, run, seed)
+        assert caught.value.subject.startswith(subject)
+    with pytest.raises(BadInput):
+        arguments.seeds(10**6, load_preset("synthetic"))
+    with pytest.raises(BadInput):
+        arguments.scales(",".join(["1"] * 100))

@@ -3,6 +3,7 @@
 import io
 import re
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 
 import pytest
 from goldens import assert_golden
@@ -170,7 +171,7 @@ def test_progress_goes_to_stderr_as_lines_where_it_is_not_a_terminal():
         advance = bar.progress("train [bold]dual[/bold]", 10, counts=True)
         advance(10, 10)
     assert out.getvalue() == ""
-    assert err.getvalue() == "train [bold]dual[/bold] ...\n"
+    assert err.getvalue() == "train [bold]dual[/bold] ...\ntrain [bold]dual[/bold]: 10 of 10\n"
 
 
 def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):
@@ -204,3 +205,48 @@ def test_what_is_said_goes_to_stderr_in_one_line_however_long(speak):
                 bar.tell(line)
     assert out.getvalue() == ""
     assert err.getvalue() == f"{line}\n"
+
+
+# ---------------------------------------------------------------- in a log, and in other encodings
+
+
+@pytest.mark.parametrize("force", ["FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"])
+def test_a_log_has_no_control_codes_and_a_line_in_ten_seconds(monkeypatch, force):
+    monkeypatch.setenv(force, "1")
+    now, err = [0.0], io.StringIO()
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with redirect_stderr(err), console.bar(1000) as bar:
+        for stage in range(40):
+            advance = bar.progress(f"stage {stage}", 10)
+            for step in range(10):
+                now[0] += 0.1
+                advance(step + 1, 10)
+    lines = err.getvalue().splitlines()
+    assert "\x1b" not in err.getvalue() and "\r" not in err.getvalue()
+    assert lines[0] == "stage 0 ..." and lines[-1] == "stage 39: 10 of 10"
+    assert 4 <= len(lines) <= 6  # forty seconds
+
+
+def test_the_last_state_is_told_where_the_work_fails(monkeypatch):
+    err = io.StringIO()
+    with redirect_stderr(err), pytest.raises(ZeroDivisionError), console.bar() as bar:
+        bar.progress("train", 10)(3, 10)
+        raise ZeroDivisionError
+    assert err.getvalue().splitlines() == ["train ...", "train: 3 of 10"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_a_table_keeps_its_columns_in_another_encoding(table, tmp_path, encoding):
+    path = tmp_path / "out.txt"
+    with path.open("w", encoding=encoding) as stream, redirect_stdout(stream):
+        console.print_table(table, preset())
+    rows = [line for line in path.read_text(encoding=encoding).splitlines() if line.startswith("|")]
+    assert len(rows) > 4 and len({len(row) for row in rows}) == 1
+    assert {tuple(k for k, sign in enumerate(row) if sign in "|+") for row in rows if "---" not in row}
+    assert "+/-" in "".join(rows) or encoding != "ascii"
+
+
+def test_paths_and_data_are_never_markup(graph, capsys):
+    odd = [replace(one, name="[red]x[/y]", id="[/b]-1", folder=one.folder.with_name("[run1]")) for one in [graph.data]]
+    text = printed_plan(odd)
+    assert "[red]x[/y]" in text and "[/b]-1" in text and f"data set: {odd[0].folder}\n" in text

@@ -8,6 +8,8 @@ import pytest
 from commands import FP32, call, contents, hinted_command, only, succeed, the_error, the_hint
 from conftest import TINY
 
+from swdb.cli import console
+from swdb.cli.make import find
 from swdb.core.lease import Lease
 from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.study import runner
@@ -40,7 +42,8 @@ def test_what_is_named_is_made_and_nothing_else(prepared):
     assert not (prepared / "precision.json").exists()  # it was typed
 
 
-def test_several_are_made_in_the_order_in_which_they_can_be(prepared):
+def test_several_are_made_in_the_order_in_which_they_can_be(prepared, monkeypatch):
+    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
     graph = graph_in(prepared)
     strong, all_strong = (graph.run(graph.runs[name], 1) for name in ("strong", "all-strong"))
     result = succeed("make", all_strong.id, strong.id, graph.weights.id, *FP32, "--workdir", prepared)
@@ -219,3 +222,9 @@ def test_what_another_process_makes_is_waited_for_and_not_made_twice(own, tmp_pa
     assert [line for line in lines if line.startswith("waiting for ")] == lines[-1:]
     assert lines[-1].startswith(f"waiting for {run.name}, held by process ") and "the other one" in lines[-1]
     assert "strong-s0 ..." not in lines
+
+
+def test_a_run_of_any_seed_is_found_by_its_id(own):
+    graph = graph_in(own)
+    artefacts = [graph.run(graph.runs["dual"], 4321), graph.score(CellSource((graph.runs["dual"],), "weak"), 123456)]
+    assert [one.id for one in find(graph, [one.id for one in artefacts])] == [one.id for one in artefacts]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from commands import CPU, FP32, call, contents, copied, next_command, only, preset_file, succeed, the_error
-from conftest import other_data
+from conftest import TINY, other_data
 
 from swdb.nn import compute
 
@@ -337,3 +337,52 @@ def test_a_plan_keeps_what_was_planned_before(own):
     table(own, "4", "--seeds", "1")
     after = json.loads(path.read_text())
     assert {json.dumps(cell) for cell in after["cells"]} == {json.dumps(cell) for cell in before["cells"]}
+
+
+# ---------------------------------------------------------------- the proposed command works
+
+
+def follow(result, *left_out: str):
+    """Run the command that another one proposed, in this process."""
+    return succeed(*[word for word in next_command(result) if word not in left_out])
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (("1",), ["eval", "mixed"]),
+        (("2",), ["eval", "dual", "--figure"]),
+        (("3",), ["eval"]),
+        (("4",), ["eval"]),
+        (("all",), ["eval"]),
+        (("1", "--rows", "strong", "--no-train"), ["eval", "strong"]),
+        (("2", "--rows", "mixed,dual"), ["eval", "dual", "--figure"]),
+        (("4", "--dry-run"), ["reproduce-table", "4", "--seeds", "1"]),
+        (("1", "--format", "md"), ["eval"]),
+    ],
+    ids=" ".join,
+)
+def test_the_command_that_a_finished_table_proposes_works(own, words, proposed):
+    result = succeed("reproduce-table", *words, "--seeds", "1", *FP32, "--workdir", own)
+    command = next_command(result)
+    assert command[: len(proposed)] == proposed
+    follow(result)
+
+
+@pytest.mark.parametrize("words", [("1",), ("4", "--rows", "5"), ("all",)], ids=" ".join)
+def test_where_nothing_is_finished_the_command_that_trains_is_proposed(tmp_path, words):
+    result = succeed("reproduce-table", *words, "--no-train", "--preset", TINY, "--workdir", tmp_path / "my work")
+    assert next_command(result)[: 1 + len(words)] == ["reproduce-table", *words]
+
+
+def test_a_run_that_was_made_from_other_files_is_not_proposed(own):
+    for record in own.glob("runs/*/done.json"):
+        record.unlink()
+    result = succeed("reproduce-table", "3", "--seeds", "1", "--no-train", *FP32, "--workdir", own)
+    assert next_command(result)[:2] == ["reproduce-table", "3"]
+
+
+@pytest.mark.parametrize("command", [["train", "strong"], ["eval", "dual"], ["eval", "strong", "--flip"]], ids=" ".join)
+def test_what_other_commands_propose_works(own, tmp_path, command):
+    path = preset_file(tmp_path, ("seeds = 2", "seeds = 1"))
+    follow(succeed(*command, "--preset", path, "--device", "cpu", "--precision", "fp32", "--workdir", own))

@@ -9,7 +9,6 @@ import pytest
 from swdb.core.artefact import Artefact, artefact_id, with_inputs
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
-from swdb.core.lease import Lease, _held
 
 
 def planned(folder: Path, name: str, *inputs: Artefact, kind: str = "run", **options) -> Artefact:
@@ -260,38 +259,17 @@ def test_a_finished_artefact_needs_its_inputs_no_more(tmp_path):
     run.check()
 
 
-# ---------------------------------------------------------------- discarding
+# ---------------------------------------------------------------- again
 
 
-def test_what_is_discarded_is_no_longer_there(tmp_path):
+def test_what_is_made_again_is_made_beside_its_place(tmp_path):
     run = made(tmp_path, "run")
-    run.discard()
-    assert not run.folder.exists() and not run.done
-    run.discard()  # nothing is there
-
-
-def test_of_a_shared_folder_the_record_alone_is_discarded(tmp_path):
-    run = made(tmp_path, "run")
-    report = Artefact("quality", "report", "report-1", run.folder, record_name="quality.json", shares_folder=True)
-    report.finish({"digest": "1"})
-    report.discard()
-    assert run.done and not report.done
-
-
-def test_what_another_process_makes_is_not_discarded_meanwhile(tmp_path, monkeypatch):
-    run = made(tmp_path, "run")
-    holder = Lease(run.leased_path, "making it")
-    assert holder.try_take()
-    _held.clear()  # as another process sees it
-    waited = []
-
-    def wait(seconds):
-        waited.append(run.done)
-        holder.release()
-
-    monkeypatch.setattr("swdb.core.lease.time.sleep", wait)
-    run.discard()
-    assert waited == [True] and not run.done
+    assert (run.anew.id, run.anew.inputs, run.anew.folder) == (
+        run.id,
+        run.inputs,
+        run.folder.with_name(f".{run.id}.again"),
+    )
+    assert run.done and not run.anew.done
 
 
 # ---------------------------------------------------------------- records

@@ -108,8 +108,12 @@ def test_what_the_disk_refuses_is_an_error_about_the_path(number, fragment):
     assert error.subject == Path("work/x") and fragment in error.found
 
 
-@pytest.mark.parametrize("number", [errno.EISDIR, errno.EINVAL, errno.EBADF, None])
-def test_an_error_that_is_not_the_disk_s_stays_as_it_is(number):
-    # Only what a user can do something about becomes a line; everything else is a bug and keeps its traceback.
-    found = OSError(number, "as it is") if number else OSError("as it is")
-    assert disk_error(found, Path("x")) is found
+@pytest.mark.parametrize("number", sorted(errno.errorcode))
+def test_whatever_the_system_refuses_about_a_path_is_an_error_about_it(number):
+    error = disk_error(OSError(number, os.strerror(number)), Path("x"))
+    assert type(error) is DiskRefused and error.subject == Path("x") and error.found
+
+
+@pytest.mark.parametrize(("error", "words"), [(OSError("a link\nis there"), "a link is there"), (OSError(), "OSError")])
+def test_an_error_without_a_number_is_told_in_its_own_words(error, words):
+    assert disk_error(error, Path("x")).found == f"cannot be used ({words})"

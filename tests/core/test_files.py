@@ -163,6 +163,32 @@ def test_sweeping_takes_what_writers_left_and_nothing_else(tmp_path):
     sweep_temporary(tmp_path / "not there")
 
 
+def test_what_others_called_alike_is_not_swept(tmp_path):
+    for name in (".notes.tmp", ".x.0123.tmp", ".x.0123456789zz.tmp"):
+        (tmp_path / name).write_text("precious")
+    write_text(tmp_path / ".set.mine.old" / "file.txt", "precious")
+    sweep_temporary(tmp_path)
+    remove_folder(tmp_path / "set")
+    assert names(tmp_path) == [".notes.tmp", ".set.mine.old", ".x.0123.tmp", ".x.0123456789zz.tmp"]
+
+
+def test_a_name_of_many_bytes_is_written(tmp_path):
+    write_text(tmp_path / ("ü" * 120), "whole")
+    assert names(tmp_path) == ["ü" * 120]
+
+
+def test_json_of_a_path_that_is_no_text_comes_back(tmp_path):
+    value = {"path": os.fsdecode(b"gr\xf6\xdfe"), "title": "größe"}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json") == value
+    (tmp_path / "x.json").read_bytes().decode("utf-8")
+
+
+def test_text_with_a_path_that_is_no_text_is_written_with_escapes(tmp_path):
+    write_text(tmp_path / "x.md", os.fsdecode(b"gr\xf6"))
+    assert (tmp_path / "x.md").read_text(encoding="utf-8") == "gr\\udcf6"
+
+
 # ---------------------------------------------------------------- disks that refuse
 
 
@@ -201,10 +227,11 @@ def test_a_file_in_the_way_of_a_folder_is_an_error_about_the_path(tmp_path):
     assert caught.value.subject == path and "file" in caught.value.found
 
 
-def test_an_error_that_is_not_the_disk_s_keeps_its_kind(tmp_path):
+def test_a_folder_in_the_way_of_a_file_is_an_error_about_the_path(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(DiskRefused) as caught:
         write_text(tmp_path / "folder", "x")
+    assert caught.value.subject == tmp_path / "folder"
     assert names(tmp_path) == ["folder"]
 
 
@@ -232,7 +259,7 @@ def test_a_folder_that_is_not_there_is_removed_already(folder):
 def test_a_kill_while_removing_leaves_nothing_under_the_name_and_the_next_one_sweeps(folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", refuse(errno.EINTR))  # as if it ended here
-        with pytest.raises(InterruptedError):
+        with pytest.raises(DiskRefused):
             remove_folder(folder)
     assert not folder.exists() and len(names(folder.parent)) == 2
     remove_folder(folder)

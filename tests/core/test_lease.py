@@ -817,7 +817,7 @@ def test_without_a_list_of_processes_one_is_running_or_is_not(start, path, monke
     process = start("say(0)\nsys.stdin.readline()", path)
     assert hear(process) == "0"
     monkeypatch.setattr(Path, "exists", lambda self: False)
-    monkeypatch.setattr(Path, "read_text", lambda self: (_ for _ in ()).throw(FileNotFoundError(self)))
+    monkeypatch.setattr(Path, "read_text", lambda self, **options: (_ for _ in ()).throw(FileNotFoundError(self)))
     assert process_start(process.pid) == "unknown"
     kill(process)
     assert process_start(process.pid) == "" and process_start(10**30) == "unknown"

@@ -11,7 +11,7 @@ from swdb.core.parallel import AHEAD, in_order
 @pytest.fixture(params=[1, 2, 5])
 def cores(request, monkeypatch) -> int:
     """Let the machine have so many cores."""
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: request.param)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: request.param)
     return request.param
 
 
@@ -57,11 +57,6 @@ def test_fewer_or_more_items_than_the_queue_holds_are_all_there(cores, count):
     assert list(in_order(str, iter(range(count)))) == [str(item) for item in range(count)]
 
 
-def test_a_machine_that_does_not_know_its_cores_has_one(monkeypatch):
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: None)
-    assert list(in_order(str, range(3))) == ["0", "1", "2"]
-
-
 def test_nothing_is_drawn_before_the_first_result_is_asked_for(cores):
     drawn = Drawn()
     in_order(str, drawn)
@@ -96,7 +91,7 @@ def test_an_error_of_the_items_arrives(cores):
 
 
 def test_whoever_stops_reading_stops_the_rest(monkeypatch):
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 1)
     begun, over = [], threading.Event()
 
     class Pool(parallel.ThreadPoolExecutor):

@@ -1,11 +1,12 @@
-"""The processor is named, and asked for bf16, by what the system says of it."""
+"""The processor is named, and asked for bf16, by what the system says of it; and so are the cores that a job may use."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from swdb.core import processor
-from swdb.core.processor import has_fast_bf16, processor_name
+from swdb.core.processor import has_fast_bf16, processor_name, usable_cores
 
 CPUINFO = """processor\t: 0
 model\t\t: 143
@@ -54,3 +55,66 @@ def test_where_the_system_does_not_say_the_platform_is_asked(cpuinfo, monkeypatc
 def test_bf16_is_fast_where_the_processor_has_one_of_two_flags(cpuinfo, flags, fast):
     cpuinfo(CPUINFO.format(flags=flags))
     assert has_fast_bf16() is fast
+
+
+# ---------------------------------------------------------------- cores
+
+
+@pytest.fixture
+def node(monkeypatch, tmp_path):
+    """A node of 64 cores; a job that is bound to some, in control groups with files, under Slurm or not."""
+
+    def be(bound: int = 64, cgroup: str = "", files: dict[str, str] | None = None, slurm: str | None = None) -> int:
+        for name, content in (files or {}).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        read_text = Path.read_text
+        monkeypatch.setattr(processor, "CGROUPS", tmp_path)
+        monkeypatch.setattr(os, "cpu_count", lambda: 64)
+        monkeypatch.setattr(os, "process_cpu_count", lambda: bound, raising=False)
+        monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+        if slurm is not None:
+            monkeypatch.setenv("SLURM_CPUS_PER_TASK", slurm)
+        monkeypatch.setattr(
+            Path, "read_text", lambda p, *a, **k: cgroup if str(p) == "/proc/self/cgroup" else read_text(p, *a, **k)
+        )
+        return usable_cores()
+
+    return be
+
+
+V1 = "12:cpuset:/docker/x\n4:cpu,cpuacct:/docker/x\n1:name=systemd:/docker/x\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "cores"),
+    [
+        ({}, 64),
+        ({"bound": 1}, 1),
+        ({"cgroup": "0::/job\n", "files": {"job/cpu.max": "150000 100000\n"}}, 2),
+        ({"cgroup": "0::/job/step\n", "files": {"job/step/cpu.max": "max 100000\n", "job/cpu.max": "300000 100000\n"}}, 3),
+        ({"cgroup": "0::/\n", "files": {"cpu.max": "50000 100000\n"}}, 1),
+        ({"cgroup": "0::/of/the/host\n", "files": {"cpu.max": "400000 100000\n"}}, 4),
+        ({"cgroup": "0::/../../job\n", "files": {"cpu.max": "400000 100000\n"}}, 4),
+        ({"cgroup": V1, "files": {"cpu,cpuacct/cpu.cfs_quota_us": "200000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}}, 2),
+        ({"cgroup": V1, "files": {"cpu/docker/x/cpu.cfs_quota_us": "-1", "cpu/docker/x/cpu.cfs_period_us": "100000"}}, 64),
+        ({"cgroup": V1, "files": {"cpu/docker/x/cpu.cfs_quota_us": "80000", "cpu/docker/x/cpu.cfs_period_us": "0"}}, 64),
+        ({"cgroup": "0::/job\n", "files": {"job/cpu.max": "garbage"}}, 64),
+        ({"slurm": "8"}, 8),
+        ({"slurm": "128"}, 64),
+        ({"slurm": "many"}, 64),
+        ({"slurm": "0"}, 64),
+        ({"bound": 4, "slurm": "8", "cgroup": "0::/job\n", "files": {"job/cpu.max": "1600000 100000"}}, 4),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_job_may_use_the_least_of_what_it_was_given(node, job, cores):
+    assert node(**job) == cores
+
+
+def test_where_nothing_says_what_a_process_is_bound_to_the_machine_is_asked(monkeypatch):
+    for name in ("process_cpu_count", "sched_getaffinity"):
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores() == 1

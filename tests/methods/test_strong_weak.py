@@ -257,3 +257,10 @@ def test_flops_are_counted_forward_and_backward():
     fc6 = 3 * 2 * 16 * 41 * 41 * 9 * 512 * 1024
     more = step_flops(preset, KL) - step_flops(preset, SINGLE)
     assert fc6 < more < 1.4 * fc6
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 64), (9, 2)])
+def test_no_side_of_a_small_image_vanishes_at_a_small_scale(size):
+    found = METHOD.predict(network().eval(), torch.rand(1, 3, *size), "strong", (0.1, 1.0), True)
+    assert found.shape == (1, 6, *size)
+    assert torch.allclose(found.sum(1), torch.ones(1, *size), atol=1e-5)

@@ -67,3 +67,17 @@ def test_a_result_says_on_what_and_with_which_versions_it_was_computed(monkeypat
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
+
+
+def test_torch_takes_no_more_threads_than_the_job_may_use(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        monkeypatch.setattr(compute, "usable_cores", lambda: 2)
+        compute.choose_device("cpu")
+        assert torch.get_num_threads() == 2
+        torch.set_num_threads(1)  # as OMP_NUM_THREADS=1 says
+        compute.choose_device("cpu")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -213,7 +213,7 @@ def test_half_a_log_line_is_cut_off(tmp_path, every_step):
 
 
 def test_what_a_killed_writer_left_half_done_is_cleared_away(tmp_path):
-    left = tmp_path / ".checkpoint.pt.ab12cd34.tmp"  # as large as a checkpoint, one more for every kill
+    left = tmp_path / ".checkpoint.pt.ab12cd34ef56.tmp"  # as large as a checkpoint, one more for every kill
     left.write_bytes(b"half a checkpoint")
     fit(tmp_path)
     assert not left.exists()

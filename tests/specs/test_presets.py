@@ -5,8 +5,9 @@ import json
 import math
 import re
 import shutil
+import tomllib
 import typing
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -283,7 +284,7 @@ MISTAKES = {
     "one class": ("num_classes = 6", "num_classes = 1", "data.num_classes", "1", "2 to 254"),
     "more classes than labels": ("num_classes = 6", "num_classes = 255", "data.num_classes", "255", "2 to 254"),
     "a seed below nothing": ("num_val = 6", "num_val = 6\nseed = -1", "data.seed", "-1", "0 or more"),
-    "no pixels": ("image_size = 32", "image_size = 0", "data.image_size", "0", "1 or more"),
+    "no pixels": ("image_size = 32", "image_size = 0", "data.image_size", "0", "16 or more"),
     "less than nothing held out": ("num_val = 6", "num_val = 6\nholdout = -6", "data.holdout", "-6", "0 or more"),
     "more held out than val is": (
         "num_val = 6", "num_val = 6\nholdout = 7", "data.holdout", "7", "0 or data.num_val",
@@ -450,3 +451,35 @@ def test_presets_of_real_images_are_read_as_strictly(tmp_path):
     edit(path, "holdout = 100", "holdout = 101")
     error = refused(path)
     assert (key_of(error), error.found) == ("data.holdout", "found 101")
+
+
+# ---------------------------------------------------------------- every value of every setting
+
+ODD = (
+    -1, 0, 10**9 + 1, 2**31, 2**63, 10**400, -(10**400), 16**9999, -0.5, 1e300, 5e-324, float("nan"), float("inf"), -float("inf"),
+    True, "", "../x", "x\0", [], {}, [[]], ["x"], [1e300], [-1], [0] * 1000, [float("nan")], [10**400],
+)  # fmt: skip
+PLACES = [(group, one.name) for group, values in load_preset(TINY).groups.items() for one in fields(values)]
+
+
+@pytest.mark.parametrize(("group", "name"), PLACES, ids=lambda value: value)
+def test_whatever_stands_for_a_setting_it_is_taken_or_refused_in_one_line(group, name):
+    # what is taken is finite, and small enough to compute with
+    whole = tomllib.loads(Path(TINY).read_text(encoding="utf-8"))
+    for odd in ODD:
+        changed = whole | {group: whole[group] | {name: odd}}
+        try:
+            preset = read_dataclass(Preset, changed, "odd.toml")
+        except BadInput as error:
+            assert f"key {name!r}" in error.subject and error.expected and len(str(error)) < 1000
+            continue
+        value = getattr(getattr(preset, group), name)
+        assert all(
+            abs(one) <= 1e9 for one in (value if isinstance(value, tuple) else [value]) if not isinstance(one, str)
+        )
+
+
+@pytest.mark.parametrize("name", ["../synthetic", "presets/../synthetic", "/etc/passwd", "", ".", "synthetic/"])
+def test_a_preset_s_name_is_no_path(name):
+    with pytest.raises(BadInput):
+        load_preset(name)

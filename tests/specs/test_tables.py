@@ -619,3 +619,14 @@ def test_a_mistake_in_a_table_of_another_file_name_is_named_with_that(folder):
 def test_a_folder_without_tables_is_named(tmp_path):
     error = refused(tmp_path)
     assert error.subject == tmp_path and error.expected == "table*.toml"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "-x", "/x"])
+def test_a_run_whose_name_is_no_folder_s_is_refused(tmp_path, name):
+    folder = tmp_path / "tables"
+    shutil.copytree(tables.tables_folder(), folder)
+    path = folder / "table4.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('"dual-5"', f'"{name}"'), encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load_tables(folder)
+    assert "key 'name'" in caught.value.subject and repr(name) in caught.value.found

@@ -172,22 +172,39 @@ def test_a_toml_file_is_read(tmp_path):
     assert read_toml(path) == {"a": 1, "b": {"c": ["ü"]}}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_toml_file_of_a_marked_encoding_is_read(tmp_path, encoding):
-    (tmp_path / "good.toml").write_bytes('a = "ü"\n'.encode(encoding))
-    assert read_toml(tmp_path / "good.toml") == {"a": "ü"}
+# ---------------------------------------------------------------- encodings
+
+TEXT = 'title = "größe – 猫"\n'
 
 
-NOT_TOML = [
-    b"a = ", b"\xff\xfe", b"a = 1\na = 2", 'a = "ü"'.encode("latin-1"), b"a = 1\0", b"a = 1-1-1",
-    b"a = " + b"9" * 5000, b"a = " + b"[" * 100_000,
-]  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_utf_8_and_whatever_a_byte_order_mark_names_is_read(tmp_path, encoding):
+    (tmp_path / "x.toml").write_bytes(TEXT.encode(encoding))
+    assert read_toml(tmp_path / "x.toml") == {"title": "größe – 猫"}
 
 
-@pytest.mark.parametrize("content", NOT_TOML)
-def test_a_file_that_is_not_toml_is_named(tmp_path, content):
-    path = tmp_path / "broken.toml"
-    path.write_bytes(content)
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"a = 1\n" + 'title = "größe"'.encode("latin-1"), "not valid TOML (byte 0xf6 in line 2 is no UTF-8)"),
+        (TEXT.encode("utf-16-le"), "not valid TOML"),
+        (b"\0", "not valid TOML"),
+        (b"\xff\xfe", "not valid TOML"),
+        (b"a = 1\na = 2", "not valid TOML"),
+        (b"a = " + b"[" * 100_000, "not valid TOML"),
+        (b"a = " + b"9" * 10_000, "not valid TOML"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_toml_is_named(tmp_path, content, found):
+    (tmp_path / "x.toml").write_bytes(content)
     with pytest.raises(BadInput) as caught:
-        read_toml(path)
-    assert caught.value.subject == "broken.toml" and "TOML" in caught.value.found
+        read_toml(tmp_path / "x.toml")
+    assert caught.value.subject == "x.toml" and caught.value.found.startswith(found)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "x.toml").mkdir()
+    with pytest.raises(BadInput) as caught:
+        read_toml(tmp_path / "x.toml")
+    assert caught.value.found == "cannot be read (Is a directory)"

@@ -436,7 +436,7 @@ def test_what_is_asked_for_twice_is_planned_once():
 
 
 def test_everything_that_can_be_asked_for_is_listed_seed_after_seed():
-    everything = list(graph().everything(2))
+    everything = list(graph().everything(range(2)))
     runs = [artefact.name for artefact in everything if artefact.kind == "run"]
     assert runs == [f"{name}-s{seed}" for seed in range(2) for name in RUNS]
     scores = [artefact.name for artefact in everything if artefact.kind == "score"]

@@ -388,3 +388,14 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path):
     result = call("reproduce-table", "all", "--dry-run", "--preset", TINY, "--workdir", tmp_path / "work")
     assert code(result) == 0 and "dual-25-s1" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("folder", "/etc"), ("folder", "../../x"), ("folder", 3), ("record", "../done.json"), ("record", "/etc/passwd")],
+)
+def test_a_plan_that_leads_out_of_the_work_directory_is_damaged(at, key, value):
+    plan = written(at)
+    next(iter(plan["artefacts"].values()))[key] = value
+    write_json(plan_path(at.study), plan)
+    assert refused(at).found == "damaged"

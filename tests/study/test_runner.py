@@ -523,3 +523,39 @@ def test_an_input_that_another_process_makes_again_is_waited_for(vanishing, monk
     watcher = Watcher()
     runner(watcher).make([vanishing["a"], vanishing["b"]])
     assert vanishing["b"].done and any("making it again" in line for line in watcher.lines)
+
+
+# ---------------------------------------------------------------- again
+
+
+def test_what_is_there_stays_until_the_new_one_is_whole(own, monkeypatch):
+    run = run_of(graph_of(own), "strong")
+    before = times(run.folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(STAGES["run"], "make", lambda artefact, tools: 1 / 0, raising=False)
+        with pytest.raises(ZeroDivisionError):
+            runner().make_again([run])
+    assert times(run.folder) == before and run.done
+    runner().make_again([run])
+    assert run.done and times(run.folder)["weights.pt"] > before["weights.pt"]
+    assert [path.name for path in run.folder.parent.glob(".*") if path.name != ".leases"] == []
+
+
+def test_what_an_interrupted_start_made_again_is_gone_on_with_or_left_aside(own):
+    run = run_of(graph_of(own), "strong")
+    for damage in (False, True):
+        shutil.copytree(run.folder, run.anew.folder)
+        (run.anew.folder / "done.json").unlink()
+        if damage:
+            (run.anew.folder / "weights.pt").write_bytes(b"x")
+        record = run.read_record()
+        runner().make_again([run])
+        assert run.read_record()["digest"] == record["digest"]
+        assert not run.anew.folder.exists()
+
+
+def test_what_is_not_there_is_made(own):
+    run = run_of(graph_of(own), "strong")
+    shutil.rmtree(run.folder)
+    runner().make_again([run])
+    assert run.done

@@ -381,7 +381,7 @@ def test_the_file_that_is_kept_may_be_named_itself(tmp_path, kind):
 def test_what_a_killed_command_left_half_copied_is_not_taken_for_the_file(tmp_path, kind):
     mine, place = preset(tmp_path, kind), tmp_path / "work" / "inputs" / "tiny" / kind
     place.mkdir(parents=True)
-    (place / ".downloaded.npz.abcdef.tmp").write_bytes(b"con")
+    (place / ".downloaded.npz.0123456789ab.tmp").write_bytes(b"con")
     assert opened(tmp_path, mine, kind) is None
     opened(tmp_path, mine, kind, named_file(tmp_path / "downloads"))
     assert kept(tmp_path, kind) == {"downloaded.npz": b"content"}
@@ -677,3 +677,24 @@ def test_a_directory_that_is_named_from_elsewhere_finds_the_files_that_it_keeps(
     open_study(Path("work"), mine, "fp32", Named(**{kind: theirs}))
     monkeypatch.chdir(theirs.parent)
     opened(tmp_path, mine, kind).verify(f"--{kind}")
+
+
+@NEEDS
+def test_files_of_others_beside_what_is_kept_are_not_deleted(tmp_path, kind):
+    mine, place = preset(tmp_path, kind), tmp_path / "work" / "inputs" / "tiny" / kind
+    place.mkdir(parents=True)
+    (place / "best.pth").write_text("three weeks")
+    opened(tmp_path, mine, kind, named_file(tmp_path / "downloads"))
+    assert (place / "best.pth").read_text() == "three weeks"
+
+
+@NEEDS
+def test_files_are_not_kept_behind_a_link(tmp_path, kind):
+    mine, place = preset(tmp_path, kind), tmp_path / "work" / "inputs" / "tiny" / kind
+    (tmp_path / "models").mkdir()
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "models")
+    with pytest.raises(DiskRefused) as caught:
+        opened(tmp_path, mine, kind, named_file(tmp_path / "downloads"))
+    assert caught.value.subject == place
+    assert list((tmp_path / "models").iterdir()) == []

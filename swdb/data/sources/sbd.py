@@ -27,6 +27,7 @@ from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.files import replacing
+from swdb.core.processor import usable_cores
 from swdb.data.images import decode_mask, palette_png
 from swdb.data.voc import IGNORE, MAX_CLASS, VOC2012
 
@@ -78,7 +79,7 @@ def write_masks(
     memory stays flat. A file is there whole or not at all: to resume, leave out the jobs whose file is there.
     Raises BadInput for a mask that cannot be used and where the disk is full, when all masks before it are written.
     """
-    jobs, workers = iter(jobs), workers or os.cpu_count() or 1
+    jobs, workers = iter(jobs), workers or usable_cores()
     first = list(islice(jobs, FEW)) if workers > 1 else []
     placed = ((job, target(job.image_id)) for job in chain(first, jobs))
     if len(first) < FEW:

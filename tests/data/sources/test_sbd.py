@@ -453,7 +453,7 @@ def test_without_a_number_of_workers_all_cores_are_used(tmp_path, monkeypatch):
     def pool(workers, *_, **__):
         raise Enough(workers)
 
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    monkeypatch.setattr(sbd, "usable_cores", lambda: 5)
     monkeypatch.setattr(sbd, "ProcessPoolExecutor", pool)
     with pytest.raises(Enough, match="5"):
         written(tmp_path, jobs(sbd.FEW), None, None)

@@ -1,0 +1,71 @@
+"""Folders that are made beside their place and put there when they are whole; also where the place is a link or a mount.
+
+A user may have put a folder on a bigger disk, behind a link, or as a volume of a container. That cannot be renamed: its
+contents are exchanged instead, the record last. Nothing is put in the place of what the program did not make.
+
+in: a folder -> out: where to make it, and then the folder
+"""
+
+import os
+from pathlib import Path
+
+from swdb.core.errors import DiskRefused, disk_error
+from swdb.core.files import remove_folder
+
+UNDER_WAY = ".exchange"  # in a folder whose contents are being exchanged: what is there is ours, however little it is
+
+
+def is_elsewhere(folder: Path) -> bool:
+    """Whether a folder is a link or a mount, which cannot be renamed."""
+    return folder.is_symlink() or os.path.ismount(folder)
+
+
+def unfinished(folder: Path) -> Path:
+    """Return where a folder is made: beside its place, or inside it where that lies on another disk."""
+    return folder / ".partial" if is_elsewhere(folder) else folder.with_name(f".{folder.name}.partial")
+
+
+def check_place(folder: Path, *ours: str) -> None:
+    """Raise DiskRefused where a folder cannot be put: a link leads nowhere, or something is there without any of our files."""
+    if folder.is_symlink() and not folder.exists():
+        raise DiskRefused(folder, f"is a link to {os.readlink(folder)}, which is not there")
+    if folder.exists() and not folder.is_dir():
+        raise DiskRefused(folder, "cannot be written (a file is there)")
+    if not folder.exists() or (folder / UNDER_WAY).exists() or any((folder / name).exists() for name in ours):
+        return
+    if others := _visible(folder):
+        found = f"holds what swdb did not make (first: {others[0].name})"
+        raise DiskRefused(folder, found, "an empty folder, or one that it made")
+
+
+def put_in_place(new: Path, folder: Path, record: str) -> None:
+    """Put a whole folder in the place of another one; raises DiskRefused, and until then the old one is as it was."""
+    try:
+        if is_elsewhere(folder):
+            _exchange(new, folder, record)
+            return
+        remove_folder(folder)
+        os.replace(new, folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+
+
+def _exchange(new: Path, folder: Path, record: str) -> None:
+    """Let the contents of a folder take the place of another one's; a kill leaves one that is not finished, and ours."""
+    (folder / UNDER_WAY).touch()
+    (folder / record).unlink(missing_ok=True)
+    for old in _visible(folder):
+        if old.is_dir() and not old.is_symlink():
+            remove_folder(old)
+        else:
+            old.unlink()
+    for path in sorted(new.iterdir(), key=lambda path: path.name == record):
+        if path.name != ".leases":
+            os.replace(path, folder / path.name)
+    remove_folder(new)
+    (folder / UNDER_WAY).unlink()
+
+
+def _visible(folder: Path) -> list[Path]:
+    """List what is in a folder, but for what its file system and we keep there."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "lost+found")
