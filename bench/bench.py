@@ -5,7 +5,6 @@ Every ratio alternates its two sides and takes medians, so that a machine that s
 """
 
 import argparse
-import os
 import resource
 import shutil
 import statistics
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from swdb.core.processor import usable_cores
 from swdb.core.progress import silent
 from swdb.data.store import proxy_masks
 from swdb.methods.method import METHODS
@@ -171,7 +171,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     lines.append(("peak memory", f"{max(own, children) / 2**20:.2f} GB", "under 2 GB"))
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"{usable_cores()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
     print("| what | measured | target |\n| --- | ---: | --- |")
     for line in lines:
         print("| " + " | ".join(line) + " |")

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from swdb.core.processor import usable_cores
 from swdb.data import voc
 from swdb.data.sources.sbd import Job, write_masks
 
@@ -152,7 +153,7 @@ def print_peak(folder: Path, masks: int) -> None:
     on_all_cores(folder, islice(files(folder), masks))
     status = Path("/proc/self/status").read_text().splitlines()
     own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))  # Linux alone says it so
-    workers = os.cpu_count() * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    workers = usable_cores() * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print((own + workers) / 2**10)
 
 
@@ -196,7 +197,7 @@ def main() -> None:
         lines = measure(folder, options.count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| what | measured | processor time | target |\n| --- | ---: | ---: | --- |")
     for line in lines:
         print("| " + " | ".join(line) + " |")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from swdb.core.processor import usable_cores
 from swdb.nn.dense_crf import energy_of, refine
 from swdb.nn.permutohedral import Lattice
 from swdb.specs.crf_parameters import CRF_SETS, CrfSet, crf_set
@@ -121,7 +122,7 @@ def main() -> None:
             lines.append((f"cuda: {image}, {name}", spent, f"{spent / times[name]:.3f} of the CPU's"))
         lines += on_grids("cuda")
         print(f"GPU: {torch.cuda.get_device_name()}")
-    print(f"{THREADS} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{THREADS} threads of {usable_cores()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"pydensecrf, one image on one core: {PYDENSECRF}, measured elsewhere\n")
     print("| what | ms | beside |\n| --- | ---: | --- |")
     for what, spent, beside in lines:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import torch
 
+from swdb.core.processor import usable_cores
 from swdb.nn.compute import Compute
 from swdb.nn.networks import BACKBONES
 from swdb.proxy.dsrg import DsrgNetwork, balanced_seed_loss, renormalise, seeded_losses
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--sets", action="store_true", help="time make-proxy too: minutes")
     options = parser.parse_args()
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    print(f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{torch.get_num_threads()} threads of {usable_cores()} cores, load {os.getloadavg()[0]:.1f}")
     print(f"GPU: {torch.cuda.get_device_name() if 'cuda' in devices else 'NOT MEASURED, none is here'}\n")
     print("| what | measured | target |\n| --- | --- | --- |")
     for device in devices:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 
+from swdb.core.processor import usable_cores
 from swdb.proxy.region_growing import grow
 
 ROUNDS = 3
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="images in the batch")
     options = parser.parse_args()
     lines = measure(options.count)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(f"{usable_cores()} cores, load {os.getloadavg()[0]:.1f}\n")
     print("| what | measured | target |\n| --- | ---: | --- |")
     for line in lines:
         print("| " + " | ".join(line) + " |")

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from swdb.core.processor import usable_cores
 from swdb.core.progress import silent
 from swdb.data import audit
 from swdb.data.dataset import DataSet
@@ -79,7 +80,7 @@ def measure(folder: Path, source: Path) -> list[tuple[str, str, str]]:
         training_store(dataset, longest_side, silent())
         after = os.times()
         spent = after.elapsed - before.elapsed
-        busy = (sum(after[:2]) - sum(before[:2])) / spent / (os.cpu_count() or 1)
+        busy = (sum(after[:2]) - sum(before[:2])) / spent / usable_cores()
         size = f"shrunk to {longest_side} pixels" if longest_side else "as they are"
         line = f"{spent:.1f} s, {dataset.manifest['counts'][ALL_SPLIT] / spent:.0f} images a second, {busy:.0%} of all cores"
         decoding.append((f"decoding into the store, {size}", line, "the cores are busy, or the disk is"))
@@ -119,7 +120,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines.append(("peak memory of preparing", " and ".join(f"{peak(n)} MB at {n} images" for n in MEMORY), "flat"))
-    print(f"{os.cpu_count()} cores\n\n| what | measured | target |\n| --- | ---: | --- |")
+    print(f"{usable_cores()} cores\n\n| what | measured | target |\n| --- | ---: | --- |")
     for line in lines:
         print("| " + " | ".join(line) + " |")
 

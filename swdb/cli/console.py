@@ -90,8 +90,10 @@ def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None
     """Print what would be made, in order, and what is there already; `precision` in words."""
     console = out()
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
+    longest = max((len(artefact.id) for artefact in artefacts if artefact.kind != "score"), default=0)
     for name in ("stage", "steps", "state", "id"):
-        table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold")
+        whole = name == "id" and console.width >= longest + 40  # for it is copied into `swdb make`
+        table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold", no_wrap=whole)
     for artefact in artefacts:
         if artefact.kind == "score":  # counted below: there is one behind every run
             continue

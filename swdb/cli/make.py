@@ -20,7 +20,9 @@ SEED = re.compile(r"-s(\d{1,9})(?=[-+])")
 def make(
     context: typer.Context,
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids, as swdb reproduce-table --dry-run shows them.")],
-    again: Annotated[bool, typer.Option("--again", help="Delete what is there of them first.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make them again; what is there stays until the new ones are whole.")
+    ] = False,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",

@@ -28,7 +28,9 @@ def make_proxy(
     proxy_set: Annotated[
         str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
     ] = "all",
-    again: Annotated[bool, typer.Option("--again", help="Delete the set and make it again.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make the set again; the old one stays until the new one is whole.")
+    ] = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
     precision: Precision = None,

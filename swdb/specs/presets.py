@@ -118,6 +118,7 @@ class Network:
         UNKNOWN,
         "neck layers begin as the identity plus this much noise, so that n=3 trains as stably as n=0",
         AT_LEAST_0,
+        formerly="neck_spread",
     )
 
 

@@ -81,15 +81,22 @@ def each(check: Check) -> Check:
     )
 
 
-def setting(unit: str, status: str, why: str, check: Check = ANY, omit_default: bool = False, **options: Any) -> Any:
-    """Declare a setting: its unit, status, reason or source, and range.
+def setting(
+    unit: str,
+    status: str,
+    why: str,
+    check: Check = ANY,
+    omit_default: bool = False,
+    formerly: str = "",
+    **options: Any,
+) -> Any:
+    """Declare a setting: its unit, status, reason or source, range, and the name by which older presets know it.
 
     `omit_default`: at its default it stays out of fingerprints, so that a setting that is added later leaves the ids of
     what was made before it as they are.
     """
-    return field(
-        metadata={"unit": unit, "status": status, "why": why, "check": check, "omit_default": omit_default}, **options
-    )
+    said = {"unit": unit, "status": status, "why": why, "check": check, "omit_default": omit_default}
+    return field(metadata=said | {"formerly": formerly}, **options)
 
 
 def non_defaults(values: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     if not isinstance(mapping, dict):
         raise BadInput(where, f"found {_shown(mapping)}", "a table of keys")
     known = {f.name: f for f in fields(kind)}
+    mapping = _as_named_now(known, mapping, where)
     for key in mapping:
         if key not in known:
             raise unknown(f"{where}, key", key, known)
@@ -31,6 +32,17 @@ def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
         elif declared.default is MISSING and declared.default_factory is MISSING:
             raise BadInput(f"{where}, key {name!r}", "missing")
     return kind(**values)
+
+
+def _as_named_now(known: dict[str, Field], mapping: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return TOML values by the names that settings have now; older presets may call them otherwise."""
+    now = {old: name for name, declared in known.items() if (old := declared.metadata.get("formerly"))}
+    for old in now.keys() & mapping.keys():
+        if now[old] in mapping:
+            raise BadInput(
+                f"{where}, key {old!r}", f"the former name of {now[old]!r}, which is there, too", "one of them"
+            )
+    return {now.get(key, key): value for key, value in mapping.items()}
 
 
 def _in_range(declared: Field, value: Any, where: str) -> Any:

@@ -41,6 +41,18 @@ def refused(**changes) -> BadInput:
     return caught.value
 
 
+@dataclass(frozen=True)
+class Renamed:
+    new: float = setting("", UNKNOWN, "", formerly="old")
+
+
+def test_a_setting_is_known_by_its_former_name_too():
+    assert read_dataclass(Renamed, {"old": 1}, "file.toml") == read_dataclass(Renamed, {"new": 1}, "file.toml")
+    with pytest.raises(BadInput) as caught:
+        read_dataclass(Renamed, {"old": 1, "new": 1}, "file.toml")
+    assert caught.value.subject == "file.toml, key 'old'" and caught.value.expected == "one of them"
+
+
 def test_values_are_read_in_the_declared_types():
     whole = read_dataclass(Whole, GOOD | {"named": {"a": {"size": 3}}, "one": {"size": 4}}, "file.toml")
     assert whole == Whole("k", 1.0, (True,), (Part(2),), {"a": 3.0}, {"a": Part(3)}, Part(4))
