@@ -96,7 +96,7 @@ def disk_error(error: OSError, path: Path | str) -> DiskRefused:
     return DiskRefused(path, known or f"cannot be used ({reason(error)})")
 
 
-def reason(error: Exception) -> str:
-    """Return an error's own words on one line, or its kind where it has none."""
-    words = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(words).split()) or type(error).__name__
+def reason(error: BaseException) -> str:
+    """Return an error's own words in one short line, or its kind where it has none."""
+    words = str(getattr(error, "strerror", None) or error)[:200]
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split()) or type(error).__name__

@@ -15,9 +15,9 @@ from PIL import Image
 
 from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade, disk_error
 from swdb.core.files import read_json, sweep_temporary, write_json
+from swdb.core.folders import check_place, put_in_place, unfinished
 from swdb.core.lease import leased
 from swdb.core.parallel import in_order
-from swdb.core.places import check_place, put_in_place, unfinished
 from swdb.core.progress import Progress
 from swdb.data import synthetic
 from swdb.data.audit import audit

@@ -16,8 +16,8 @@ from swdb.core import lease
 from swdb.core.artefact import Artefact
 from swdb.core.errors import DiskRefused, MissingArtefact, NotMade
 from swdb.core.files import remove_folder
+from swdb.core.folders import put_in_place
 from swdb.core.lease import POLL, Lease, leased
-from swdb.core.places import put_in_place
 from swdb.core.progress import Advance
 from swdb.core.stage import ChecksEarly, TakesRoom
 from swdb.data.audit import verify

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.data.dataset import LABELS, MANIFEST, NOTE
 from swdb.specs.study import LAYOUT
 
@@ -309,9 +309,3 @@ def _read_zip(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:
     if len(content) != found.file_size:
         raise zipfile.BadZipFile(f"{found.filename!r} has {len(content)} bytes, not {found.file_size} as announced")
     return content
-
-
-def reason(error: BaseException) -> str:
-    """Return what an error says, in one short line."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(error)[:200])
-    return " ".join(text.split()) or type(error).__name__

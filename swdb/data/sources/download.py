@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, disk_error
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, disk_error, reason
 from swdb.core.progress import Advance, silent
-from swdb.data.sources.archives import MIB, reason
+from swdb.data.sources.archives import MIB
 
 CHUNK = MIB  # bytes moved at once
 TIMEOUT = 30.0  # seconds without a byte, then a connection is given up

@@ -12,9 +12,9 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from swdb.core.errors import BadInput, unknown
+from swdb.core.errors import BadInput, reason, unknown
 from swdb.core.files import decode_text
-from swdb.data.sources.archives import Member, reason
+from swdb.data.sources.archives import Member
 from swdb.data.voc import CLASSES
 
 EXPECTED = "a CSV of image,classes"

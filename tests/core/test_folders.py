@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from swdb.core import places
+from swdb.core import folders
 from swdb.core.errors import DiskRefused
 from swdb.core.files import write_text
-from swdb.core.places import UNDER_WAY, check_place, put_in_place, unfinished
+from swdb.core.folders import UNDER_WAY, check_place, put_in_place, unfinished
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -26,7 +26,7 @@ def place(request, tmp_path, monkeypatch) -> Path:
     if request.param == "mount":
         path.mkdir()
         ismount = os.path.ismount
-        monkeypatch.setattr(places.os.path, "ismount", lambda folder: folder == path or ismount(folder))
+        monkeypatch.setattr(folders.os.path, "ismount", lambda folder: folder == path or ismount(folder))
         replace = os.replace
 
         def busy(source, target, **options):
