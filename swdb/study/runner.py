@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact
-from swdb.core.errors import DiskRefused, MissingArtefact, NotMade
+from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade
 from swdb.core.files import remove_folder
 from swdb.core.folders import put_in_place
 from swdb.core.lease import POLL, Lease, leased
@@ -127,6 +127,8 @@ class Runner:
         """Make an artefact beside its place, going on with what an interrupted start left there if it is of any use."""
         try:
             self._begin_and_finish(anew)
+        except LeaseLost:
+            raise
         except MissingArtefact:  # made from other inputs, or damaged
             remove_folder(anew.folder)
             self._begin_and_finish(anew)
