@@ -57,7 +57,8 @@ class CommandLine:
     @property
     def workdir(self) -> Path:
         """The work directory."""
-        return Path(self.option("workdir") or DEFAULT_WORKDIR)
+        found = self.option("workdir")
+        return DEFAULT_WORKDIR if found is None else Path(found)
 
     def again(self, *more: str, without: str = "") -> str:
         """Return the same command, with more words behind it, and perhaps without one."""

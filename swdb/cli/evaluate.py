@@ -25,6 +25,7 @@ from swdb.cli.options import (
     show,
 )
 from swdb.core.errors import NotMade
+from swdb.core.files import damage_of
 
 
 def evaluate(
@@ -80,7 +81,9 @@ def evaluate(
 
             path = draw_run(graph, runner, artefact)
     result = score.read_record()
-    show(score_lines(result), result, json)
+    with damage_of(score.record, "a score"):
+        lines = score_lines(result)
+    show(lines, result, json)
     say(f"predictions: {score.folder / 'predictions'}")
     if path:
         say(f"figure: {path}")

@@ -98,6 +98,8 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
         return "choose another place with --workdir DIR"
     if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] == ("plan.json",):
         return f"delete it, then run again: rm {place}"
+    if kind == "inputs" and parts[-1] == "named.json":
+        return f"delete it, then name the files again: rm {place}"
     if kind == "inputs":
         return f"name the files again: {named_once(line)}"
     if kind == "data":

@@ -92,7 +92,7 @@ def reproduce_table(
         if not finished:
             with running(context.obj, graph.study, device, todo) as runner:
                 runner.make(todo)
-    show_tables(graph, everything, tables, asked, form)
+    show_tables(graph, everything, tables, asked, form, keep=looks)
     propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
 
 
@@ -123,8 +123,11 @@ def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> 
     console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
 
 
-def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str) -> None:
-    """Write the tables from all scores that are finished, and print them from those of the wanted seeds."""
+def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:
+    """Write the tables from all scores that are finished, and print them from those of the wanted seeds.
+
+    `keep`: a report that has values which are not found here, of another study or version, is left as it is.
+    """
     from swdb.cli import console
     from swdb.reports.tables import render
     from swdb.study.stages import TABLE
@@ -135,7 +138,7 @@ def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: rang
         return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number)) for table in tables]
 
     measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
-    written = write(made_from(plan))
+    written = write([one for one in made_from(plan) if not (keep and would_lose(one))])
     if form == "rich":
         for table in measured:
             console.print_table(table, study.preset)
@@ -143,6 +146,14 @@ def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: rang
         typer.echo(render(measured, study.preset, form), nl=False)
     if written:
         say(f"written: {', '.join(map(str, written))}")
+
+
+def would_lose(artefact: "Artefact") -> bool:
+    """Whether a report on disk has values that would not be in it any more; says so."""
+    lost = artefact.task.measure().lacks(artefact.record)
+    if lost:
+        say(f"kept: {artefact.record.with_suffix('.md')}, which has {lost} values that are not found here")
+    return lost > 0
 
 
 def planned(graph: "Graph", tables: list["Table"], seeds: range, recorded: bool) -> "Plan":
@@ -186,12 +197,12 @@ def record(study: "Study", plan: "Plan", finished: bool) -> None:
 
 
 def needed(graph: "Graph", plan: "Plan") -> list["Artefact"]:
-    """List all that a plan needs, in order."""
-    from swdb.core.artefact import with_inputs
+    """List what is there of all that a plan needs, and what is still to be made, in order."""
+    from swdb.core.artefact import still_needed, with_inputs
 
     scores = list(plan.scores.values())
     recorded = any(score.task is None for score in scores)
-    return with_inputs(*scores) if recorded else graph.needed(*scores)
+    return still_needed(with_inputs(*scores) if recorded else graph.needed(*scores))
 
 
 def precision_words(graph: "Graph", typed: str | None) -> str:

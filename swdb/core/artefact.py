@@ -125,6 +125,17 @@ def artefact_id(name: str, kind: str, version: int, key: Mapping[str, Any], inpu
     return f"{name}-{digest(whole)[:10]}"
 
 
+def still_needed(artefacts: Iterable[Artefact]) -> list[Artefact]:
+    """List those of some artefacts, inputs first, that are there or that something unfinished is made from."""
+    artefacts = list(artefacts)
+    inputs = {other.id for this in artefacts for other in this.inputs}
+    kept = {this.id for this in artefacts if this.done or this.id not in inputs}
+    for this in reversed(artefacts):
+        if this.id in kept and not this.done:
+            kept.update(other.id for other in this.inputs)
+    return [this for this in artefacts if this.id in kept]
+
+
 def with_inputs(*artefacts: Artefact) -> list[Artefact]:
     """List artefacts and all that they are made from, first things first, each once."""
     found: dict[str, Artefact] = {}

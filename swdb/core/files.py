@@ -105,6 +105,15 @@ def read_json(path: Path) -> Any:
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 
+@contextmanager
+def damage_of(path: Path, what: str = "a record") -> Iterator[None]:
+    """Turn what JSON of another form raises, in a block that only reads from it, into MissingArtefact with the file's name."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise MissingArtefact(path, "damaged", what) from None
+
+
 def sweep_temporary(folder: Path) -> None:
     """Delete what killed writers left half written in a folder; only for whoever holds the lease on it."""
     with contextlib.suppress(OSError):

@@ -8,12 +8,13 @@ in: a data set -> out: `audit.json` and a report; or one error that counts what 
 
 import hashlib
 from collections import defaultdict
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError
 from swdb.core.files import digest, file_digest, read_json, tree_root, write_atomic, write_json
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
@@ -63,13 +64,19 @@ def audit(dataset: DataSet, progress: Progress, discard: bool = False) -> dict[s
     faults = _read_changed(dataset, changed, splits, records, progress, discard) if changed else []
     records = {image_id: records[image_id] for image_id in splits if image_id in records}  # whatever was read when
     if changed or known.keys() - records.keys() or known_texts != texts:
-        write_json(path, {"version": VERSION, "texts": texts, "records": records}, indent=None)
+        _note(path, {"version": VERSION, "texts": texts, "records": records}, needed=discard)
     if faults:
         first = faults[0]
         raise type(first)(first.subject, f"{first.found}{_and_more(len(faults))}", first.expected)
     _check_borders(dataset, lists, records)
     _check_tags(dataset, lists, records)
     return _report(dataset, lists, records, texts)
+
+
+def _note(path: Path, seen: dict[str, Any], needed: bool) -> None:
+    """Write down what was seen; where that is not needed, the next audit is only slower on a disk that takes nothing."""
+    with nullcontext() if needed else suppress(DiskRefused):
+        write_json(path, seen, indent=None)
 
 
 def verify(dataset: DataSet, progress: Progress) -> dict[str, Any]:

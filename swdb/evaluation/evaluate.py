@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
-from swdb.core.files import digest, file_digest, sweep_temporary, write_atomic
+from swdb.core.files import damage_of, digest, file_digest, sweep_temporary, write_atomic
 from swdb.core.progress import Advance
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
@@ -42,6 +42,8 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     dataset = tools.dataset(artefact.input("data"))
     runs = [other for other in artefact.inputs if other.kind == "run"]
     predict = _predictor(runs, task.scoring, dataset.num_classes, tools.compute)
+    with damage_of(runs[0].record):
+        machine = runs[0].read_record()["machine"]
     predictions = artefact.folder / "predictions"
     advance = tools.progress(artefact.name, len(dataset.ids(VAL_SPLIT)))
     write_predictions(predictions, dataset, predict, task, advance)
@@ -53,7 +55,7 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "flip": task.scoring.flip,
         "crf": task.scoring.crf,
         "seed": runs[0].task.seed,
-        "machine": runs[0].read_record()["machine"],
+        "machine": machine,
     }
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput, MissingArtefact, disk_error
-from swdb.core.files import file_digest, is_intact, read_json, sweep_temporary, write_atomic, write_json, write_text
+from swdb.core.files import damage_of, file_digest, is_intact, read_json, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import check_lease
 from swdb.core.progress import Advance, silent
 from swdb.nn.sampling import DROPOUT, INITIAL, rng_for
@@ -89,7 +89,9 @@ def optimise(
     if ended.is_file():
         job.advance(schedule.steps, schedule.steps)
         record = read_json(ended)
-        load_weights(job.folder, record["weights_sha256"], network)
+        with damage_of(ended):
+            sha256, _ = record["weights_sha256"], record["seconds"]
+        load_weights(job.folder, sha256, network)
         return record
     optimizer = _optimizer(schedule, groups)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -214,13 +216,14 @@ def _resume(job: Job, network: nn.Module, optimizer: torch.optim.Optimizer) -> t
         state = load_tensors(path)
         if state.get("id") != job.id:
             raise MissingArtefact(path, f"a checkpoint of {state.get('id')!r}", f"one of {job.id!r}")
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
+        with damage_of(path, "a checkpoint"):
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            step, seconds = state["step"], state["seconds"]
     log = job.folder / "log.jsonl"
     if log.is_file():
-        kept = log.read_text(encoding="utf-8").splitlines(keepends=True)[:step]
-        write_text(log, "".join(kept))
+        kept = log.read_bytes().splitlines(keepends=True)[:step]
+        write_atomic(log, lambda stream: stream.writelines(kept))
     return step, seconds
 
 

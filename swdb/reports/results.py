@@ -4,12 +4,15 @@ in: a table spec and the scores behind its cells -> out: one `MeasuredTable`, JS
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
+from swdb.core.files import damage_of, read_json
 from swdb.specs.claims import Verdict, decide
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Claim, Column, Row, RunSpec, Table, cell_source, runs_of
@@ -79,6 +82,19 @@ class MeasuredTable:
         whole = all(sorted(cell.by_seed) == self.seeds for cell in self.cells.values() if cell.measurable)
         return whole and bool(self.seeds)
 
+    def lacks(self, path: Path) -> int:
+        """Count the values that a table on disk (its JSON) has in these cells, and this one has not."""
+        with suppress(MissingArtefact), damage_of(path):
+            before = {
+                (row["key"], column, int(seed))
+                for row in read_json(path)["rows"]
+                for column, cell in row["values"].items()
+                for seed in cell["by_seed"]
+            }
+            places = {(*place, seed) for place, cell in self.cells.items() for seed in cell.by_seed}
+            return sum(one not in places and one[:2] in self.cells for one in before)
+        return 0
+
 
 def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> MeasuredTable:
     """Collect the finished scores of a table; `runs` are all runs by name.
@@ -89,13 +105,13 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
     for row in table.rows:
         for column in table.columns:
             done = {seed: one for seed, one in scores.get((row.key, column.key), {}).items() if one.done}
-            records = {seed: score.read_record() for seed, score in done.items()}
+            records = {seed: _scored(score) for seed, score in done.items()}
             finished += [(score, records[seed]) for seed, score in done.items()]
             cells[row.key, column.key] = Cell(
                 row,
                 column,
                 cell_source(row, column, runs) is not None,
-                {seed: _miou(score, records[seed]) for seed, score in done.items()},
+                {seed: record["miou"] for seed, record in records.items()},
                 {seed: "+".join(run.id for run in runs_behind(score)) for seed, score in done.items()},
             )
     by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
@@ -105,11 +121,14 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
     return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines))
 
 
-def _miou(score: Artefact, record: dict[str, Any]) -> float:
-    miou = record.get("miou")
-    if not isinstance(miou, float):
-        raise MissingArtefact(score.record, "damaged", "a score")
-    return miou
+def _scored(score: Artefact) -> dict[str, Any]:
+    """Read the record of a score; raises MissingArtefact where it does not say what a table needs."""
+    record = score.read_record()
+    with damage_of(score.record, "a score"):
+        _machine(record["machine"])
+        if not (isinstance(record["miou"], float) and isinstance(record["data"], str)):
+            raise TypeError
+    return record
 
 
 def runs_behind(score: Artefact) -> list[Artefact]:
@@ -126,8 +145,8 @@ def _data_digest(finished: list[tuple[Artefact, dict[str, Any]]]) -> str:
     expected = data.digest() if data is not None and data.done else record["data"]
     for score, one in finished:
         if one["data"] != expected:
-            found = f"made on data that has changed since (sha256 {one['data'][:10]})"
-            raise MissingArtefact(score.folder, found, f"data of the sha256 {expected[:10]}")
+            found = f"has changed since {score.id} was scored: it was {one['data'][:10]}, it is {expected[:10]}"
+            raise MissingArtefact(data.folder if data else score.folder, found, "the data of then")
     return expected
 
 

@@ -94,7 +94,7 @@ class Runner:
         planned = {artefact.id for artefact in artefacts}
         for artefact in artefacts:
             for lacking in artefact.missing_inputs() if not artefact.done else []:
-                if lacking.id not in planned:
+                if lacking.id not in planned and not _is_under_way(lacking):
                     raise NotMade(lacking.folder, f"not made yet, and {artefact.id} is made from it")
         for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
             self._make_all([artefact])
@@ -183,9 +183,9 @@ class Runner:
     def _wait(self, held: list[tuple[Artefact, lease.Holder | None]], said: set[lease.Holder]) -> None:
         """Wait a moment for other processes, and say once for whom."""
         for artefact, holder in held:
-            if holder is not None and holder not in said and not holder.is_dead:
-                said.add(holder)
-                self.tell(f"waiting for {artefact.id}, held by {holder}")
+            if (artefact.id, holder) not in said and not (holder and holder.is_dead):
+                said.add((artefact.id, holder))
+                self.tell(f"waiting for {artefact.id}, held by {holder or 'another process'}")
         time.sleep(POLL)
 
     def _make_one(self, artefact: Artefact) -> None:
@@ -208,8 +208,13 @@ def _makers_of_vanished(todo: list[Artefact], planned: set[str]) -> list[tuple[A
         for lacking in [] if artefact.done else artefact.missing_inputs():
             if lacking.id in planned:
                 continue
-            holder = Lease(lacking.leased_path).holder()
-            if holder is None or holder.is_dead:
+            if not _is_under_way(lacking):
                 raise NotMade(lacking.folder, f"is gone, and {artefact.id} is made from it")
-            makers.append((lacking, holder))
+            makers.append((lacking, Lease(lacking.leased_path).holder()))
     return makers
+
+
+def _is_under_way(artefact: Artefact) -> bool:
+    """Whether another process makes it now."""
+    holder = Lease(artefact.leased_path).holder()
+    return holder is not None and not holder.is_dead

@@ -7,14 +7,13 @@ in: a folder, a preset's name, what was typed -> out: a `Study`
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from swdb.core.errors import BadInput, DiskRefused, MissingArtefact
-from swdb.core.files import file_digest, read_json, sweep_temporary, write_atomic, write_json
+from swdb.core.files import damage_of, file_digest, read_json, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import leased
 from swdb.core.processor import has_fast_bf16
 from swdb.data.kinds import check_settings
@@ -27,6 +26,7 @@ from swdb.specs.study import LAYOUT, NamedFile, Study
 LAYOUT_VERSION = 2  # of the work directory; 1 was swdb 0.1's, which had no file that said so
 PRECISION = "precision.json"
 FORGET = "none"  # in place of a folder of saliency maps
+NAMED = "the files that were named"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def note_layout(folder: Path) -> str | None:
     """Note that this version works in a directory; returns what to say where version 0.1 did before."""
     if (folder / LAYOUT).is_file():
         return None
-    old = [name for name in ("weights", "cues", "proxies", "runs") if any(folder.glob(f"{name}/*/done.json"))]
+    old = [name for name in ("weights", "cues", "proxies", "runs") if _holds_old(folder, name)]
     write_json(folder / LAYOUT, {"version": LAYOUT_VERSION})
     if not old:
         return None
@@ -149,6 +149,16 @@ def note_layout(folder: Path) -> str | None:
         f"{folder} was made by swdb 0.1: its data sets and named files are kept; {', '.join(old)} are made again under "
         f"new ids, and the old ones can be deleted"
     )
+
+
+def _holds_old(folder: Path, name: str) -> bool:
+    """Whether a folder of artefacts holds one of version 0.1, whose records name no kind."""
+    for path in folder.glob(f"{name}/*/done.json"):
+        with contextlib.suppress(MissingArtefact):
+            found = read_json(path)
+            if isinstance(found, dict) and "kind" not in found:
+                return True
+    return False
 
 
 # ---------------------------------------------------------------- files that were named
@@ -243,7 +253,7 @@ class _Memory:
             old = self.folder / "saliency.json"
             if not old.is_file():
                 return None
-            with _damage_of(old):
+            with damage_of(old, NAMED):
                 found = read_json(old)
                 return _noted(self.folder, found["folder"], {"saliency": found["sha256"]})
         kept = next((path for path in sorted((self.folder / kind).glob("[!.]*")) if path.name != CUE_LIST), None)
@@ -254,7 +264,7 @@ class _Memory:
         path = self.folder / "named.json"
         if not path.is_file():
             return {}
-        with _damage_of(path):
+        with damage_of(path, NAMED):
             found = read_json(path)
             return {kind: _noted(self.folder, one["path"], one["digests"]) for kind, one in found.items()}
 
@@ -274,15 +284,6 @@ class _Memory:
     def _place(self, path: Path) -> str:
         """Return how a path is noted: of what is kept here, so that the work directory can be moved."""
         return str(path.relative_to(self.folder) if path.is_relative_to(self.folder) else path)
-
-
-@contextmanager
-def _damage_of(path: Path) -> Iterator[None]:
-    """Turn what a note of another form raises into an error that names it."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError):
-        raise MissingArtefact(path, "damaged", "the files that were named") from None
 
 
 def _noted(folder: Path, path: Any, digests: Any) -> NamedFile:

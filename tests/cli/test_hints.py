@@ -73,7 +73,7 @@ def test_the_nearest_word_goes_before_everything_else():
         ("precision.json", "delete it, then run again: rm work/precision.json"),
         ("downloads/benchmark.tgz", "delete it, then run again: rm work/downloads/benchmark.tgz"),
         ("reports/synthetic/plan.json", "delete it, then run again: rm work/reports/synthetic/plan.json"),
-        ("inputs/synthetic/named.json", "name the files again: swdb make-proxy"),
+        ("inputs/synthetic/named.json", "delete it, then name the files again: rm "),
         ("data/synthetic/manifest.json", "prepare it: swdb prepare-voc --again --preset synthetic"),
         ("runs/dual-s0-1/evals/val-weak/result.json", "delete it, then run again: rm -r work/runs/dual-s0-1/evals/val-weak"),
         ("elsewhere.txt", "run again: swdb train strong --seed 1"),

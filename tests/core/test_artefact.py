@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from swdb.core.artefact import Artefact, artefact_id, with_inputs
+from swdb.core.artefact import Artefact, artefact_id, still_needed, with_inputs
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
 
@@ -118,6 +118,18 @@ def test_what_artefacts_are_made_from_comes_first_and_each_once(tmp_path):
 
 
 # ---------------------------------------------------------------- from planned to finished
+
+
+def test_what_only_finished_artefacts_are_made_from_is_not_needed(tmp_path):
+    gone, data = planned(tmp_path, "gone"), made(tmp_path, "data")
+    proxies = made(tmp_path, "proxies", data)
+    run = planned(tmp_path, "run", proxies, gone)
+    score = planned(tmp_path, "score", run)
+    assert still_needed([gone, data, proxies, run, score]) == [gone, data, proxies, run, score]
+    write_json(run.record, {"digest": "r" * 64})
+    assert still_needed([gone, data, proxies, run, score]) == [data, proxies, run, score]
+    other = planned(tmp_path, "other", gone)
+    assert still_needed([gone, data, proxies, run, score, other]) == [gone, data, proxies, run, score, other]
 
 
 def test_an_artefact_is_there_only_with_its_record(tmp_path):
