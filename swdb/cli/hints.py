@@ -35,6 +35,8 @@ def hint(error: SwdbError, line: CommandLine) -> str:
         return f"what was made is kept; see it with: {line.again()}"
     if isinstance(error, DiskRefused):
         full = "full" in error.found
+        if "did not make" in error.found:
+            return f"move that elsewhere, then run again: {line.again()}"
         return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"
     if isinstance(error, IncompleteSource):
         part = line.again("--available-only", "--name", "NAME")
@@ -141,6 +143,8 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return f"name the files again: {named_once(line)}"
     if line.verb == "prepare-voc" and _is_source(subject):
         return f"fix the source, then run again: {line.again()}"
+    if subject.startswith("--saliency"):
+        return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
     if subject.startswith("id "):
         return f"see the ids of this study: {line.other('reproduce-table', 'all', '--dry-run')}"
     if subject.startswith("--"):

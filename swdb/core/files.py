@@ -101,7 +101,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingArtefact(path, "missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, IsADirectoryError):
+    except (
+        ValueError,
+        RecursionError,
+        IsADirectoryError,
+    ):  # ValueError: no UTF-8, no JSON, or numbers too long to read
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 
@@ -123,11 +127,14 @@ def sweep_temporary(folder: Path) -> None:
                     path.unlink()
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder so that a kill leaves nothing of it that would be taken for whole; raises DiskRefused."""
+def remove_folder(folder: Path, keep: bool = False) -> None:
+    """Delete a folder so that a kill leaves nothing of it that would be taken for whole; raises DiskRefused.
+
+    `keep`: delete only what was renamed to be deleted before.
+    """
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
     try:
-        if folder.exists():
+        if folder.exists() and not keep:
             folder.replace(aside)
             if aside.is_symlink():
                 aside.unlink()  # what a link leads to is not ours

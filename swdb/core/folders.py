@@ -7,12 +7,21 @@ in: a folder -> out: where to make it, and then the folder
 """
 
 import os
+import re
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from swdb.core.errors import DiskRefused, disk_error
 from swdb.core.files import remove_folder
 
 UNDER_WAY = ".exchange"  # in a folder whose contents are being exchanged: what is there is ours, however little it is
+# What stands in folders that the program makes; nothing else in them is ever deleted.
+OURS = re.compile(
+    r"(?:done|done\.begun|manifest|audit|sources|inputs|training|samples|cues|quality|quality\.begun|passport|report)\.json"
+    r"|(?:weights|checkpoint)\.pt|log\.jsonl|cues\.npz|masks\.npy|image_labels\.csv|(?:quality|passport)\.(?:md|jpg)"
+    r"|VOCdevkit|store(?:-\d+)?|parts|pretext|evals|predictions|confusion\.npz|result\.json|[\w-]+\.png"
+)
 
 
 def is_elsewhere(folder: Path) -> bool:
@@ -25,29 +34,45 @@ def unfinished(folder: Path) -> Path:
     return folder / ".partial" if is_elsewhere(folder) else folder.with_name(f".{folder.name}.partial")
 
 
-def check_place(folder: Path, *ours: str) -> None:
-    """Raise DiskRefused where a folder cannot be put: a link leads nowhere, or something is there without any of our files."""
+def check_place(folder: Path, *proofs: str) -> None:
+    """Raise DiskRefused where a folder cannot be put: a link leads nowhere, or something is there that we did not make.
+
+    A folder that is not empty is taken for ours by one of the `proofs`, names of files in it.
+    """
     if folder.is_symlink() and not folder.exists():
         raise DiskRefused(folder, f"is a link to {os.readlink(folder)}, which is not there")
     if folder.exists() and not folder.is_dir():
         raise DiskRefused(folder, "cannot be written (a file is there)")
-    if not folder.exists() or (folder / UNDER_WAY).exists() or any((folder / name).exists() for name in ours):
+    if not folder.exists():
         return
-    if others := _visible(folder):
+    known = (folder / UNDER_WAY).exists() or any((folder / name).exists() for name in proofs)
+    if others := [path for path in _visible(folder) if not (known and OURS.fullmatch(path.name))]:
         found = f"holds what swdb did not make (first: {others[0].name})"
         raise DiskRefused(folder, found, "an empty folder, or one that it made")
 
 
 def put_in_place(new: Path, folder: Path, record: str) -> None:
-    """Put a whole folder in the place of another one; raises DiskRefused, and until then the old one is as it was."""
+    """Put a whole folder in the place of another one; raises DiskRefused, and then the old one is as it was.
+
+    The old one is renamed, then the new one; only then the old one is deleted, as far as the disk lets us.
+    """
     try:
         if is_elsewhere(folder):
             _exchange(new, folder, record)
             return
-        remove_folder(folder)
-        os.replace(new, folder)
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(new, folder)
+        except BaseException:
+            if old.exists():
+                os.replace(old, folder)
+            raise
     except OSError as error:
         raise disk_error(error, folder) from error
+    with suppress(DiskRefused):
+        remove_folder(folder, keep=True)
 
 
 def _exchange(new: Path, folder: Path, record: str) -> None:

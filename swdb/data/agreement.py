@@ -36,6 +36,8 @@ class Limit:
 BORDERLESS = Limit(0.05, 0.001)
 UNTAGGED = Limit(0.05, 0.001)
 WITHOUT_PIXELS = {True: Limit(0.05, 0.001), False: Limit(0.25, 0.07)}  # by whether the masks are the data set's own
+BACKGROUNDLESS = Limit(0.5, 0.05)  # masks without one pixel of background: 2 in 100 of VOC's own
+SHARED = Limit(0.05, 0.001)  # val images that are a training image under another id: none in VOC
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,18 @@ class Labelled:
         return f"{self.ids[row]}: {tags} by its tags, {shown} by its mask"
 
 
-def refuse_contradictions(path: Path, found: Labelled) -> None:
-    """Raise BadInput where more images than can be explained contradict themselves; `path` is that of the tags."""
+def refuse_contradictions(path: Path | str, found: Labelled, untagged_alone: bool = False) -> None:
+    """Raise BadInput where more images than can be explained contradict themselves; `path` is that of the tags.
+
+    `untagged_alone`: a tag without pixels is no matter.
+    """
     untagged, without = (found.shown & ~found.tags).any(1), (found.tags & ~found.shown).any(1)
     for contradicting, limit, what in (
         (untagged, UNTAGGED, "show a class without its tag"),
         (without, WITHOUT_PIXELS[found.own], "have a tag of a class without pixels"),
     ):
         count = int(contradicting.sum())
-        if limit.exceeded(count, len(found.ids)):
+        if limit.exceeded(count, len(found.ids)) and not (untagged_alone and contradicting is without):
             first = found.said(int(contradicting.argmax()))
             said = f"{count} of {len(found.ids)} {found.title} {what} (first: {first})"
             raise BadInput(path, said, f"{limit.most:.0%} at most; {_likely(untagged, without)}")
@@ -81,6 +86,22 @@ def _likely(untagged: np.ndarray, without: np.ndarray) -> str:
     if untagged.sum() >= without.sum():
         return "the tags perhaps lack some classes"
     return "the masks perhaps lack some classes"
+
+
+def refuse_backgroundless(path: Path, backgroundless: list[bool]) -> None:
+    """Raise BadInput that names a list where too few of its masks, said one by one, have any background."""
+    count = backgroundless.count(True)
+    if BACKGROUNDLESS.exceeded(count, len(backgroundless)):
+        found = f"{count} of its {len(backgroundless)} masks have no background (label 0) at all"
+        raise BadInput(path, found, "masks in which 0 is background and 255 is void")
+
+
+def refuse_shared(path: Path, shared: list[bool], first: str) -> None:
+    """Raise BadInput that names the list of val where too many of its images, said one by one, are trained on, too."""
+    count = shared.count(True)
+    if SHARED.exceeded(count, len(shared)):
+        found = f"{count} of its {len(shared)} images are training images under other ids (first: {first})"
+        raise BadInput(path, found, "images that nothing was trained on")
 
 
 def refuse_borderless(facts: Facts, path: Path, bordered: list[bool]) -> None:

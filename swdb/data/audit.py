@@ -18,7 +18,7 @@ from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError
 from swdb.core.files import digest, file_digest, read_json, tree_root, write_atomic, write_json
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
-from swdb.data.agreement import Labelled, refuse_borderless, refuse_contradictions
+from swdb.data.agreement import Labelled, refuse_backgroundless, refuse_borderless, refuse_contradictions, refuse_shared
 from swdb.data.dataset import LABELS, DataSet
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.images import check_sizes, read_image, read_mask
@@ -70,6 +70,7 @@ def audit(dataset: DataSet, progress: Progress, discard: bool = False) -> dict[s
         raise type(first)(first.subject, f"{first.found}{_and_more(len(faults))}", first.expected)
     _check_borders(dataset, lists, records)
     _check_tags(dataset, lists, records)
+    _check_background(dataset, lists, records)
     return _report(dataset, lists, records, texts)
 
 
@@ -233,13 +234,25 @@ def _check_borders(dataset: DataSet, lists: dict[str, list[str]], records: dict[
 
 
 def _check_tags(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
-    """Compare image-level labels with masks, group by group; raises BadInput where they contradict each other."""
-    for name, ids in _groups(lists).items():
-        own = bool(dataset.facts.bordered) and name != "weak"
+    """Compare image-level labels with masks, by group and all together; raises BadInput where they contradict each other."""
+    for name, ids in {**_groups(lists), "": sorted({*lists[ALL_SPLIT], *lists[VAL_SPLIT]})}.items():
+        own = bool(dataset.facts.bordered) and name in ("strong", "val")
         labelled = Labelled(
-            f"{name} images", ids, dataset.class_names[1:], *_tags_and_shown(dataset, ids, records), own
+            f"{name} images".strip(), ids, dataset.class_names[1:], *_tags_and_shown(dataset, ids, records), own
         )
-        refuse_contradictions(dataset.root / LABELS, labelled)
+        refuse_contradictions(dataset.root / LABELS, labelled, untagged_alone=not name)
+
+
+def _check_background(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
+    """Refuse masks without background, and val images that are trained on."""
+    for split in (ALL_SPLIT, VAL_SPLIT):
+        refuse_backgroundless(
+            dataset.list_path(split), [0 not in records[image_id].values for image_id in lists[split]]
+        )
+    trained = {records[image_id].image: image_id for image_id in lists[ALL_SPLIT]}
+    shared = [records[image_id].image in trained for image_id in lists[VAL_SPLIT]]
+    first = next((f"{i} is {trained[records[i].image]}" for i in lists[VAL_SPLIT] if records[i].image in trained), "")
+    refuse_shared(dataset.list_path(VAL_SPLIT), shared, first)
 
 
 # ---------------------------------------------------------------- the report

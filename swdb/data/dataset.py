@@ -133,7 +133,9 @@ def load(settings: Data, root: Path) -> DataSet:
         raise MissingArtefact(path, "damaged", "a manifest")
     if key != data_key(settings):
         raise MissingArtefact(root, "prepared with other settings", "those of the preset")
-    classes = manifest["classes"]
+    classes, counts = manifest["classes"], manifest["counts"]
+    if not isinstance(counts, dict) or [type(counts.get(split)) for split in LISTS] != [int] * len(LISTS):
+        raise MissingArtefact(path, "damaged", "a manifest")
     if not isinstance(classes, list) or [type(name) for name in classes] != [str] * settings.num_classes:
         raise MissingArtefact(path, "damaged", "a manifest")
     return DataSet(root, settings, manifest)

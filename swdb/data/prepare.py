@@ -59,7 +59,8 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
     if not facts.synthetic and sources.voc is None:
         raise NotMade(root, f"the data set {settings.name!r} is not prepared yet, and no source is named")
     try:
-        check_place(root, MANIFEST, LABELS)
+        if again or not (root / MANIFEST).is_file():
+            check_place(root, MANIFEST, LABELS)
         partial = unfinished(root)
         root.parent.mkdir(parents=True, exist_ok=True)
         # Two leases, for a write is checked against that of a folder above it: no other process asks for the second first.

@@ -58,6 +58,9 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
     """Refuse tensors with a value that is not finite in float32, in which networks are kept; names the first of them."""
+    for name, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise BadInput(where, f"tensor {name!r} is {'without values' if tensor.is_meta else 'sparse'}", EXPECTED)
     bad = {
         name: int((~torch.isfinite(tensor.float())).sum())
         for name, tensor in tensors.items()
@@ -121,7 +124,7 @@ def _from_npz(path: Path, where: str) -> dict[str, Tensor]:
     except Exception as error:  # zipfile, numpy and the file system have a kind each
         raise BadInput(where, f"cannot be read ({_line(error)})", "a .npz of plain arrays") from None
     for name, array in found.items():
-        if array.dtype.kind not in "fiu":
+        if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
             raise BadInput(where, f"array {name!r} is of type {array.dtype}", "a .npz of plain arrays of numbers")
     # in the machine's own byte order, which is all that torch knows
     return {name: torch.from_numpy(array.astype(array.dtype.newbyteorder("="))) for name, array in found.items()}
@@ -164,6 +167,16 @@ def _unwrapped(content: Any, where: str, depth: int = 0) -> dict[str, Tensor]:
     if len(wrapped) > 1:
         found = f"holds two sets of tensors, {wrapped[0]!r} and {wrapped[1]!r}"
         raise BadInput(where, found, "one: save the one that is meant as a file of its own")
+    if wrapped:
+        names = content[wrapped[0]].keys()
+        twins = [
+            name
+            for name, one in content.items()
+            if name not in wrapped and isinstance(one, Mapping) and names & one.keys()
+        ]
+        if twins:
+            found = f"holds two sets of tensors, {wrapped[0]!r} and {twins[0]!r}"
+            raise BadInput(where, found, "one: save the one that is meant as a file of its own")
     if wrapped and depth < 3:
         return _unwrapped(content[wrapped[0]], where, depth + 1)
     kinds = [f"{name!s:.40} ({type(value).__name__})" for name, value in list(content.items())[:6]]

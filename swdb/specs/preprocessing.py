@@ -129,14 +129,18 @@ def read_preprocessing(text: str) -> Preprocessing:
         raise MissingArtefact(f"--preprocessing {text}", "no such file", "a TOML file with order, mean and std")
     try:
         values = read_toml(path) if path.suffix.lower() == ".toml" else json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"--preprocessing {text}", f"not valid JSON ({error})", "order, mean and std") from None
     for key in ("order", "mean", "std"):
         if isinstance(values, dict) and key not in values:
             raise BadInput(
                 f"--preprocessing {text}, key {key!r}", "missing", "order, mean and std, of pixels of 0..255"
             )
-    return read_dataclass(Preprocessing, values, f"--preprocessing {text}")
+    found = read_dataclass(Preprocessing, values, f"--preprocessing {text}")
+    if 0 < max(found.mean) <= 1 or max(found.std) < 1:
+        said = f"{found} is of pixels of 0..1".replace(" of 0..255,", "")
+        raise BadInput(f"--preprocessing {text}", said, "mean and std of pixels of 0..255: all times 255")
+    return found
 
 
 def written(preprocessing: Preprocessing) -> str:

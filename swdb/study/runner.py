@@ -16,7 +16,7 @@ from swdb.core import lease
 from swdb.core.artefact import Artefact
 from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade
 from swdb.core.files import remove_folder
-from swdb.core.folders import put_in_place
+from swdb.core.folders import check_place, put_in_place
 from swdb.core.lease import POLL, Lease, leased
 from swdb.core.progress import Advance
 from swdb.core.stage import ChecksEarly, TakesRoom
@@ -116,17 +116,20 @@ class Runner:
                 if artefact.shares_folder or not artefact.folder.exists():
                     self._begin_and_finish(artefact)
                     continue
+                check_place(artefact.folder, artefact.record_name, artefact.begun.name, "training.json", "log.jsonl")
                 anew = artefact.anew
                 with leased(anew.folder, self.doing):
-                    if not anew.done:
-                        self._make_anew(anew)
+                    self._make_anew(anew)
                     lease.check()
                     put_in_place(anew.folder, artefact.folder, artefact.record_name)
 
     def _make_anew(self, anew: Artefact) -> None:
         """Make an artefact beside its place, going on with what an interrupted start left there if it is of any use."""
         try:
-            self._begin_and_finish(anew)
+            if anew.done:
+                anew.check()
+            else:
+                self._begin_and_finish(anew)
         except LeaseLost:
             raise
         except MissingArtefact:  # made from other inputs, or damaged

@@ -41,7 +41,7 @@ def place(request, tmp_path, monkeypatch) -> Path:
 
 def fill(place: Path, content: str, *more: str) -> Path:
     new = unfinished(place)
-    for name in ("manifest.json", "images/a.jpg", *more):
+    for name in ("manifest.json", "VOCdevkit/a.jpg", *more):
         write_text(new / name, content)
     return new
 
@@ -49,12 +49,12 @@ def fill(place: Path, content: str, *more: str) -> Path:
 def test_a_folder_gets_its_place_and_then_another_one_does(place):
     check_place(place, "manifest.json")
     put_in_place(fill(place, "first", "store/x.npy"), place, "manifest.json")
-    assert contents(place) == {"manifest.json": "first", "images/a.jpg": "first", "store/x.npy": "first"}
+    assert contents(place) == {"manifest.json": "first", "VOCdevkit/a.jpg": "first", "store/x.npy": "first"}
     link = place.is_symlink()
     check_place(place, "manifest.json")
-    put_in_place(fill(place, "second", "lists/b.txt"), place, "manifest.json")
-    assert contents(place) == {"manifest.json": "second", "images/a.jpg": "second", "lists/b.txt": "second"}
-    assert place.is_symlink() is link and sorted(os.listdir(place)) == ["images", "lists", "manifest.json"]
+    put_in_place(fill(place, "second", "parts/b.txt"), place, "manifest.json")
+    assert contents(place) == {"manifest.json": "second", "VOCdevkit/a.jpg": "second", "parts/b.txt": "second"}
+    assert place.is_symlink() is link and sorted(os.listdir(place)) == ["VOCdevkit", "manifest.json", "parts"]
 
 
 def test_what_others_put_there_is_not_touched(place):
@@ -64,6 +64,45 @@ def test_what_others_put_there_is_not_touched(place):
         check_place(place, "manifest.json")
     assert caught.value.subject == place and "thesis.tex" in caught.value.found
     assert (place / "thesis.tex").read_text() == "three years"
+
+
+@pytest.mark.parametrize("name", ["notes.md", "thesis.json", "photos"])
+@pytest.mark.parametrize("proof", ["manifest.json", ".exchange"])
+def test_what_others_put_beside_ours_is_not_touched(place, name, proof):
+    write_text(place / proof, "{}")
+    (place / name).mkdir()
+    with pytest.raises(DiskRefused) as caught:
+        check_place(place, "manifest.json")
+    assert caught.value.subject == place and name in caught.value.found
+
+
+def test_the_old_one_stays_where_the_new_one_cannot_be_put_in_its_place(tmp_path, monkeypatch):
+    place = tmp_path / "set"
+    put_in_place(fill(place, "first"), place, "manifest.json")
+    new, replace = fill(place, "second"), os.replace
+
+    def refuse(source, target, **options):
+        if Path(source) == new:
+            raise OSError(16, "Device or resource busy")
+        replace(source, target, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(DiskRefused):
+        patch.setattr(os, "replace", refuse)
+        put_in_place(new, place, "manifest.json")
+    assert contents(place) == {"manifest.json": "first", "VOCdevkit/a.jpg": "first"} and new.is_dir()
+
+
+def test_the_new_one_is_there_where_the_old_one_cannot_be_deleted(tmp_path, monkeypatch):
+    place = tmp_path / "set"
+    put_in_place(fill(place, "first"), place, "manifest.json")
+
+    def refuse(path, **options):
+        raise OSError(39, "Directory not empty", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        put_in_place(fill(place, "second"), place, "manifest.json")
+    assert contents(place) == {"manifest.json": "second", "VOCdevkit/a.jpg": "second"}
 
 
 def test_what_a_file_system_keeps_in_a_mount_is_nobodys(place):
@@ -106,4 +145,4 @@ def test_an_exchange_that_was_interrupted_is_done_again(tmp_path, monkeypatch):
     assert not (place / "manifest.json").exists() and (place / UNDER_WAY).exists()
     check_place(place, "manifest.json")
     put_in_place(fill(place, "third"), place, "manifest.json")
-    assert contents(place) == {"manifest.json": "third", "images/a.jpg": "third"}
+    assert contents(place) == {"manifest.json": "third", "VOCdevkit/a.jpg": "third"}

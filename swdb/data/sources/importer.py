@@ -16,7 +16,7 @@ import numpy as np
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import replacing
 from swdb.core.progress import Progress
-from swdb.data.agreement import refuse_borderless
+from swdb.data.agreement import Labelled, refuse_borderless, refuse_contradictions
 from swdb.data.dataset import write_lists, write_tags
 from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.images import has_other_palette, read_mask
@@ -90,7 +90,8 @@ def import_voc(settings: Data, sources: Sources, root: Path, progress: Progress)
     refuse_count(listed_in, ALL_SPLIT, lists[ALL_SPLIT], expected.get(ALL_SPLIT), found)
     _import_voc(job, found, lists)
     if sources.image_labels == "masks":
-        found.tags = _tags_of_masks(job, lists)
+        boxes, found.tags = found.tags, _tags_of_masks(job, lists)
+        _compare_with_boxes(job, boxes, found.tags)
         if settings.classes or settings.require:
             lists = {split: [i for i in ids if is_kept(settings, found.tags[i])] for split, ids in lists.items()}
     write_lists(VOC2012, root, lists)
@@ -99,6 +100,15 @@ def import_voc(settings: Data, sources: Sources, root: Path, progress: Progress)
     ids = lists[ALL_SPLIT] + lists[VAL_SPLIT]
     write_tags(root, {i: [name for name in CLASSES if name in kept and name in found.tags[i]] for i in ids})
     return Path(sources.image_labels).name
+
+
+def _compare_with_boxes(job: Import, boxes: dict[str, list[str]], tags: dict[str, list[str]]) -> None:
+    """Refuse tags read off masks that the annotations beside them, which nobody asked for, contradict."""
+    ids, classes = sorted(boxes.keys() & tags.keys()), list(job.settings.classes or CLASSES[1:])
+    if not ids:
+        return
+    said, shown = (np.array([[name in of[i] for name in classes] for i in ids]) for of in (boxes, tags))
+    refuse_contradictions("--image-labels masks", Labelled("images", ids, classes, said, shown, own=False))
 
 
 def _hold_out(strong: list[str], count: int) -> tuple[list[str], list[str]]:
@@ -117,7 +127,13 @@ def _import_sbd(job: Import, found: Found, official: set[str]) -> list[str]:
         raise MissingArtefact(claims.where, lacking, named)
     held, taken = set(), set()
     listed = set(found.lists.get(ALL_SPLIT, ())) - official
-    chosen = bool(listed and (sources.lists or not sources.sbd))  # the list decides, else what SBD has
+    chosen = bool(
+        ALL_SPLIT in found.lists and (sources.lists or not sources.sbd)
+    )  # the list decides, else what SBD has
+    if chosen and not listed:
+        where = f"--lists {sources.lists}" if sources.lists else claims.where
+        lacking = f"{ALL_SPLIT}.txt names no image beside those of {STRONG_SPLIT}.txt and {VAL_SPLIT}.txt"
+        raise BadInput(where, lacking, "those with weak labels, too")
 
     def wanted(image_id: str) -> bool:
         if image_id in official or (chosen and image_id not in listed):

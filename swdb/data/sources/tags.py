@@ -38,6 +38,8 @@ def class_names(text: str, where: str) -> list[str]:
     found = []
     for part in SEPARATORS.split(text):
         words = part.split()
+        if odd := next((word for word in words if not (word[0].isalnum() or word[0] == "_")), ""):
+            raise unknown(f"{where}: class", odd, CLASSES[1:])  # -dog is perhaps not a dog
         while words:
             for count in range(min(LONGEST, len(words)), 0, -1):
                 if name := BY_NAME.get(_plain("".join(words[:count]))):

@@ -105,7 +105,7 @@ def reference_lists(sources: Sources) -> dict[str, list[str]] | None:
 
 def look_through(sources: Sources, advance: Advance) -> Found:
     """Read the lists and boxes of the VOC source, and note which images and masks it has; compare the lists."""
-    found = _read(sources, sources.image_labels == "boxes", advance)
+    found = _read(sources, sources.image_labels in ("boxes", "masks"), advance)
     claims = found.claims
     for split in (STRONG_SPLIT, VAL_SPLIT):
         if split not in found.lists:

@@ -175,8 +175,11 @@ def test_one_reading_finds_lists_tags_and_files(official, form):
     assert told == [(done, 0) for done in range(1, 2 + 6 + 1)]  # two lists and the boxes of six images
 
 
-def test_boxes_are_not_read_where_labels_come_from_masks(official):
-    assert look_through(Sources(official / NAMES["voc"], image_labels="masks"), silent()).tags == {}
+def test_boxes_are_read_as_evidence_where_labels_come_from_masks(official):
+    asked, beside = (
+        look_through(Sources(official / NAMES["voc"], image_labels=of), silent()) for of in ("boxes", "masks")
+    )
+    assert beside.tags == asked.tags != {}
 
 
 @pytest.mark.parametrize(
