@@ -4,6 +4,7 @@ in: a .pth, .npz or .safetensors -> out: tensors by name, all finite; or one err
 """
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,7 +145,9 @@ def _from_safetensors(path: Path, where: str) -> dict[str, Tensor]:
 
 def _from_torch(path: Path, where: str) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about a file is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds
         if named_object := OBJECT.search(str(error)):
             found = (

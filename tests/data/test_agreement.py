@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from swdb.core.errors import BadInput
-from swdb.data.agreement import UNTAGGED, WITHOUT_PIXELS, Labelled, refuse_borderless, refuse_contradictions
+from swdb.data.agreement import (
+    UNTAGGED,
+    WITHOUT_PIXELS,
+    Labelled,
+    refuse_backgroundless,
+    refuse_borderless,
+    refuse_contradictions,
+    refuse_shared,
+)
 from swdb.data.voc import CLASSES, VOC2012
 
 PATH = Path("image_labels.csv")
@@ -108,3 +116,27 @@ def test_what_chance_makes_of_a_share_is_not_too_many():
         for of in (2, 4, 8, 60, 500, 3000):
             counts = draw.binomial(of, limit.usual, 10_000)
             assert np.mean([limit.exceeded(int(count), of) for count in counts]) < 0.01
+
+
+# ---------------------------------------------------------------- masks and images themselves
+
+
+def test_masks_that_mostly_lack_background_are_refused():
+    refuse_backgroundless(PATH, [True] * 2 + [False] * 98)
+    refuse_backgroundless(PATH, [True, True])  # too few to tell
+    with pytest.raises(BadInput) as caught:
+        refuse_backgroundless(PATH, [True] * 90 + [False] * 10)
+    assert caught.value.found == "90 of its 100 masks have no background (label 0) at all"
+
+
+def test_val_images_that_are_trained_on_are_refused():
+    refuse_shared(PATH, [True, True, *[False] * 98], "a is b")
+    with pytest.raises(BadInput) as caught:
+        refuse_shared(PATH, [True] * 4, "a is b")
+    assert caught.value.found == "4 of its 4 images are training images under other ids (first: a is b)"
+
+
+def test_tags_without_pixels_may_be_no_matter():
+    found = spoil(labelled(40), 40, "pixels lost")
+    refuse_contradictions(PATH, found, untagged_alone=True)
+    assert "40 of 40" in refused(found).found

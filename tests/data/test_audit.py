@@ -22,7 +22,7 @@ from swdb.data import audit as audits
 from swdb.data.audit import audit, lines, verify
 from swdb.data.dataset import DataSet, load, read_tags, write_tags
 from swdb.data.facts import Official
-from swdb.data.images import palette_png, read_mask
+from swdb.data.images import palette_png, read_mask, write_mask
 from swdb.data.kinds import KINDS
 from swdb.data.prepare import NO_SOURCES, prepare
 from swdb.data.sources.voc2012 import Sources
@@ -647,3 +647,29 @@ def test_notes_of_another_version_are_made_again(data, reads, monkeypatch):
     monkeypatch.setattr(audits, "VERSION", audits.VERSION + 1)
     assert report(data) == first and sorted(reads) == sorted(ALL)
     assert report(data) == first and len(reads) == len(ALL)
+
+
+def test_a_val_split_that_is_trained_on_is_refused(synthetic):
+    first, *_ = synthetic.ids("train_aug")
+    for image_id in synthetic.ids("val"):
+        rewrite(synthetic.image_path(image_id), synthetic.image_path(first).read_bytes())
+    error = refused(synthetic)
+    assert error.subject == synthetic.list_path("val") and "6 of its 6 images are training images" in error.found
+
+
+def test_masks_without_background_are_refused(synthetic):
+    for image_id in synthetic.ids("train_aug"):
+        path = synthetic.mask_path(image_id, "train_aug")
+        labels = synthetic.mask(image_id, "train_aug").copy()
+        labels[labels == 0] = 255
+        write_mask(path, labels)
+    error = refused(synthetic)
+    assert error.subject == synthetic.list_path("train_aug") and "have no background" in error.found
+
+
+def test_a_few_untagged_images_of_every_split_are_too_many_together(synthetic):
+    lines = (synthetic.root / "image_labels.csv").read_text().splitlines()
+    chosen = {*synthetic.ids("train")[:2], *synthetic.ids("train_aug")[-2:], *synthetic.ids("val")[:2]}
+    kept = [line.split(",")[0] + "," if line.split(",")[0] in chosen else line for line in lines]
+    (synthetic.root / "image_labels.csv").write_text("\n".join(kept) + "\n")
+    assert "6 of 38 images show a class without its tag" in refused(synthetic).found

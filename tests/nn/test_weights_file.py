@@ -298,3 +298,26 @@ def test_a_npz_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
     whole[first.header_offset + 300] ^= 0xFF  # inside the first array's values; the archive's checksum knows
     (tmp_path / "flipped.npz").write_bytes(whole)
     refused(tmp_path / "flipped.npz")
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        (lambda tensor: tensor.to("meta"), "without values"),
+        (lambda tensor: tensor.to_sparse() if tensor.ndim == 1 else tensor, "sparse"),
+    ],
+)
+def test_tensors_that_hold_no_plain_values_are_named(tmp_path, changed, found):
+    torch.save({name: changed(tensor) for name, tensor in own_values().items()}, tmp_path / "w.pth")
+    assert refused(tmp_path / "w.pth").found.endswith(found)
+
+
+def test_numbers_that_torch_does_not_have_are_named(tmp_path):
+    values = {name: tensor.numpy() for name, tensor in own_values().items()}
+    np.savez(tmp_path / "w.npz", **values, other=np.zeros(3, np.longdouble))
+    assert "array 'other' is of type" in refused(tmp_path / "w.npz").found
+
+
+def test_an_average_beside_the_weights_is_not_dropped_in_silence(tmp_path):
+    torch.save({"state_dict": own_values(), "state_dict_ema": own_values(2), "epoch": 3}, tmp_path / "w.pth")
+    assert "'state_dict' and 'state_dict_ema'" in refused(tmp_path / "w.pth").found

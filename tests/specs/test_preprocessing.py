@@ -142,3 +142,22 @@ def test_what_is_written_is_read_again_and_anything_else_is_damage():
     for text in ("", "BGR", "[]", '["BGR", [1, 2], [3]]', '["BGR", [1, 2, 3], [0, 0, 0]]'):
         with pytest.raises(MissingArtefact):
             parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [("[0.485, 0.456, 0.406]", "[0.229, 0.224, 0.225]"), ("[123.7, 116.3, 103.5]", "[0.229, 0.224, 0.225]")],
+)
+def test_values_of_pixels_of_0_to_1_are_refused(tmp_path, mean, std):
+    path = tmp_path / "p.toml"
+    path.write_text(f'order = "RGB"\nmean = {mean}\nstd = {std}\n')
+    with pytest.raises(BadInput) as caught:
+        read_preprocessing(str(path))
+    assert "0..1" in caught.value.found and "0..255" in caught.value.expected
+
+
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "p.json").write_text("[" * 100_000)
+    with pytest.raises(BadInput) as caught:
+        read_preprocessing(str(tmp_path / "p.json"))
+    assert "not valid JSON" in caught.value.found

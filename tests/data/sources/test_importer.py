@@ -974,3 +974,19 @@ def test_the_sources_are_noted_only_while_they_are_needed(official, tmp_path):
     assert str(official / NAMES["voc"]) in str(noted) and noted["key"]["num_strong"] == 2
     prepare(DATA, root, sources_of(official), silent)
     assert not (root / "sources.json").exists()
+
+
+def test_a_named_list_without_weak_images_is_refused_not_overruled(own, tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for split, ids in (("train", TRAIN), ("train_aug", TRAIN), ("val", VAL)):
+        (lists / f"{split}.txt").write_text("\n".join(ids))
+    error = refused(DATA, tmp_path / "root", replace(sources_of(own), lists=lists))
+    assert error.subject == f"--lists {lists}" and "names no image beside those of train.txt" in error.found
+
+
+def test_masks_that_the_boxes_beside_them_contradict_give_no_tags(own, tmp_path):
+    for image_id in (*TRAIN_AUG, *VAL):
+        voc_tree.save_boxes(boxes_file(own, image_id), ["tvmonitor"])
+    error = refused(DATA, tmp_path / "root", sources_of(own, UNPACKED, labels="masks"))
+    assert error.subject == "--image-labels masks" and "6 of 6 images" in error.found

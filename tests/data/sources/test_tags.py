@@ -85,6 +85,7 @@ def test_an_image_may_have_no_class(tmp_path):
         (f"image,classes\n{A},8 15\n", ["class '8'", "unknown"]),
         (f"image,classes\n{A},airplane\n", ["class 'airplane'", "unknown"]),
         (f"image,classes\n{A},catdog\n", ["class 'catdog'", "unknown"]),
+        (f"image,classes\n{A},cat -dog\n", ["class '-dog'", "unknown"]),
         (f"image,classes\n{A} cat person\n", ["line 2", "for an image"]),
         (f"image,classes\nJPEGImages/{A},cat\n", ["line 2", "for an image"]),
         ("image,classes\n,cat\n", ["line 2", "for an image"]),
