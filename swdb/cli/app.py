@@ -20,6 +20,15 @@ from swdb.cli.reproduce_table import reproduce_table
 from swdb.cli.terminal import prepared
 from swdb.cli.train import train
 from swdb.core import lease
+from swdb.core.errors import BadInput
+
+USAGE = typer.BadParameter.__mro__[1]  # of all that is mistyped; the library does not export it
+
+
+def mistyped(error: Exception, verb: str) -> BadInput:
+    """Return the library's error about a word, an option or its value as one of ours."""
+    said = error.format_message().rstrip(".")
+    return BadInput(f"swdb {verb}".rstrip(), said[:1].lower() + said[1:])
 
 
 class Commands(TyperGroup):
@@ -36,13 +45,23 @@ class Commands(TyperGroup):
     def parse_args(self, ctx, args):
         """Keep the command line as it was typed, for hints and proposals."""
         ctx.obj = CommandLine(tuple(args))
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except USAGE as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise typer.Exit(exit_code_of(mistyped(error, ""), ctx.obj)) from None
 
     def invoke(self, ctx):
         """Run the command and turn errors into exit codes."""
         lease.announce = say  # what waits before there is a progress bar
         try:
             return super().invoke(ctx)
+        except USAGE as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            verb = ctx.obj.verb if ctx.obj.verb in self.commands else ""
+            raise typer.Exit(exit_code_of(mistyped(error, verb), ctx.obj)) from None
         except (Exception, KeyboardInterrupt) as error:
             if any(kind.__module__.split(".")[0] in ("typer", "click") for kind in type(error).__mro__):
                 raise  # the way in which these libraries end

@@ -143,6 +143,8 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return f"name the files again: {named_once(line)}"
     if line.verb == "prepare-voc" and _is_source(subject):
         return f"fix the source, then run again: {line.again()}"
+    if subject.partition(" ")[0] == "swdb":
+        return f"{subject} --help"
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
     if subject.startswith("id "):

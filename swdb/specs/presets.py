@@ -34,6 +34,7 @@ from swdb.specs.settings import (
     SCALE,
     SEEDS,
     SHARE,
+    SIDE_OR_0,
     STATED,
     UNIQUE,
     UNKNOWN,
@@ -155,7 +156,7 @@ class Training:
         "pixels, 0: as they are",
         UNKNOWN,
         "images are shrunk to this for training and predicting; predictions are scored at full size",
-        AT_LEAST_0,
+        SIDE_OR_0,
         omit_default=True,
         default=0,
     )

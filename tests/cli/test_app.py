@@ -255,13 +255,14 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["train"], ["train", "dual", "--seed", "-1"], ["train", "dual", "--sed", "1"], ["trian", "dual"]]
+    "arguments",
+    [["train"], ["train", "dual", "--seed", "-1"], ["train", "dual", "--sed", "1"], ["trian", "dual"], ["--nope"]],
 )
-def test_what_does_not_parse_is_refused_with_the_usage(arguments):
+def test_what_does_not_parse_is_refused_with_the_command_that_helps(arguments):
     result = call(*arguments)
     assert result.exit_code == 2
-    assert isinstance(result.exception, SystemExit)
-    assert result.stderr.startswith("Usage: swdb")
+    command = "swdb train" if arguments[0] == "train" else "swdb"
+    assert the_error(result).startswith(f"{command}: ") and the_hint(result) == f"{command} --help"
     assert result.stdout == ""
 
 
