@@ -117,6 +117,7 @@ def _published(task: CuesTask, dataset: DataSet, ids: list[str], tags: np.ndarra
         said = np.stack([np.isin(range(1, len(names)), of_image) for of_image in labels])
         speaks = np.array([len(of_image) > 0 for of_image in labels])
         cause = f"is the {CUE_LIST} beside them another one?"
+        check_claims(f"--cues {path}", ids, said, tags, speaks, names, cause)  # their labels alone, then all they say
     seeded = np.stack([(found == label).any((1, 2)) for label in range(1, len(names))], 1)  # (N, C-1) bool
     said, speaks = (seeded, seeded.any(1)) if said is None else (said | seeded, speaks | seeded.any(1))
     check_claims(f"--cues {path}", ids, said, tags, speaks, names, cause)

@@ -90,6 +90,14 @@ def test_cues_of_other_images_are_refused_before_anything_is_trained(tmp_path, k
     assert not any(stage.startswith(("classifier", "dsrg")) for stage in watcher.stages)
 
 
+def test_a_files_own_labels_count_also_where_its_cues_are_right(tmp_path):
+    content = {f"{k}_cues": np.array([[0, k + 1], [0, 1], [0, 1]]) for k in range(4)}
+    graph = cued.graph(tmp_path, content | {f"{k}_labels": np.array([20]) for k in range(4)})
+    with pytest.raises(BadInput) as caught:
+        runner().make(graph.needed(graph.cues))
+    assert "contradict the tags of 4 of 4 images" in caught.value.found
+
+
 def test_cues_that_are_left_out_are_told(published, tmp_path):
     counts = published.cues.read_record()["counts"]
     assert counts["images_with_cues_beyond_their_tags"] == 1  # the car in image 0
