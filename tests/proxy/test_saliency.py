@@ -347,8 +347,12 @@ def test_maps_too_dim_to_say_anything_are_refused(tmp_path):
 
 def test_maps_that_say_the_same_everywhere_at_this_threshold_are_told(tmp_path):
     maps = [grey // 2 + 100 for grey in objects()]
-    assert judged(tmp_path, maps) == ["saliency maps: 12 of 12 say background nowhere"]
     assert judged(tmp_path, maps, 0.95) == ["saliency maps: 12 of 12 say background everywhere"]
+
+
+@pytest.mark.parametrize("make", [lambda g: g // 2 + 100, lambda g: g * 0 + 255, lambda g: g * 0 + 128])
+def test_maps_that_leave_no_background_are_refused(tmp_path, make):
+    assert "12 of 12 saliency maps say background nowhere" in misjudged(tmp_path, [make(g) for g in objects()]).found
 
 
 def test_some_maps_that_say_nothing_are_counted(tmp_path):
