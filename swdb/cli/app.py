@@ -4,7 +4,7 @@ torch and rich are loaded inside the commands, so that `swdb --help` answers at 
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -25,10 +25,13 @@ from swdb.core.errors import BadInput
 USAGE = typer.BadParameter.__mro__[1]  # of all that is mistyped; the library does not export it
 
 
-def mistyped(error: Exception, verb: str) -> BadInput:
-    """Return the library's error about a word, an option or its value as one of ours."""
+def refuse_mistyped(error: Exception, verb: str, line: CommandLine) -> NoReturn:
+    """Say the library's error about a word, an option or its value as one of ours; no words at all are a call for help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        raise error
     said = error.format_message().rstrip(".")
-    return BadInput(f"swdb {verb}".rstrip(), said[:1].lower() + said[1:])
+    wrong = BadInput(f"swdb {verb}".rstrip(), said[:1].lower() + said[1:])
+    raise typer.Exit(exit_code_of(wrong, line)) from None
 
 
 class Commands(TyperGroup):
@@ -48,9 +51,7 @@ class Commands(TyperGroup):
         try:
             return super().parse_args(ctx, args)
         except USAGE as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                raise
-            raise typer.Exit(exit_code_of(mistyped(error, ""), ctx.obj)) from None
+            refuse_mistyped(error, "", ctx.obj)
 
     def invoke(self, ctx):
         """Run the command and turn errors into exit codes."""
@@ -58,10 +59,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except USAGE as error:
-            if type(error).__name__ == "NoArgsIsHelpError":
-                raise
-            verb = ctx.obj.verb if ctx.obj.verb in self.commands else ""
-            raise typer.Exit(exit_code_of(mistyped(error, verb), ctx.obj)) from None
+            refuse_mistyped(error, ctx.obj.verb if ctx.obj.verb in self.commands else "", ctx.obj)
         except (Exception, KeyboardInterrupt) as error:
             if any(kind.__module__.split(".")[0] in ("typer", "click") for kind in type(error).__mro__):
                 raise  # the way in which these libraries end

@@ -17,6 +17,7 @@ from swdb.core.errors import (
     MissingArtefact,
     NotMade,
     NotNamed,
+    NotOurs,
     SwdbError,
 )
 from swdb.specs.presets import Preset, load_preset
@@ -33,10 +34,10 @@ def hint(error: SwdbError, line: CommandLine) -> str:
         return f"name it once: {named_once(line)}"
     if error.subject == STDOUT:
         return f"what was made is kept; see it with: {line.again()}"
+    if isinstance(error, NotOurs):
+        return f"move that elsewhere, then run again: {line.again()}"
     if isinstance(error, DiskRefused):
         full = "full" in error.found
-        if "did not make" in error.found:
-            return f"move that elsewhere, then run again: {line.again()}"
         return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"
     if isinstance(error, IncompleteSource):
         part = line.again("--available-only", "--name", "NAME")

@@ -65,10 +65,10 @@ def find(graph: "Graph", ids: list[str]) -> list["Artefact"]:
 
 def refuse(artefacts: list["Artefact"]) -> None:
     """Refuse to replace what could not be made again, and data sets: `prepare-voc --again` knows their sources."""
-    planned = {artefact.id for artefact in artefacts}
+    from swdb.core.artefact import lacking
+
     for artefact in artefacts:
         if artefact.kind == "data":
             raise MissingArtefact(artefact.folder, "a data set is prepared again by a command of its own")
-        for lacking in artefact.missing_inputs():
-            if lacking.id not in planned:
-                raise NotMade(lacking.folder, f"not made yet, and {artefact.id} is made from it")
+    for artefact, other in lacking(artefacts):
+        raise NotMade(other.folder, f"not made yet, and {artefact.id} is made from it")

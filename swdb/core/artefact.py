@@ -8,7 +8,7 @@ id, and an input whose bytes have changed under the same id is refused.
 in: kind, name, key, inputs -> out: an id, a folder, a record
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,14 @@ def still_needed(artefacts: Iterable[Artefact]) -> list[Artefact]:
         if this.id in kept and not this.done:
             kept.update(other.id for other in this.inputs)
     return [this for this in artefacts if this.id in kept]
+
+
+def lacking(artefacts: Iterable[Artefact]) -> Iterator[tuple[Artefact, Artefact]]:
+    """Yield artefacts with each input of theirs that is neither finished nor among them."""
+    artefacts = list(artefacts)
+    planned = {artefact.id for artefact in artefacts}
+    for artefact in artefacts:
+        yield from ((artefact, other) for other in artefact.missing_inputs() if other.id not in planned)
 
 
 def with_inputs(*artefacts: Artefact) -> list[Artefact]:

@@ -4,6 +4,7 @@
     ├── BadInput (2)              what was typed or handed over is wrong: a name, a key, a file's contents
     │   ├── IncompleteSource      a source lacks files that its own lists name
     │   └── DiskRefused           the disk is full, read-only, or the system refuses the path for another reason
+    │       └── NotOurs           in the place of what is to be made is what the program did not make
     └── MissingArtefact (3)       something a command needs is not there, unfinished or damaged
         ├── NotMade               it has not been made yet, or is under way: nothing is wrong with what is there
         ├── NotNamed              a file that the preset cannot do without has never been named
@@ -48,6 +49,10 @@ class IncompleteSource(BadInput):
 
 class DiskRefused(BadInput):
     """The disk does not take what is to be written; exit code 2."""
+
+
+class NotOurs(DiskRefused):
+    """What the program did not make is in the place of what it is to make; exit code 2."""
 
 
 class MissingArtefact(SwdbError):

@@ -101,11 +101,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingArtefact(path, "missing") from None
-    except (
-        ValueError,
-        RecursionError,
-        IsADirectoryError,
-    ):  # ValueError: no UTF-8, no JSON, or numbers too long to read
+    except (ValueError, RecursionError, IsADirectoryError):  # ValueError: no UTF-8, no JSON, a number too long
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 
@@ -127,22 +123,29 @@ def sweep_temporary(folder: Path) -> None:
                     path.unlink()
 
 
-def remove_folder(folder: Path, keep: bool = False) -> None:
-    """Delete a folder so that a kill leaves nothing of it that would be taken for whole; raises DiskRefused.
+def set_aside(folder: Path) -> Path | None:
+    """Rename a folder to what `sweep_aside` deletes; returns its new place, None where there is none. Raises OSError."""
+    if not folder.exists():
+        return None
+    return folder.replace(folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old"))
 
-    `keep`: delete only what was renamed to be deleted before.
-    """
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
+
+def sweep_aside(folder: Path) -> None:
+    """Delete what was set aside of a folder, by a killed process too, as far as the disk lets us."""
+    for old in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):
+        if OURS.fullmatch(old.name):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill leaves nothing of it that would be taken for whole; raises DiskRefused."""
     try:
-        if folder.exists() and not keep:
-            folder.replace(aside)
+        if (aside := set_aside(folder)) is not None:
             if aside.is_symlink():
                 aside.unlink()  # what a link leads to is not ours
             else:
                 shutil.rmtree(aside)
-        for old in folder.parent.glob(f".{glob.escape(folder.name)}.*.old"):  # what a killed one left
-            if OURS.fullmatch(old.name):
-                shutil.rmtree(old, ignore_errors=True)
+        sweep_aside(folder)
     except OSError as error:
         raise disk_error(error, folder) from error
 

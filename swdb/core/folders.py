@@ -8,16 +8,15 @@ in: a folder -> out: where to make it, and then the folder
 
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from swdb.core.errors import DiskRefused, disk_error
-from swdb.core.files import remove_folder
+from swdb.core.errors import DiskRefused, NotOurs, disk_error
+from swdb.core.files import remove_folder, set_aside, sweep_aside
 
 UNDER_WAY = ".exchange"  # in a folder whose contents are being exchanged: what is there is ours, however little it is
 # What stands in folders that the program makes; nothing else in them is ever deleted.
-OURS = re.compile(
+ENTRIES = re.compile(
     r"(?:done|done\.begun|manifest|audit|sources|inputs|training|samples|cues|quality|quality\.begun|passport|report)\.json"
     r"|(?:weights|checkpoint)\.pt|log\.jsonl|cues\.npz|masks\.npy|image_labels\.csv|(?:quality|passport)\.(?:md|jpg)"
     r"|VOCdevkit|store(?:-\d+)?|parts|pretext|evals|predictions|confusion\.npz|result\.json|[\w-]+\.png"
@@ -46,9 +45,9 @@ def check_place(folder: Path, *proofs: str) -> None:
     if not folder.exists():
         return
     known = (folder / UNDER_WAY).exists() or any((folder / name).exists() for name in proofs)
-    if others := [path for path in _visible(folder) if not (known and OURS.fullmatch(path.name))]:
+    if others := [path for path in _visible(folder) if not (known and ENTRIES.fullmatch(path.name))]:
         found = f"holds what swdb did not make (first: {others[0].name})"
-        raise DiskRefused(folder, found, "an empty folder, or one that it made")
+        raise NotOurs(folder, found, "an empty folder, or one that it made")
 
 
 def put_in_place(new: Path, folder: Path, record: str) -> None:
@@ -60,19 +59,17 @@ def put_in_place(new: Path, folder: Path, record: str) -> None:
         if is_elsewhere(folder):
             _exchange(new, folder, record)
             return
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.old")
-        if folder.exists():
-            os.replace(folder, old)
+        old = set_aside(folder)
         try:
             os.replace(new, folder)
         except BaseException:
-            if old.exists():
+            if old is not None:
                 os.replace(old, folder)
             raise
     except OSError as error:
         raise disk_error(error, folder) from error
-    with suppress(DiskRefused):
-        remove_folder(folder, keep=True)
+    with suppress(OSError):
+        sweep_aside(folder)
 
 
 def _exchange(new: Path, folder: Path, record: str) -> None:

@@ -35,7 +35,9 @@ class Limit:
 # Of 2,694 masks of SBD's none shows a class without its box, and 7 % lack one that has: people and furniture, small or hidden.
 BORDERLESS = Limit(0.05, 0.001)
 UNTAGGED = Limit(0.05, 0.001)
-WITHOUT_PIXELS = {True: Limit(0.05, 0.001), False: Limit(0.25, 0.07)}  # by whether the masks are the data set's own
+WITHOUT_PIXELS = {  # by whether the masks are the data set's own; None, of both kinds: no matter
+    True: Limit(0.05, 0.001), False: Limit(0.25, 0.07), None: Limit(1, 0),
+}  # fmt: skip
 BACKGROUNDLESS = Limit(0.5, 0.05)  # masks without one pixel of background: 2 in 100 of VOC's own
 SHARED = Limit(0.05, 0.001)  # val images that are a training image under another id: none in VOC
 
@@ -49,7 +51,7 @@ class Labelled:
     classes: list[str]  # without background
     tags: np.ndarray  # (images, classes) bool
     shown: np.ndarray  # (images, classes) bool: whether the mask has pixels of the class
-    own: bool  # whether the masks are the data set's own
+    own: bool | None  # whether the masks are the data set's own; None: of both kinds
 
     def said(self, row: int) -> str:
         """Say what both kinds of labels say of one image."""
@@ -60,18 +62,15 @@ class Labelled:
         return f"{self.ids[row]}: {tags} by its tags, {shown} by its mask"
 
 
-def refuse_contradictions(path: Path | str, found: Labelled, untagged_alone: bool = False) -> None:
-    """Raise BadInput where more images than can be explained contradict themselves; `path` is that of the tags.
-
-    `untagged_alone`: a tag without pixels is no matter.
-    """
+def refuse_contradictions(path: Path | str, found: Labelled) -> None:
+    """Raise BadInput where more images than can be explained contradict themselves; `path` is that of the tags."""
     untagged, without = (found.shown & ~found.tags).any(1), (found.tags & ~found.shown).any(1)
     for contradicting, limit, what in (
         (untagged, UNTAGGED, "show a class without its tag"),
         (without, WITHOUT_PIXELS[found.own], "have a tag of a class without pixels"),
     ):
         count = int(contradicting.sum())
-        if limit.exceeded(count, len(found.ids)) and not (untagged_alone and contradicting is without):
+        if limit.exceeded(count, len(found.ids)):
             first = found.said(int(contradicting.argmax()))
             said = f"{count} of {len(found.ids)} {found.title} {what} (first: {first})"
             raise BadInput(path, said, f"{limit.most:.0%} at most; {_likely(untagged, without)}")

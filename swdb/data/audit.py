@@ -71,6 +71,7 @@ def audit(dataset: DataSet, progress: Progress, discard: bool = False) -> dict[s
     _check_borders(dataset, lists, records)
     _check_tags(dataset, lists, records)
     _check_background(dataset, lists, records)
+    _check_shared(dataset, lists, records)
     return _report(dataset, lists, records, texts)
 
 
@@ -236,19 +237,23 @@ def _check_borders(dataset: DataSet, lists: dict[str, list[str]], records: dict[
 def _check_tags(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
     """Compare image-level labels with masks, by group and all together; raises BadInput where they contradict each other."""
     for name, ids in {**_groups(lists), "": sorted({*lists[ALL_SPLIT], *lists[VAL_SPLIT]})}.items():
-        own = bool(dataset.facts.bordered) and name in ("strong", "val")
+        own = bool(dataset.facts.bordered) and name != "weak" if name else None
         labelled = Labelled(
             f"{name} images".strip(), ids, dataset.class_names[1:], *_tags_and_shown(dataset, ids, records), own
         )
-        refuse_contradictions(dataset.root / LABELS, labelled, untagged_alone=not name)
+        refuse_contradictions(dataset.root / LABELS, labelled)
 
 
 def _check_background(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
-    """Refuse masks without background, and val images that are trained on."""
+    """Refuse masks without background."""
     for split in (ALL_SPLIT, VAL_SPLIT):
         refuse_backgroundless(
             dataset.list_path(split), [0 not in records[image_id].values for image_id in lists[split]]
         )
+
+
+def _check_shared(dataset: DataSet, lists: dict[str, list[str]], records: dict[str, Record]) -> None:
+    """Refuse val images that are trained on under other ids."""
     trained = {records[image_id].image: image_id for image_id in lists[ALL_SPLIT]}
     shared = [records[image_id].image in trained for image_id in lists[VAL_SPLIT]]
     first = next((f"{i} is {trained[records[i].image]}" for i in lists[VAL_SPLIT] if records[i].image in trained), "")

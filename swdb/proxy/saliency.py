@@ -107,14 +107,15 @@ def judge_saliency(
             f"({border.mean():.0f} and {centre.mean():.0f} of 255 on average): they seem the other way round"
         )
         raise BadInput(where, found, "maps that are black in the background and bright on objects")
+    wanted = f"values of 0..255, background below {threshold:g} of white and objects above it"
     if dark > EVERY * count and brightest.max() < DIM:
         found = (
             f"{dark} of {count} saliency maps say background everywhere, and none is above {brightest.max():.0f} of 255"
         )
-        raise BadInput(where, found, f"values of 0..255, background below {threshold:g} of white and objects above it")
+        raise BadInput(where, found, wanted)
     if bright > EVERY * count and count >= FEW:
         found = f"{bright} of {count} saliency maps say background nowhere: no value of theirs is below {threshold * 255:.0f}"
-        raise BadInput(where, found, f"values of 0..255, background below {threshold:g} of white and objects above it")
+        raise BadInput(where, found, wanted)
     told = {
         "are brighter along the border than in the centre: are they the other way round?": around if inverted else 0,
         f"are below {DIM} of 255 throughout: much of them may be taken for background": int((brightest < DIM).sum()),

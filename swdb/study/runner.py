@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
-from swdb.core.artefact import Artefact
+from swdb.core.artefact import Artefact, lacking
 from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade
 from swdb.core.files import remove_folder
 from swdb.core.folders import check_place, put_in_place
@@ -91,11 +91,9 @@ class Runner:
         Raises NotMade where one lacks an input that is not among those to be made.
         """
         artefacts = list(artefacts)
-        planned = {artefact.id for artefact in artefacts}
-        for artefact in artefacts:
-            for lacking in artefact.missing_inputs() if not artefact.done else []:
-                if lacking.id not in planned and not _is_under_way(lacking):
-                    raise NotMade(lacking.folder, f"not made yet, and {artefact.id} is made from it")
+        for artefact, other in lacking(one for one in artefacts if not one.done):
+            if not _is_under_way(other):
+                raise NotMade(other.folder, f"not made yet, and {artefact.id} is made from it")
         for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
             self._make_all([artefact])
             self.dataset(artefact)
@@ -165,7 +163,7 @@ class Runner:
         while todo := [one for one in artefacts if one.id not in settled or not one.done]:
             held = []
             for artefact in todo:
-                if any(lacking.id in planned or not artefact.done for lacking in artefact.missing_inputs()):
+                if any(other.id in planned or not artefact.done for other in artefact.missing_inputs()):
                     continue
                 if artefact.done:
                     artefact.check()
@@ -181,7 +179,7 @@ class Runner:
                 settled.add(artefact.id)
                 break  # back to the first one that is left
             else:
-                self._wait(held or _makers_of_vanished(todo, {one.id for one in artefacts}), said)
+                self._wait(held or _makers_of_vanished(todo), said)
 
     def _wait(self, held: list[tuple[Artefact, lease.Holder | None]], said: set[lease.Holder]) -> None:
         """Wait a moment for other processes, and say once for whom."""
@@ -204,16 +202,13 @@ def _is_untrained(artefact: Artefact) -> bool:
     return not artefact.steps and all(map(_is_untrained, artefact.inputs))
 
 
-def _makers_of_vanished(todo: list[Artefact], planned: set[str]) -> list[tuple[Artefact, lease.Holder]]:
+def _makers_of_vanished(todo: list[Artefact]) -> list[tuple[Artefact, lease.Holder]]:
     """Return who is making the inputs that vanished and that nobody here makes; raises NotMade where nobody is."""
     makers = []
-    for artefact in todo:
-        for lacking in [] if artefact.done else artefact.missing_inputs():
-            if lacking.id in planned:
-                continue
-            if not _is_under_way(lacking):
-                raise NotMade(lacking.folder, f"is gone, and {artefact.id} is made from it")
-            makers.append((lacking, Lease(lacking.leased_path).holder()))
+    for artefact, other in lacking(one for one in todo if not one.done):
+        if not _is_under_way(other):
+            raise NotMade(other.folder, f"is gone, and {artefact.id} is made from it")
+        makers.append((other, Lease(other.leased_path).holder()))
     return makers
 
 

@@ -210,19 +210,13 @@ class _Memory:
 
     def _as_declared(self, kind: str, digests: Mapping[str, str]) -> dict[str, str]:
         """Add what was declared of the same bytes before: it belongs to them."""
-        try:
-            noted = self._read().get(kind)
-        except MissingArtefact:  # damaged: what is named now is a beginning
-            noted = None
+        noted = self._read_whole().get(kind)
         before = {} if noted is None or noted.digests.get("file") != digests["file"] else noted.digests
         return {**{name: text for name, text in before.items() if name == "preprocessing"}, **digests}
 
     def _noted_before(self, kind: str) -> set[Path]:
         """Return the files that an earlier command kept here, as its note says: no others are ours to delete."""
-        try:
-            noted = self._read().get(kind)
-        except MissingArtefact:
-            return set()
+        noted = self._read_whole().get(kind)
         if noted is None or noted.path.parent != self.folder / kind:
             return set()
         return {noted.path, noted.path.with_name(CUE_LIST)} if kind == "cues" else {noted.path}
@@ -268,11 +262,15 @@ class _Memory:
             found = read_json(path)
             return {kind: _noted(self.folder, one["path"], one["digests"]) for kind, one in found.items()}
 
-    def _note(self, kind: str, file: NamedFile | None) -> None:
+    def _read_whole(self) -> dict[str, NamedFile]:
+        """Read what is noted; nothing where that is damaged: what is named now is a beginning."""
         try:
-            noted = self._read()
+            return self._read()
         except MissingArtefact:
-            noted = {}  # damaged: what is named now is a beginning
+            return {}
+
+    def _note(self, kind: str, file: NamedFile | None) -> None:
+        noted = self._read_whole()
         noted.pop(kind, None)
         if file is not None:
             noted[kind] = file

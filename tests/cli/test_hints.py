@@ -369,7 +369,7 @@ MATTERS: list[Case] = [
     ("a source without SBD", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official/VOCdevkit", Place.official),
     ("a source that lacks files", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", lost_image),
     ("a source with two pictures of an image", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", two_pictures),
-    ("a source that was prepared", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/work/data/tiny", Place.mini),
+    ("a source that was prepared", "prepare-voc --preset FOLDER/mini.toml --voc WORK/data/tiny", Place.mini),
     ("a mask of another palette", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz", other_palette),
     ("labels that name an image again", "prepare-voc --preset FOLDER/mini.toml --voc FOLDER/official --sbd FOLDER/official/benchmark.tgz --image-labels FOLDER/labels.csv", labelled_twice),
     ("labels that contradict the masks", "prepare-voc --check", lost_tags),
@@ -418,7 +418,7 @@ def typed(place: Place, command: str) -> list[str]:
     """Return a case's command as words, with the names in capitals replaced, and with the options that it leaves out."""
     run = place.artefact("runs/dual-s0-*")
     data = next(iter(json.loads((run / "done.json").read_text())["inputs"]))
-    names = {"FOLDER": str(place.folder), "RUN": run.name, "DATA": data}
+    names = {"FOLDER": str(place.folder), "WORK": str(place.work), "RUN": run.name, "DATA": data}
     for name, value in names.items():
         command = command.replace(name, value)
     words = command.split()

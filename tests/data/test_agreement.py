@@ -137,6 +137,5 @@ def test_val_images_that_are_trained_on_are_refused():
 
 
 def test_tags_without_pixels_may_be_no_matter():
-    found = spoil(labelled(40), 40, "pixels lost")
-    refuse_contradictions(PATH, found, untagged_alone=True)
-    assert "40 of 40" in refused(found).found
+    refuse_contradictions(PATH, spoil(labelled(40, own=None), 40, "pixels lost"))
+    assert "40 of 40" in refused(spoil(labelled(40), 40, "pixels lost")).found
