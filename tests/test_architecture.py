@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "names", "progress", "lease", "files", "folders", "artefact", "stage", "processor", "markdown", "parallel"),
+    "core": ("errors", "names", "progress", "lease", "journal", "shares", "files", "folders", "artefact", "stage", "processor", "markdown", "parallel"),
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),

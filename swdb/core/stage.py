@@ -51,3 +51,11 @@ class TakesRoom(Protocol):
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Return the bytes of the weights that making it leaves; a training needs six times as much while it lasts."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A stage whose work several processes may share; see `core/shares.py`."""
+
+    def help(self, artefact: Artefact, tools: Tools) -> None:
+        """Do parts of an artefact that another process is making; returns at once where there are none yet, or none left."""

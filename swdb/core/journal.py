@@ -1,0 +1,62 @@
+"""What happened to an artefact while it was made, for people: one line a moment in `logs/<id>.log`.
+
+Whoever makes an artefact writes here, in a command of its own, in a worker or in a job of a cluster; `swdb status` shows
+the last line. A journal is never read to decide anything, and a disk that does not take a line stops nobody.
+
+in: an id, lines -> out: `<work directory>/logs/<id>.log`
+"""
+
+import os
+import platform
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from swdb.core.progress import Advance
+
+LOGS = "logs"  # below the work directory
+EVERY = 5.0  # seconds between two lines about how far the work is
+ERROR = "error: "  # how the line begins that says why an artefact could not be made
+TAIL = 4096  # bytes at the end of a journal that are looked at
+
+
+class Journal:
+    """The journal of one artefact."""
+
+    def __init__(self, workdir: Path, artefact_id: str):
+        self.path = workdir / LOGS / f"{artefact_id}.log"
+        self._due = 0.0
+
+    def begin(self) -> None:
+        """Note who begins."""
+        self.note(f"begun by process {os.getpid()} on {platform.node()}")
+
+    def note(self, line: str) -> None:
+        """Append a line with the local time in front."""
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {' '.join(line.split())}\n")
+
+    def watched(self, name: str, advance: Advance) -> Advance:
+        """Return an advance that also notes how far the work is, every few seconds."""
+
+        def watch(done: int, of: int) -> None:
+            advance(done, of)
+            if time.monotonic() >= self._due:
+                self._due = time.monotonic() + EVERY
+                self.note(f"{name}: {done}" + (f" of {of}" if of else ""))
+
+        return watch
+
+
+def last_lines(path: Path, count: int = 1) -> list[str]:
+    """Return the last lines of a journal, the last one last; none where there is no journal."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
+            text = stream.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]
