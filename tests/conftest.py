@@ -5,6 +5,7 @@ import os
 for name in ("FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "CLICOLOR_FORCE"):
     os.environ.pop(name, None)
 os.environ.update(COLUMNS="100", TERMINAL_WIDTH="100", _TYPER_FORCE_DISABLE_TERMINAL="1", OMP_NUM_THREADS="1")
+os.environ["SWDB_JOBS"] = "1"  # a test that wants workers says so
 
 import signal
 import subprocess

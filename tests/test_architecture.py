@@ -33,7 +33,7 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "reports": ("results", "tables", "stages", "bundle"),
-    "study": ("stages", "graph", "plan", "workdir", "runner", "figure"),
+    "study": ("stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
         "reproduce_table", "make", "app",

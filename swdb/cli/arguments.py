@@ -11,6 +11,7 @@ from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.tables import Row, RunSpec, Table
+from swdb.study.capacity import MOST_JOBS, Resources
 
 MOST_SCALES = 10  # they are part of a folder's name
 MOST_SEED, MOST_SEEDS = 999_999_999, 1_000
@@ -26,6 +27,25 @@ def precision(text: str | None) -> str | None:
     if text is not None and text not in PRECISIONS:
         raise unknown("--precision", text, PRECISIONS)
     return text
+
+
+def resources(device: str, jobs: str, threads: int | None, devices: str | None, per_device: int) -> Resources:
+    """Read where is computed, and how much at once."""
+    numbers = words(devices)
+    if devices is not None and not (numbers and all(number.isdecimal() and len(number) < 4 for number in numbers)):
+        raise BadInput(f"--devices {devices}", "not numbers of GPUs", "numbers, as in 0,1,2")
+    if len(set(numbers)) < len(numbers):
+        raise BadInput(
+            f"--devices {devices}", "a GPU is named twice", "each once; --per-device K lets K workers share one"
+        )
+    gpus = None if devices is None else tuple(map(int, numbers))
+    if jobs == "auto":
+        return Resources(device, None, threads, gpus, per_device)
+    if not (jobs.isdecimal() and len(jobs) < 9 and int(jobs) > 0):
+        raise BadInput(f"--jobs {jobs}", "not a number of jobs", "auto, or a whole number from 1")
+    if int(jobs) > MOST_JOBS:
+        raise BadInput(f"--jobs {jobs}", "too many", f"at most {MOST_JOBS}")
+    return Resources(device, int(jobs), threads, gpus, per_device)
 
 
 def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tuple[RunSpec, int]:

@@ -29,6 +29,7 @@ from swdb.reports.tables import claim_lines, frame, notes, title
 from swdb.specs.presets import Preset
 
 COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
+SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
 PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
 
 
@@ -133,8 +134,46 @@ class _Lines:
         self.kept = ""
 
 
+class Lane:
+    """One line of the progress display: what one process is at."""
+
+    def __init__(self, whole: "Bar"):
+        self._whole, self._task = whole, whole.bars.add_task("", total=None)
+        self.state = ""  # in words
+
+    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
+        """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
+        whole = self._whole
+        whole.bars.reset(self._task, description=plain(name, whole.console).plain, total=total or None)
+        self._is_at(f"{name} ...")
+        seen = 0
+
+        def advance(done: int, of: int) -> None:
+            nonlocal seen
+            if counts:
+                whole.bars.advance(whole.trainings, done - seen)
+            seen = done
+            whole.bars.update(self._task, completed=done, total=of or None)  # 0: not known yet
+            self._is_at(f"{name}: {done}" + (f" of {of}" if of else ""))
+
+        return advance
+
+    def idle(self) -> None:
+        """Show that nothing is being made here."""
+        self.state = ""
+        self._whole.bars.reset(self._task, description="", total=None)
+
+    def tell(self, line: str) -> None:
+        """Print a line above the display."""
+        self._whole.tell(line)
+
+    def _is_at(self, state: str) -> None:
+        self.state = state
+        self._whole.show()
+
+
 class Bar:
-    """Progress over all stages of a plan: the steps of all trainings together, with the time left."""
+    """Progress over all stages of a plan: the steps of all trainings together, with the time left, and what each process is at."""
 
     def __init__(self, total_steps: int):
         self.console = err()
@@ -150,32 +189,42 @@ class Bar:
             console=self.console,
             disable=self.plain,
             transient=True,
+            speed_estimate_period=SPEED_OVER,
         )
-        self.whole = self.bars.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
-        self.part = self.bars.add_task("", total=None)
+        self.trainings = self.bars.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
+        self.lanes: dict[int, Lane] = {}
+
+    def lane(self, number: int) -> Lane:
+        """Return the line of a worker."""
+        if number not in self.lanes:
+            self.lanes[number] = Lane(self)
+        return self.lanes[number]
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
-        """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
-        self.bars.reset(self.part, description=plain(name, self.console).plain, total=total or None)
-        if self.plain:
-            self.lines.say(f"{name} ...")
-        seen = 0
-
-        def advance(done: int, of: int) -> None:
-            nonlocal seen
-            if counts:
-                self.bars.advance(self.whole, done - seen)
-            seen = done
-            self.bars.update(self.part, completed=done, total=of or None)  # 0: not known yet
-            if self.plain:
-                self.lines.say(f"{name}: {done}" + (f" of {of}" if of else ""))
-
-        return advance
+        """Begin a stage of this process."""
+        return self.lane(0).progress(name, total, counts)
 
     def tell(self, line: str) -> None:
         """Print a line above the bar, and below how far it had come."""
         self.lines.end()
         self.bars.console.print(plain(line, self.console), soft_wrap=True)
+
+    def show(self) -> None:
+        """Say in a log what all processes are at and, where there are several, how long they will take."""
+        if not self.plain:
+            return
+        states = [lane.state for lane in self.lanes.values() if lane.state]
+        left = self.bars.tasks[0].time_remaining if len(states) > 1 else None
+        self.lines.say("; ".join(states) + (f"; about {in_words(left)} left" if left else ""))
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration in its two largest units: 3 h 20 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes >= 10 else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 @contextmanager

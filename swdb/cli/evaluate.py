@@ -10,12 +10,16 @@ from swdb.cli.options import (
     Crf,
     Cues,
     Device,
+    Devices,
+    Jobs,
     Json,
+    PerDevice,
     Precision,
     Preprocessing,
     PresetName,
     RunName,
     Seed,
+    Threads,
     Weights,
     Workdir,
     open_graph,
@@ -44,6 +48,10 @@ def evaluate(
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
+    jobs: Jobs = "auto",
+    threads: Threads = None,
+    devices: Devices = None,
+    per_device: PerDevice = 1,
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
@@ -60,6 +68,7 @@ def evaluate(
     from swdb.specs.tables import CellSource
     from swdb.specs.tasks import Scoring
 
+    resources = arguments.resources(device, jobs, threads, devices, per_device)
     # a figure shows proxies, which may have to be made
     graph = open_graph(
         workdir, preset, precision, weights, cues, trains_on=device if figure else None, preprocessing=preprocessing
@@ -73,7 +82,7 @@ def evaluate(
     if not artefact.done:
         raise NotMade(artefact.folder, "not trained yet", "a finished run")
     score = graph.score(CellSource((spec,), branch), number, scoring)
-    with running(context.obj, graph.study, device, []) as runner:
+    with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
         path = None
         if figure:

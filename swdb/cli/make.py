@@ -6,7 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swdb.cli.options import Cues, Device, Precision, Preprocessing, PresetName, Weights, Workdir, open_graph, running
+from swdb.cli import arguments
+from swdb.cli.options import (
+    Cues,
+    Device,
+    Devices,
+    Jobs,
+    PerDevice,
+    Precision,
+    Preprocessing,
+    PresetName,
+    Threads,
+    Weights,
+    Workdir,
+    open_graph,
+    running,
+)
 from swdb.core.errors import MissingArtefact, NotMade, unknown
 
 if TYPE_CHECKING:
@@ -26,6 +41,10 @@ def make(
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
+    jobs: Jobs = "auto",
+    threads: Threads = None,
+    devices: Devices = None,
+    per_device: PerDevice = 1,
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
@@ -37,14 +56,15 @@ def make(
     swdb make dsrg-1-c1520a663d
     swdb make dual-s0-df366fe016 dual-kl-s0-cd5cb243ca --device cuda
     """
+    resources = arguments.resources(device, jobs, threads, devices, per_device)
     graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, preprocessing=preprocessing)
     artefacts = find(graph, ids)
     if again:
         refuse(artefacts)
-        with running(context.obj, graph.study, device, artefacts, again=True) as runner:
+        with running(context.obj, graph.study, resources, artefacts, again=True) as runner:
             runner.make_again(artefacts)
     elif not all(artefact.done for artefact in artefacts):
-        with running(context.obj, graph.study, device, artefacts) as runner:
+        with running(context.obj, graph.study, resources, artefacts) as runner:
             runner.make(artefacts)
     for artefact in artefacts:
         typer.echo(str(artefact.folder))

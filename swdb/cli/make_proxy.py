@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
+from swdb.cli import arguments
 from swdb.cli.options import (
     Cues,
     Device,
+    Devices,
+    Jobs,
     Json,
+    PerDevice,
     Precision,
     Preprocessing,
     PresetName,
+    Threads,
     Weights,
     Workdir,
     open_graph,
@@ -33,6 +38,10 @@ def make_proxy(
     ] = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
+    jobs: Jobs = "auto",
+    threads: Threads = None,
+    devices: Devices = None,
+    per_device: PerDevice = 1,
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
@@ -55,18 +64,19 @@ def make_proxy(
 
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
+    resources = arguments.resources(device, jobs, threads, devices, per_device)
     graph = open_graph(
         workdir, preset, precision, weights, cues, saliency, trains_on=device, preprocessing=preprocessing
     )
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     if again:  # what they are made from first: nothing is replaced that could not be made again
         inputs = graph.needed(*sets[0].inputs)
-        with running(context.obj, graph.study, device, inputs) as runner:
+        with running(context.obj, graph.study, resources, inputs) as runner:
             runner.make(inputs)
-        with running(context.obj, graph.study, device, sets, again=True) as runner:
+        with running(context.obj, graph.study, resources, sets, again=True) as runner:
             runner.make_again(sets)
     todo = graph.needed(*sets)
-    with running(context.obj, graph.study, device, todo) as runner:
+    with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
     reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}
     lines = [line for artefact in sets for line in proxy_lines(artefact.folder, reports[artefact.id])]

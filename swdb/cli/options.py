@@ -3,7 +3,7 @@
 import json as jsonlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,9 @@ from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import preset_names
 
 if TYPE_CHECKING:
+    from swdb.nn.compute import Compute
     from swdb.specs.study import Study
+    from swdb.study.capacity import Resources, Slot
     from swdb.study.graph import Graph
     from swdb.study.runner import Runner
 
@@ -37,6 +39,18 @@ PresetName = Annotated[
     str, typer.Option("--preset", help="The scale: synthetic, voc, or a TOML file.", autocompletion=_presets)
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[
+    str,
+    typer.Option(
+        "--jobs", envvar="SWDB_JOBS", show_envvar=False, help="How many artefacts are made at once: auto, or a number."
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads of each job; 1, as more of them add up in another order."),
+]
+Devices = Annotated[str | None, typer.Option("--devices", help="GPUs by number, as in 0,1,2; else all.")]
+PerDevice = Annotated[int, typer.Option("--per-device", min=1, max=64, help="How many jobs share a GPU.")]
 Precision = Annotated[
     str | None,
     typer.Option("--precision", help="fp32 or bf16; else the preset's, or what the first training here chose."),
@@ -150,19 +164,41 @@ def _choose_precision(device: str) -> tuple[str, dict[str, Any]]:
 
 @contextmanager
 def running(
-    line: CommandLine, study: "Study", device: str, todo: list[Artefact], again: bool = False
+    line: CommandLine, study: "Study", resources: "Resources", todo: list[Artefact], again: bool = False
 ) -> Iterator["Runner"]:
-    """Open a runner, which loads torch, with a progress bar over all steps that are still to do.
+    """Open a runner, which loads torch, with a progress bar over all steps that are still to do, and workers if it is worth it.
 
     Whatever a library prints meanwhile goes to stderr: stdout is for results.
     """
     from swdb.cli import console
-    from swdb.nn.compute import Compute, choose_device
-    from swdb.study.runner import Runner
+    from swdb.study import capacity
 
+    doing, threads = str(line)[:200], capacity.threads_of(resources)
+    slots = [] if again else capacity.slots(resources, todo, study.folder)
     steps = sum(artefact.steps for artefact in todo if again or not artefact.done)
-    with console.bar(steps) as bar, redirect_stdout(sys.stderr):
-        yield Runner(Compute(choose_device(device), study.precision), bar, str(line)[:200])
+    with console.bar(steps) as bar, redirect_stdout(sys.stderr), ExitStack() as stack:
+        workers = None
+        if len(slots) > 1:
+            from swdb.study.workers import Workers
+
+            workers = stack.enter_context(Workers(slots, study.folder, study.precision, threads, doing, bar))
+        compute = _compute(resources, study.precision, threads, slots)
+        from swdb.study.runner import Runner
+
+        yield Runner(compute, bar, doing, workdir=study.folder, workers=workers)
+
+
+def _compute(resources: "Resources", precision: str, threads: int, slots: list["Slot"]) -> "Compute":
+    """Return where this process computes: of GPUs that workers use, none is begun here."""
+    import torch
+
+    from swdb.nn.compute import Compute, choose_device, use_threads
+
+    use_threads(threads)
+    if len(slots) > 1 and slots[0].device == "cuda":
+        return Compute(torch.device("cuda"), precision)
+    device = f"cuda:{resources.devices[0]}" if resources.devices else resources.device
+    return Compute(choose_device(device), precision)
 
 
 def propose(line: CommandLine, study: "Study", verb: str, *words: str) -> None:

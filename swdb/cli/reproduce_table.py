@@ -9,15 +9,19 @@ from swdb.cli import arguments
 from swdb.cli.options import (
     Cues,
     Device,
+    Devices,
     DryRun,
     Format,
+    Jobs,
     NoTrain,
+    PerDevice,
     Precision,
     Preprocessing,
     PresetName,
     Rows,
     Seeds,
     TableNumber,
+    Threads,
     Weights,
     Workdir,
     open_graph,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from swdb.specs.tables import Table
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
+    from swdb.study.runner import Runner
 
 
 def reproduce_table(
@@ -46,6 +51,10 @@ def reproduce_table(
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
+    jobs: Jobs = "auto",
+    threads: Threads = None,
+    devices: Devices = None,
+    per_device: PerDevice = 1,
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
@@ -65,6 +74,7 @@ def reproduce_table(
         raise unknown("--format", form, ("rich", *FORMATS))
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
+    resources = arguments.resources(device, jobs, threads, devices, per_device)
     graph = open_graph(
         workdir,
         preset,
@@ -86,14 +96,30 @@ def reproduce_table(
         show_plan(graph, todo, precision)
         propose(context.obj, graph.study, "reproduce-table", number, *limits)
         return
+    failed = None
     if not looks:
         finished = all(artefact.done for artefact in todo)
         record(graph.study, plan, finished)
         if not finished:
-            with running(context.obj, graph.study, device, todo) as runner:
-                runner.make(todo)
+            with running(context.obj, graph.study, resources, todo) as runner:
+                failed = make_most(runner, todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
+    if failed is not None:
+        raise failed
     propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
+
+
+def make_most(runner: "Runner", todo: list["Artefact"]) -> Exception | None:
+    """Make what can be made; returns the first error of what cannot, where others could."""
+    try:
+        runner.make(todo)
+    except Exception as error:
+        if any(failure is error for _, failure in runner.failures) and any(
+            one.done for one in todo if one.kind == "score"
+        ):
+            return error
+        raise
+    return None
 
 
 def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:

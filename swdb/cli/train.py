@@ -8,11 +8,15 @@ from swdb.cli import arguments
 from swdb.cli.options import (
     Cues,
     Device,
+    Devices,
+    Jobs,
+    PerDevice,
     Precision,
     Preprocessing,
     PresetName,
     RunName,
     Seed,
+    Threads,
     Weights,
     Workdir,
     open_graph,
@@ -28,6 +32,10 @@ def train(
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
     device: Device = "auto",
+    jobs: Jobs = "auto",
+    threads: Threads = None,
+    devices: Devices = None,
+    per_device: PerDevice = 1,
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
@@ -41,11 +49,12 @@ def train(
     """
     from swdb.specs.tables import all_runs, load_tables
 
+    resources = arguments.resources(device, jobs, threads, devices, per_device)
     spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
     graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, preprocessing=preprocessing)
     artefact = graph.run(spec, number)
     todo = graph.needed(artefact)
-    with running(context.obj, graph.study, device, todo) as runner:
+    with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
     typer.echo(str(artefact.folder))
     propose(context.obj, graph.study, "eval", spec.name, "--seed", str(number))

@@ -48,6 +48,11 @@ def announce(line: str) -> None:
     """Say for whom this process waits; the command line puts a way to its progress display here."""
 
 
+def is_colleague(holder: "Holder") -> bool:
+    """Whether this process need not say that it waits for a holder; `study/worker.py` puts its own answer here."""
+    return False
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a lease."""
@@ -93,7 +98,7 @@ class Lease:
         said = None
         while not self.try_take():
             holder = self.holder()
-            if holder is not None and holder != said and not holder.is_dead:
+            if holder is not None and holder != said and not (holder.is_dead or is_colleague(holder)):
                 announce(f"waiting for {self.path.name}, held by {holder}")
                 said = holder
             time.sleep(POLL)
@@ -292,6 +297,16 @@ def process_start(pid: int) -> str:
         return "" if fields[0] in ("Z", "X") else fields[19]
     except (OSError, IndexError):
         return "" if Path("/proc/self/stat").exists() or not _is_running(pid) else "unknown"
+
+
+def parent_of(pid: int) -> int:
+    """Return the number of the process that started a process of this machine; 0 where nobody says so."""
+    try:
+        return int(
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+        )
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _is_running(pid: int) -> bool:

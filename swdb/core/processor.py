@@ -1,6 +1,6 @@
-"""What processor this is, as far as it matters, and how much of it this process may use.
+"""What processor this is, as far as it matters, and how much of it and of the memory this process may use.
 
-A container or a batch job often gets a few cores of a node; what the machine has is not asked anywhere else.
+A container or a batch job often gets a few cores and gibibytes of a node; what the machine has is not asked anywhere else.
 """
 
 import math
@@ -48,7 +48,7 @@ def _bound_to() -> int:
 def _quota() -> float:
     """Return how many cores' time the control groups allow, infinity where they set no limit."""
     least = math.inf
-    for folder in _groups():
+    for folder in _groups("cpu"):
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
             if quota != "max":
@@ -60,7 +60,7 @@ def _quota() -> float:
     return least if least > 0 else math.inf
 
 
-def _groups() -> Iterator[Path]:
+def _groups(controller: str) -> Iterator[Path]:
     """Yield the folders of the control groups that hold this process, from its own up to the root.
 
     Inside a container the path may be that of the host and lead nowhere; the root is then the container's own.
@@ -74,12 +74,53 @@ def _groups() -> Iterator[Path]:
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
             root = CGROUPS
-        elif "cpu" in controllers.split(","):
-            root = next((CGROUPS / name for name in (controllers, "cpu") if (CGROUPS / name).is_dir()), CGROUPS / "cpu")
+        elif controller in controllers.split(","):
+            named = (CGROUPS / name for name in (controllers, controller))
+            root = next((folder for folder in named if folder.is_dir()), CGROUPS / controller)
         else:
             continue
         place = root / path.lstrip("/")
         yield from (folder for folder in (place, *place.parents) if folder == root or root in folder.parents)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def usable_memory() -> float:
+    """Return how many bytes this process and those that it starts may still take, infinity where nobody says so.
+
+    That is the least of what the machine has available and what the control groups leave (versions 1 and 2).
+    """
+    least = _number("/proc/meminfo", "MemAvailable:") * 1024 or math.inf
+    for folder in _groups("memory"):
+        for most, now in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            with suppress(OSError, ValueError):
+                limit, used = (int((folder / name).read_text(encoding="ascii")) for name in (most, now))
+                cached = _number(folder / "memory.stat", "inactive_file", "total_inactive_file")  # given up when needed
+                least = min(least, max(0.0, limit - used + cached))
+    return least
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory` count from now on, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory() -> int:
+    """Return the most bytes of memory that this process held since the peak was forgotten; 0 where nobody says so."""
+    return int(_number("/proc/self/status", "VmHWM:") * 1024)
+
+
+def _number(path: Path | str, *names: str) -> float:
+    """Return the number behind one of some names in a file of the kernel's, the last that is there; 0 where none is."""
+    found = 0.0
+    with suppress(OSError, ValueError):
+        for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] in names:
+                found = float(words[1])
+    return found
 
 
 def _field(name: str) -> str:

@@ -8,11 +8,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
-from swdb.core.processor import has_fast_bf16, processor_name, usable_cores
+from swdb.core.processor import has_fast_bf16, processor_name
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,14 @@ class Compute:
         }
 
 
-def keep_to_cores() -> None:
-    """Let torch use no more threads than this process may keep busy; it does not look at a container's or a job's share."""
-    if torch.get_num_threads() > (cores := usable_cores()):
-        torch.set_num_threads(cores)
+def use_threads(count: int) -> None:
+    """Let this process compute with so many threads: sums of more threads add up in another order."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
 
 
 def choose_device(name: str) -> torch.device:
     """Choose the device ("auto": a GPU where there is one); raises BadInput for one that is not there."""
-    keep_to_cores()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

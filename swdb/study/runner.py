@@ -1,29 +1,35 @@
 """Makes what a plan lists: each artefact from its inputs, under a lease, skipping what is finished.
 
 Several processes may work in one directory: each takes the next artefact whose inputs are there and whose lease is free,
-and waits where nothing else is left to do.
+helps others with theirs, and waits where nothing is left to do. What cannot be made is left out with all that is made
+from it, and everything else goes on.
 
 in: planned artefacts -> out: finished ones on disk; progress through an `Observer`
 """
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact, lacking
-from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade
+from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade, SwdbError
 from swdb.core.files import remove_folder
 from swdb.core.folders import check_place, put_in_place
+from swdb.core.journal import ERROR, Journal
 from swdb.core.lease import POLL, Lease, leased
+from swdb.core.processor import forget_peak_memory, peak_memory
 from swdb.core.progress import Advance
-from swdb.core.stage import ChecksEarly, TakesRoom
+from swdb.core.stage import ChecksEarly, Shared, TakesRoom
 from swdb.data.audit import verify
 from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.prepare import NO_SOURCES
+from swdb.study.queue import Queue, without
 from swdb.study.stages import STAGES
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 
 
 MIB = 2**20
+SHORTEST_POLL = 0.02  # seconds; what is waited for longer is looked at less often
 CHECKPOINTS = 6  # as large as the weights: the network and Adam's two moments, and their successor beside them
 
 
@@ -45,6 +52,13 @@ class Observer(Protocol):
         """Say something that people should know before the work is over."""
 
 
+class Helpers(Protocol):
+    """Who makes artefacts in processes of their own; `study/workers.py`."""
+
+    def make(self, artefacts: list[Artefact]) -> list[tuple[Artefact, Exception]]:
+        """Make artefacts; returns those that could not be made, each with its error."""
+
+
 @dataclass
 class Runner:
     """Makes artefacts on one machine; the tools of all stages."""
@@ -53,6 +67,10 @@ class Runner:
     observer: Observer
     doing: str = "swdb"  # what a process that waits for this one is told
     sources: object = NO_SOURCES
+    workdir: Path | None = None  # where journals are kept; None: none are
+    workers: Helpers | None = None  # None: everything is made in this process
+    failures: list[tuple[Artefact, Exception]] = field(default_factory=list)  # what could not be made
+    _journal: Journal | None = field(default=None, repr=False)  # of the artefact that is being made
     _datasets: dict[str, DataSet] = field(default_factory=dict, repr=False)
     _stores: dict[tuple[str, int], "Store"] = field(default_factory=dict, repr=False)
 
@@ -61,10 +79,13 @@ class Runner:
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage of the work that somebody watches."""
-        return self.observer.progress(name, total, counts)
+        advance = self.observer.progress(name, total, counts)
+        return advance if self._journal is None else self._journal.watched(name, advance)
 
     def tell(self, line: str) -> None:
         """Say something that people should know before the work is over."""
+        if self._journal is not None:
+            self._journal.note(line)
         self.observer.tell(line)
 
     def dataset(self, artefact: Artefact) -> DataSet:
@@ -88,20 +109,35 @@ class Runner:
     def make(self, artefacts: Iterable[Artefact]) -> None:
         """Make every artefact that is not finished, in the order given as far as inputs and other processes allow.
 
-        Raises NotMade where one lacks an input that is not among those to be made.
+        Raises NotMade where one lacks an input that is not among those to be made. What cannot be made is left out, with
+        what is made from it; the first error is raised when all else is finished, and `failures` has them all.
         """
         artefacts = list(artefacts)
+        self._prepare(artefacts)
+        if self.workers is None or all(one.done for one in artefacts):
+            self.make_free(Queue(artefacts, self.doing))
+        else:
+            self.failures += self.workers.make(artefacts)
+        if self.failures:
+            raise self.failures[0][1]
+
+    def _prepare(self, artefacts: list[Artefact]) -> None:
+        """Make the data, look for what can be seen to fail before anything is trained, and read what is read from files."""
         for artefact, other in lacking(one for one in artefacts if not one.done):
             if not _is_under_way(other):
                 raise NotMade(other.folder, f"not made yet, and {artefact.id} is made from it")
         for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
-            self._make_all([artefact])
+            self._make_first([artefact])
             self.dataset(artefact)
         todo = [one for one in artefacts if not one.done]
         self._check_early(todo)
         self._check_room(todo)
-        self._make_all([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
-        self._make_all(artefacts)
+        self._make_first([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
+
+    def _make_first(self, artefacts: list[Artefact]) -> None:
+        self.make_free(Queue(artefacts, self.doing))
+        if self.failures:
+            raise self.failures[0][1]
 
     def make_again(self, artefacts: Iterable[Artefact]) -> None:
         """Make artefacts again, in the order given; what is there of one stays until the new one is whole."""
@@ -135,8 +171,29 @@ class Runner:
             self._begin_and_finish(anew)
 
     def _begin_and_finish(self, artefact: Artefact) -> None:
-        artefact.begin()
-        artefact.finish(STAGES[artefact.kind].make(artefact, self))
+        with self._noted(artefact):
+            artefact.begin()
+            forget_peak_memory()
+            made = STAGES[artefact.kind].make(artefact, self)
+            artefact.finish({**made, "memory": {"peak_mib": peak_memory() // MIB}})
+
+    @contextmanager
+    def _noted(self, artefact: Artefact) -> Iterator[None]:
+        """Keep the journal of an artefact while it is made."""
+        if self.workdir is None:
+            yield
+            return
+        self._journal = Journal(self.workdir, artefact.id)
+        self._journal.begin()
+        try:
+            yield
+            self._journal.note("finished")
+        except BaseException as error:
+            words = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{ERROR}{error or type(error).__name__}"
+            self._journal.note(words)
+            raise
+        finally:
+            self._journal = None
 
     def _check_early(self, todo: list[Artefact]) -> None:
         for artefact in todo:
@@ -157,37 +214,63 @@ class Runner:
             )
             raise DiskRefused(folder, found)
 
-    def _make_all(self, artefacts: list[Artefact]) -> None:
-        leases, said, settled, planned = {}, set(), set(), {one.id for one in artefacts}
-        # What was finished may be deleted by another process, so all of them are looked at every time.
-        while todo := [one for one in artefacts if one.id not in settled or not one.done]:
-            held = []
-            for artefact in todo:
-                if any(other.id in planned or not artefact.done for other in artefact.missing_inputs()):
-                    continue
-                if artefact.done:
-                    artefact.check()
-                else:
-                    mine = leases.setdefault(artefact.id, Lease(artefact.leased_path, self.doing))
-                    if not mine.try_take():
-                        held.append((artefact, mine.holder()))
-                        continue
-                    try:
-                        self._make_one(artefact)
-                    finally:
-                        mine.release()
-                settled.add(artefact.id)
-                break  # back to the first one that is left
-            else:
-                self._wait(held or _makers_of_vanished(todo), said)
+    def make_free(self, queue: Queue) -> None:
+        """Make what is free of a queue until nothing is left of it; `failures` has what could not be made."""
+        said: set[tuple[str, lease.Holder | None]] = set()
+        pause = SHORTEST_POLL
+        while left := queue.left():
+            taken = queue.take()
+            if taken is None:
+                self._wait(queue, left, said, pause)
+                pause = min(2 * pause, POLL)
+                continue
+            pause = SHORTEST_POLL
+            artefact, mine = taken
+            if mine is None:
+                artefact.check()
+                queue.settled.add(artefact.id)
+                continue
+            try:
+                self._make_one(artefact)
+                queue.settled.add(artefact.id)
+            except DiskRefused:
+                raise  # nothing else would fare better
+            except LeaseLost as error:
+                self._lost(artefact, error)
+            except Exception as error:
+                self._failed(queue, artefact, error)
+            finally:
+                mine.release()
 
-    def _wait(self, held: list[tuple[Artefact, lease.Holder | None]], said: set[lease.Holder]) -> None:
-        """Wait a moment for other processes, and say once for whom."""
+    def _lost(self, artefact: Artefact, error: LeaseLost) -> None:
+        """Let the process that took an artefact over make it."""
+        raise error
+
+    def _failed(self, queue: Queue, artefact: Artefact, error: Exception) -> None:
+        """Leave an artefact out that cannot be made, and say what is left out with it."""
+        self.failures.append((artefact, error))
+        dependants = queue.leave_out(artefact)
+        if queue.left():
+            self.observer.tell(without(artefact, error, dependants))
+
+    def _wait(
+        self, queue: Queue, left: list[Artefact], said: set[tuple[str, lease.Holder | None]], pause: float
+    ) -> None:
+        """Help other processes with what they are making, or wait a moment for them, and say once for whom."""
+        held = queue.held or _makers_of_vanished(left)
         for artefact, holder in held:
-            if (artefact.id, holder) not in said and not (holder and holder.is_dead):
+            stage = STAGES[artefact.kind]
+            if isinstance(stage, Shared) and artefact.task is not None:
+                with suppress(SwdbError):  # whoever makes it meets the same
+                    stage.help(artefact, self)
+            if holder is None:
+                news = pause >= POLL  # whoever took it just now has perhaps not said who it is
+            else:
+                news = not (holder.is_dead or lease.is_colleague(holder))
+            if news and (artefact.id, holder) not in said:
                 said.add((artefact.id, holder))
                 self.tell(f"waiting for {artefact.id}, held by {holder or 'another process'}")
-        time.sleep(POLL)
+        time.sleep(pause)
 
     def _make_one(self, artefact: Artefact) -> None:
         if artefact.done:  # by whoever held the lease before

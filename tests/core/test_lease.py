@@ -882,3 +882,12 @@ def test_nor_do_they_where_some_are_killed_while_they_hold_one(start, tmp_path):
         mine = Lease(tmp_path / f"thing-{k}")
         assert tries(mine) <= 3
         mine.release()
+
+
+def test_the_parent_of_a_process_is_known():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        assert lease.parent_of(child.pid) == os.getpid()
+    finally:
+        child.communicate(b"\n")
+    assert lease.parent_of(2**22 + 1) == 0

@@ -118,3 +118,67 @@ def test_where_nothing_says_what_a_process_is_bound_to_the_machine_is_asked(monk
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert usable_cores() == 1
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.fixture
+def memory(monkeypatch, tmp_path):
+    """A machine with memory available, and a job in control groups with files."""
+
+    def be(available: str, cgroup: str = "", files: dict[str, str] | None = None) -> float:
+        for name, content in (files or {}).items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        read_text = Path.read_text
+        said = {"/proc/self/cgroup": cgroup, "/proc/meminfo": available}
+        monkeypatch.setattr(processor, "CGROUPS", tmp_path)
+        monkeypatch.setattr(Path, "read_text", lambda p, *a, **k: said.get(str(p)) or read_text(p, *a, **k))
+        return processor.usable_memory()
+
+    return be
+
+
+MEMINFO = "MemTotal:  9000 kB\nMemAvailable:    8000 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("job", "kib"),
+    [
+        ({}, 8000),
+        ({"cgroup": "0::/job\n", "files": {"job/memory.max": "4096000", "job/memory.current": "1024000"}}, 3000),
+        ({"cgroup": "0::/job\n", "files": {"job/memory.max": "max", "job/memory.current": "1024000"}}, 8000),
+        (
+            {
+                "cgroup": "5:memory:/job\n",
+                "files": {
+                    "memory/job/memory.limit_in_bytes": "4096000",
+                    "memory/job/memory.usage_in_bytes": "4096000",
+                    "memory/job/memory.stat": "inactive_file 1\ntotal_inactive_file 2048000\n",
+                },
+            },
+            2000,
+        ),
+        ({"cgroup": "0::/job\n", "files": {"job/memory.max": "1024", "job/memory.current": "4096"}}, 0),
+    ],
+    ids=str,
+)
+def test_a_job_may_take_the_least_of_what_is_left_to_it(memory, job, kib):
+    assert memory(MEMINFO, **job) == 1024 * kib
+
+
+def test_where_nobody_says_there_is_no_limit(memory):
+    assert memory("nothing") == float("inf")
+
+
+def test_the_peak_of_a_process_is_forgotten_and_measured():
+    processor.forget_peak_memory()
+    before = processor.peak_memory()
+    ballast = bytearray(80 << 20)
+    after = processor.peak_memory()
+    del ballast
+    assert 70 << 20 < after - before < 200 << 20
+    processor.forget_peak_memory()
+    assert processor.peak_memory() < after - (40 << 20)

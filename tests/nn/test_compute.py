@@ -69,15 +69,10 @@ def test_a_result_says_on_what_and_with_which_versions_it_was_computed(monkeypat
     }
 
 
-def test_torch_takes_no_more_threads_than_the_job_may_use(monkeypatch):
+def test_a_process_computes_with_the_threads_it_is_told():
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(4)
-        monkeypatch.setattr(compute, "usable_cores", lambda: 2)
-        compute.choose_device("cpu")
-        assert torch.get_num_threads() == 2
-        torch.set_num_threads(1)  # as OMP_NUM_THREADS=1 says
-        compute.choose_device("cpu")
-        assert torch.get_num_threads() == 1
+        compute.use_threads(2)
+        assert torch.get_num_threads() == 2 == Compute(CPU, "fp32").describe()["threads"]
     finally:
-        torch.set_num_threads(before)
+        compute.use_threads(before)
