@@ -1,7 +1,7 @@
 """`swdb eval`: the score of one run."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,11 @@ from swdb.cli.options import (
 )
 from swdb.core.errors import NotMade
 from swdb.core.files import damage_of
+
+if TYPE_CHECKING:
+    from swdb.core.artefact import Artefact
+    from swdb.study.graph import Graph
+    from swdb.study.runner import Runner
 
 
 def evaluate(
@@ -69,10 +74,8 @@ def evaluate(
     from swdb.specs.tasks import Scoring
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    # a figure shows proxies, which may have to be made
-    graph = open_graph(
-        workdir, preset, precision, weights, cues, trains_on=device if figure else None, preprocessing=preprocessing
-    )
+    trains_on = device if figure else None  # a figure shows proxies, which may have to be made
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, preprocessing=preprocessing)
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
     arguments.branch(branch, spec)
     tables = graph.scoring(branch)
@@ -84,11 +87,7 @@ def evaluate(
     score = graph.score(CellSource((spec,), branch), number, scoring)
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
-        path = None
-        if figure:
-            from swdb.study.figure import draw_run
-
-            path = draw_run(graph, runner, artefact)
+        path = draw(graph, runner, artefact) if figure else None
     result = score.read_record()
     with damage_of(score.record, "a score"):
         lines = score_lines(result)
@@ -97,6 +96,13 @@ def evaluate(
     if path:
         say(f"figure: {path}")
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
+    """Draw what a run predicts; returns the figure's path."""
+    from swdb.study.figure import draw_run  # it loads torch
+
+    return draw_run(graph, runner, run)
 
 
 def score_lines(result: dict[str, Any]) -> list[str]:

@@ -32,12 +32,13 @@ from swdb.cli.options import (
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
+    from swdb.cli.command_line import CommandLine
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
     from swdb.specs.tables import Table
+    from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
-    from swdb.study.runner import Runner
 
 
 def reproduce_table(
@@ -75,16 +76,8 @@ def reproduce_table(
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    graph = open_graph(
-        workdir,
-        preset,
-        precision,
-        weights,
-        cues,
-        remember=not dry_run,
-        trains_on=None if looks else device,
-        preprocessing=preprocessing,
-    )
+    trains_on = None if looks else device
+    graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing)
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
@@ -96,29 +89,28 @@ def reproduce_table(
         show_plan(graph, todo, precision)
         propose(context.obj, graph.study, "reproduce-table", number, *limits)
         return
-    failed = None
-    if not looks:
-        finished = all(artefact.done for artefact in todo)
-        record(graph.study, plan, finished)
-        if not finished:
-            with running(context.obj, graph.study, resources, todo) as runner:
-                failed = make_most(runner, todo)
+    failed = None if looks else make_most(context.obj, graph.study, resources, plan, todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
     if failed is not None:
         raise failed
     propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
 
 
-def make_most(runner: "Runner", todo: list["Artefact"]) -> Exception | None:
-    """Make what can be made; returns the first error of what cannot, where others could."""
-    try:
-        runner.make(todo)
-    except Exception as error:
-        if any(failure is error for _, failure in runner.failures) and any(
-            one.done for one in todo if one.kind == "score"
-        ):
-            return error
-        raise
+def make_most(
+    line: "CommandLine", study: "Study", resources: "Resources", plan: "Plan", todo: list["Artefact"]
+) -> Exception | None:
+    """Write the plan down and make what can be made; returns the first error of what cannot, where others could."""
+    finished = all(artefact.done for artefact in todo)
+    record(study, plan, finished)
+    if finished:
+        return None
+    with running(line, study, resources, todo) as runner:
+        try:
+            runner.make(todo)
+        except Exception as error:
+            if runner.failures and any(one.done for one in todo if one.kind == "score"):
+                return error
+            raise
     return None
 
 

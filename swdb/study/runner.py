@@ -263,11 +263,8 @@ class Runner:
             if isinstance(stage, Shared) and artefact.task is not None:
                 with suppress(SwdbError):  # whoever makes it meets the same
                     stage.help(artefact, self)
-            if holder is None:
-                news = pause >= POLL  # whoever took it just now has perhaps not said who it is
-            else:
-                news = not (holder.is_dead or lease.is_colleague(holder))
-            if news and (artefact.id, holder) not in said:
+            known = (holder.is_dead or lease.is_colleague(holder)) if holder else pause < POLL  # not noted yet
+            if not known and (artefact.id, holder) not in said:
                 said.add((artefact.id, holder))
                 self.tell(f"waiting for {artefact.id}, held by {holder or 'another process'}")
         time.sleep(pause)

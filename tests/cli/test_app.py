@@ -61,6 +61,7 @@ def test_the_set_of_options_is_frozen():
     # An option says where, how much, on what device; what changes a result goes through a row or a preset.
     computing = {
         "--preset", "--workdir", "--device", "--precision", "--weights", "--preprocessing", "--cues", "--help",
+        "--jobs", "--threads", "--devices", "--per-device",
     }  # fmt: skip
     offered = {
         name: {option for parameter in command.get_params(command.make_context(name, [], resilient_parsing=True))

@@ -82,7 +82,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path):
 
 
 def test_an_interrupt_keeps_the_work_of_all_and_says_how_to_go_on(tmp_path):
-    process, work, preset = begun(tmp_path, steps=5000)
+    process, work, _ = begun(tmp_path, steps=5000)
     process.send_signal(signal.SIGINT)
     stderr = ended(process)
     assert process.returncode == 130 and "interrupted; what was done is kept" in stderr

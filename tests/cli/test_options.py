@@ -13,6 +13,7 @@ from swdb.cli.command_line import CommandLine
 from swdb.core.errors import BadInput, NotMade
 from swdb.specs.presets import preset_names
 from swdb.specs.tables import all_runs, load_tables
+from swdb.study.capacity import Resources
 
 RUNS = [*all_runs(load_tables())]
 
@@ -187,7 +188,7 @@ def test_what_is_shown_is_lines_or_json(capsys):
 def test_a_runner_is_told_the_precision_and_who_asks(own):
     graph = options.open_graph(own, TINY, "fp32")
     line = CommandLine(("train", "dual", "--workdir", "x" * 500))
-    with options.running(line, graph.study, "cpu", []) as runner:
+    with options.running(line, graph.study, Resources("cpu"), []) as runner:
         assert runner.compute.precision == "fp32"
         assert runner.doing.startswith("swdb train dual") and len(runner.doing) <= 200
 
@@ -199,7 +200,7 @@ def test_a_bar_counts_the_steps_that_are_left(own, monkeypatch):
     monkeypatch.setattr(console, "bar", lambda total=0: totals.append(total) or bar(total))
     graph = options.open_graph(own, TINY, "fp32")
     todo = graph.needed(graph.run(graph.runs["dual"], 0), graph.run(graph.runs["dual"], 1))
-    with options.running(CommandLine(), graph.study, "cpu", todo):
+    with options.running(CommandLine(), graph.study, Resources("cpu", 1), todo):
         pass
     assert totals == [6]  # all is there but the run of seed 1
 
@@ -208,7 +209,7 @@ def test_a_bar_counts_the_steps_that_are_left(own, monkeypatch):
 
 
 def test_what_a_library_prints_while_work_goes_on_goes_to_stderr(tmp_path, capsys):
-    with options.running(CommandLine(("train",)), study_of(tmp_path), "cpu", []):
+    with options.running(CommandLine(("train",)), study_of(tmp_path), Resources("cpu"), []):
         print('Downloading: "https://..."')
     print("the result")
     printed = capsys.readouterr()
