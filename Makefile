@@ -6,6 +6,7 @@ SEEDS ?= 3
 DEVICE ?= auto
 WORK ?= work
 N ?= 4
+JOBS ?= auto
 
 # a value as one word of the shell, whatever blanks and quotes are in it
 quoted = '$(subst ','\'',$(1))'
@@ -19,14 +20,11 @@ PY := .venv/bin/python
 READY := .venv/.installed
 endif
 
-# The published numbers are those of one thread: sums of more threads add up in another order.
-export OMP_NUM_THREADS ?= 1
-
 # two tests at a time where pytest-xdist is installed, each on one core
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
-COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE))
+COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
 .PHONY: help install data proxies table tables results all test mechanism check lint bench clean
@@ -37,7 +35,7 @@ help: ## list the targets
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N))"; PYTHON=python3 uses what is installed"
+	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
 	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
 
 install: $(READY) ## set up .venv (done by the others where needed)

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import cued
 import pytest
+import toy_worker
 import toys
 from conftest import TESTS, TINY, other_data
 from studies import CPU, Watcher, changed, graph_of, runner
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact
-from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, NotMade
+from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade
 from swdb.core.files import write_json
+from swdb.core.journal import Journal, last_lines
 from swdb.core.lease import Lease
 from swdb.data.facts import ALL_SPLIT, VAL_SPLIT
 from swdb.specs.presets import load_preset
@@ -559,3 +561,73 @@ def test_what_is_not_there_is_made(own):
     shutil.rmtree(run.folder)
     runner().make_again([run])
     assert run.done
+
+
+# ---------------------------------------------------------------- what cannot be made, journals, help
+
+
+def playing(folder: Path, watcher: Watcher | None = None) -> Runner:
+    return Runner(CPU, watcher or Watcher(), workdir=folder)
+
+
+@pytest.fixture
+def behaving(monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toy_worker.Behaving())
+
+
+def test_what_fails_is_left_out_and_the_first_error_is_raised_at_the_end(behaving, tmp_path):
+    artefacts = toy_worker.planned(tmp_path, 4, m0="fail", m2="bug")
+    watcher = Watcher()
+    made_by = playing(tmp_path, watcher)
+    with pytest.raises(BadInput, match="m0: cannot be made"):
+        made_by.make(artefacts)
+    assert [(one.name, type(error)) for one, error in made_by.failures] == [("m0", BadInput), ("m2", ZeroDivisionError)]
+    assert {one.name for one in artefacts if not one.done} == {"m0", "m2", "e0", "e2"}
+    assert [line.partition(":")[2].split("-")[0].strip() for line in watcher.lines] == ["m0", "m2"]
+
+
+def test_what_is_made_from_what_is_finished_does_not_care_how_that_fared(behaving, tmp_path):
+    artefacts = toy_worker.planned(tmp_path, 1)
+    playing(tmp_path).make(artefacts[:2])
+    toy_worker.planned(tmp_path, 1, root="fail")
+    playing(tmp_path).make(artefacts)
+    assert artefacts[-1].done
+
+
+@pytest.mark.parametrize("behaviour", ["full", "lost"])
+def test_a_full_disk_and_a_lost_lease_end_the_work_of_one_process_at_once(behaving, tmp_path, behaviour):
+    artefacts = toy_worker.planned(tmp_path, 2, m0=behaviour)
+    with pytest.raises((DiskRefused, LeaseLost)):
+        playing(tmp_path).make(artefacts)
+    assert toys.made(tmp_path) == ["root", "m0"]
+
+
+def test_the_journal_of_an_artefact_tells_how_it_fared(behaving, tmp_path):
+    root, middle, _ = toy_worker.planned(tmp_path, 1, m0="fail")
+    with pytest.raises(BadInput):
+        playing(tmp_path).make([root, middle])
+    begun, finished = last_lines(Journal(tmp_path, root.id).path, 5)
+    assert "begun by process" in begun and finished.endswith(" finished")
+    assert last_lines(Journal(tmp_path, middle.id).path)[0].endswith(" error: m0: cannot be made")
+
+
+def test_a_record_says_how_much_memory_it_took(behaving, tmp_path):
+    (root, *_) = toy_worker.planned(tmp_path)
+    playing(tmp_path).make([root])
+    assert 10 < root.read_record()["memory"]["peak_mib"] < 100_000
+
+
+def test_who_has_nothing_to_do_helps_whoever_makes_what_it_waits_for(behaving, tmp_path, monkeypatch):
+    (root, *_) = toy_worker.planned(tmp_path)
+    held = Lease(root.folder, "another command")
+    assert held.try_take()
+    helped = []
+
+    def help(self, artefact, tools):
+        helped.append(artefact)
+        held.release()
+        raise BadInput("whatever", "goes wrong for the one who makes it, too")
+
+    monkeypatch.setattr(toy_worker.Behaving, "help", help, raising=False)
+    playing(tmp_path).make([root])
+    assert helped == [root] and root.done
