@@ -1,13 +1,19 @@
 """Parts of one artefact's work that several processes share."""
 
+import os
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from swdb.core import shares
+from swdb.core.errors import DiskRefused
+from swdb.core.folders import put_in_place
 from swdb.core.lease import Lease
-from swdb.core.shares import forget_parts, take_parts
+from swdb.core.shares import adding_to, are_offered, forget_parts, offer_parts, parts_folder, replacing_in, take_parts
+
+TERMS = {"device": "cpu", "threads": 1}
 
 
 @pytest.fixture
@@ -16,6 +22,7 @@ def parts(tmp_path):
 
 
 def take(tmp_path, parts, to_the_end=True):
+    offer_parts(tmp_path / ".parts", TERMS)
     return take_parts(tmp_path / ".parts", parts, lambda path: path.is_file(), "test", to_the_end)
 
 
@@ -59,6 +66,7 @@ def test_three_processes_do_every_part_once(tmp_path):
         "for part in take_parts(root / '.parts', parts, lambda p: p.is_file(), 'test', sys.argv[2] == 'all'):\n"
         "    time.sleep(0.01); part.touch(); print(part.name)\n"
     )
+    offer_parts(tmp_path / ".parts", TERMS)
     started = [
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path), kind], stdout=subprocess.PIPE, text=True)
         for kind in ("all", "help", "help")
@@ -70,3 +78,107 @@ def test_three_processes_do_every_part_once(tmp_path):
 
 def test_a_part_that_was_not_done_though_it_was_taken_is_not_taken_again(tmp_path, parts):
     assert len(list(take(tmp_path, parts, to_the_end=False))) == len(parts)
+
+
+def test_an_error_keeps_no_lease(tmp_path, parts):
+    with pytest.raises(ValueError, match="x") as kept, closing(take(tmp_path, parts)) as taken:
+        for _ in taken:
+            raise ValueError("x")
+    assert kept.value.__traceback__ is not None  # and with it all that the loop held
+    assert Lease(tmp_path / ".parts" / "000000", "another").try_take()
+
+
+# ---------------------------------------------------------------- what is offered, and to whom
+
+
+def test_parts_are_offered_on_terms_until_they_are_forgotten(tmp_path):
+    folder = parts_folder(tmp_path / "masks")
+    assert folder.parent == tmp_path and not folder.exists()
+    assert not are_offered(folder, TERMS)
+    offer_parts(folder, TERMS)
+    assert are_offered(folder, dict(TERMS)) and not are_offered(folder, TERMS | {"threads": 2})
+    offer_parts(folder, TERMS | {"sizes": (1, 2)})
+    assert are_offered(folder, TERMS | {"sizes": (1, 2)}) and not are_offered(folder, TERMS)
+    forget_parts(folder)
+    assert not are_offered(folder, TERMS) and list(tmp_path.iterdir()) == []
+    forget_parts(folder)
+
+
+def test_where_nothing_is_offered_any_more_nothing_is_taken_and_no_folder_made(tmp_path, parts):
+    taken = take(tmp_path, parts, to_the_end=False)
+    forget_parts(tmp_path / ".parts")
+    with pytest.raises(DiskRefused):
+        next(taken)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- adding files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    (folder / "there.png").write_bytes(b"old")
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_files_are_added_and_those_that_are_there_stay(folder):
+    with adding_to(folder) as add:
+        add("there.png", b"new")
+        add("new.png", b"new")
+    assert contents(folder) == {"there.png": b"old", "new.png": b"new"}
+    assert (folder / "new.png").stat().st_mode == (folder / "there.png").stat().st_mode
+
+
+def test_whoever_holds_the_lease_replaces_files(folder):
+    replacing_in(folder)("there.png", b"new")
+    assert contents(folder) == {"there.png": b"new"}
+
+
+def test_a_folder_that_is_gone_is_not_made_again(folder):
+    with adding_to(folder) as add:
+        (folder / "there.png").unlink()
+        folder.rmdir()
+        with pytest.raises(DiskRefused) as caught:
+            add("new.png", b"new")
+    assert caught.value.subject == folder / "new.png" and not folder.exists()
+    with pytest.raises(DiskRefused), adding_to(folder):
+        raise AssertionError
+    assert not folder.exists()
+
+
+def test_nothing_is_added_to_another_folder_in_the_same_place(folder, tmp_path):
+    other = tmp_path / "again"
+    other.mkdir()
+    (other / "done.json").write_text("{}")
+    with adding_to(folder) as add:
+        put_in_place(other, folder, "done.json")
+        with pytest.raises(DiskRefused):
+            add("new.png", b"new")
+    assert contents(folder) == {"done.json": b"{}"}
+
+
+def test_what_is_exchanged_inside_a_folder_behind_a_link_stays_as_well(folder, tmp_path):
+    link, other = tmp_path / "link", tmp_path / "again"
+    link.symlink_to(folder)
+    other.mkdir()
+    (other / "there.png").write_bytes(b"again")
+    with adding_to(link) as add:
+        put_in_place(other, link, "done.json")
+        add("there.png", b"new")
+    assert contents(folder) == {"there.png": b"again"}
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(folder, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with adding_to(folder) as add, pytest.raises(DiskRefused) as caught:
+        add("new.png", b"new")
+    assert "full" in caught.value.found and contents(folder) == {"there.png": b"old"}
