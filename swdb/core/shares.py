@@ -24,6 +24,8 @@ from swdb.core.errors import MissingArtefact, disk_error
 from swdb.core.files import read_json, set_aside, sweep_aside, write_atomic, write_json
 from swdb.core.lease import LEASES, POLL, Lease
 
+LOOKS = 10  # at what others are doing, between two tries to take their leases
+
 Part = TypeVar("Part")
 Add = Callable[[str, bytes], None]  # adds a file: its name, and all that is in it
 
@@ -75,7 +77,15 @@ def take_parts(
         if not to_the_end:
             return
         if len(left) == before:
-            time.sleep(POLL)
+            _wait(lambda: any(is_done(part) for part in left.values()))
+
+
+def _wait(is_over: Callable[[], bool]) -> None:
+    """Wait as long as it takes to try leases again, or until something is done: which is cheaper to find out."""
+    for _ in range(LOOKS):
+        time.sleep(POLL / LOOKS)
+        if is_over():
+            return
 
 
 def forget_parts(folder: Path) -> None:

@@ -17,7 +17,7 @@ from swdb.nn.permutohedral import Lattice
 from swdb.specs.crf_parameters import CrfSet
 
 EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # pixels of an image up to which whole kernel matrices are the faster way
-MEMORY = {"cpu": 2**30, "cuda": 2**31}  # bytes, about, that the images of a batch that are worked on together may take
+MEMORY = 2**31  # bytes, about, that the images of a batch that are worked on together may take
 LATTICE_BYTES = 900  # that a lattice takes for each pixel while it is built
 TINY = 1e-20  # pydensecrf's, against division by 0
 
@@ -53,10 +53,9 @@ def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto", chec
         require_finite(are_finite(energy))
     batch, classes, height, width = energy.shape
     pixels = height * width
-    kind = "cuda" if energy.is_cuda else "cpu"
     if form == "auto":
-        form = "exact" if pixels <= EXACT_UP_TO[kind] else "lattice"
-    together = max(1, MEMORY[kind] // (pixels * (LATTICE_BYTES if form == "lattice" else 4 * pixels)))
+        form = "exact" if pixels <= EXACT_UP_TO["cuda" if energy.is_cuda else "cpu"] else "lattice"
+    together = max(1, MEMORY // (pixels * (LATTICE_BYTES if form == "lattice" else 4 * pixels)))
     believed = -energy.float().permute(0, 2, 3, 1).reshape(batch, pixels, classes).contiguous()  # log p + a constant
     refined = torch.empty_like(believed)
     with torch.autocast(energy.device.type, enabled=False):

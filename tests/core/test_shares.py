@@ -88,6 +88,16 @@ def test_an_error_keeps_no_lease(tmp_path, parts):
     assert Lease(tmp_path / ".parts" / "000000", "another").try_take()
 
 
+def test_who_waits_sees_soon_that_the_others_are_done(tmp_path, parts, monkeypatch):
+    holder = Lease(tmp_path / ".parts" / "000001", "another")
+    assert holder.try_take()
+    slept = []
+    monkeypatch.setattr(shares.time, "sleep", lambda seconds: slept.append(seconds) or parts[1].touch())
+    for part in take(tmp_path, parts):
+        part.touch()
+    assert slept == [shares.POLL / shares.LOOKS]
+
+
 # ---------------------------------------------------------------- what is offered, and to whom
 
 
@@ -109,6 +119,15 @@ def test_where_nothing_is_offered_any_more_nothing_is_taken_and_no_folder_made(t
     forget_parts(tmp_path / ".parts")
     with pytest.raises(DiskRefused):
         next(taken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leases_may_be_forgotten_while_one_is_held(tmp_path, parts):
+    with closing(take(tmp_path, parts, to_the_end=False)) as taken:
+        next(taken)
+        forget_parts(tmp_path / ".parts")
+        with pytest.raises(DiskRefused):
+            next(taken)
     assert list(tmp_path.iterdir()) == []
 
 
