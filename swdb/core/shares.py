@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from swdb.core.lease import LEASES, POLL, Lease
 LOOKS = 10  # at what others are doing, between two tries to take their leases
 
 Part = TypeVar("Part")
+Terms = Callable[[], Any]  # asked only where they matter: libraries are loaded to answer
 Add = Callable[[str, bytes], None]  # adds a file: its name, and all that is in it
 
 
@@ -35,16 +36,34 @@ def parts_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.parts")
 
 
-def offer_parts(folder: Path, terms: Any) -> None:
+def offer_parts(folder: Path, terms: Terms) -> None:
     """Let others take parts who compute on the same terms; for whoever holds the artefact's lease."""
     (folder / LEASES).mkdir(parents=True, exist_ok=True)
-    write_json(folder / "terms.json", terms)
+    write_json(folder / "terms.json", terms())
 
 
-def are_offered(folder: Path, terms: Any) -> bool:
+@contextmanager
+def shared_parts(
+    folder: Path, terms: Terms, parts: Sequence[Part], is_done: Callable[[Part], bool], doing: str
+) -> Iterator[Iterator[Part]]:
+    """Give whoever holds the artefact's lease the parts to do, and offer them to others until all are done.
+
+    A single part is not worth it: it is done without.
+    """
+    left = [part for part in parts if not is_done(part)]
+    if len(left) > 1:
+        offer_parts(folder, terms)
+        with closing(take_parts(folder, parts, is_done, doing, to_the_end=True)) as taken:
+            yield taken
+    else:
+        yield iter(left)
+    forget_parts(folder)
+
+
+def are_offered(folder: Path, terms: Terms) -> bool:
     """Whether there are parts to be taken on these terms."""
     with suppress(MissingArtefact):
-        return read_json(folder / "terms.json") == json.loads(json.dumps(terms))
+        return read_json(folder / "terms.json") == json.loads(json.dumps(terms()))
     return False
 
 

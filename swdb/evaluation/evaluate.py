@@ -19,7 +19,6 @@ from torch import Tensor
 from swdb.core.artefact import Artefact
 from swdb.core.errors import SwdbError
 from swdb.core.files import damage_of, digest, file_digest, write_atomic
-from swdb.core.parallel import in_order
 from swdb.core.shares import are_offered, parts_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
@@ -30,7 +29,7 @@ from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
-from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, neighbours, sent
+from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, in_threads, neighbours, sent
 from swdb.nn.losses import resize
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import ScoreTask, Scoring
@@ -53,9 +52,9 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     counts: Counts = {}
     labelling = _labelling(artefact, dataset, tools, lambda: predict, counts)
     advance = tools.progress(artefact.name, len(labelling.names))
-    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe(), advance)
+    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
     return {
-        **score(artefact.folder, dataset, counts),
+        **score(artefact.folder, dataset, counts, in_threads(tools.compute.device)),
         "run": "+".join(run.id for run in runs),
         "branch": task.scoring.branch,
         "scales": list(task.scoring.scales),
@@ -69,7 +68,7 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
 def help_with_predictions(artefact: Artefact, tools: Tools) -> None:
     """Predict images of a score that another process is making; what is wrong with it, that one says."""
     leases = parts_folder(artefact.folder)
-    if not are_offered(leases, tools.compute.describe()):
+    if not are_offered(leases, tools.compute.describe):
         return
     with suppress(SwdbError):
         dataset = tools.dataset(artefact.input("data"))
@@ -139,20 +138,20 @@ def _labelling(
 
     # On a CPU larger batches gain nothing, and images that follow each other are what it has always put together.
     batches = (by_size if on_gpu else neighbours)(sizes, lambda area: -(-BATCH_PIXELS[device.type] // area))
-    return Labelling(artefact.folder / PREDICTIONS, ids, batches, dataset.facts.palette, read, label)
+    return Labelling(artefact.folder / PREDICTIONS, ids, batches, dataset.facts.palette, read, label, device)
 
 
-def score(folder: Path, dataset: DataSet, known: Counts) -> dict[str, Any]:
+def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -> dict[str, Any]:
     """Count the predictions of a folder against the truth, keep the counts, and return mIoU and IoUs with a digest of all.
 
-    known: the counts of images that need not be read again.
+    known: the counts of images that need not be read again. each: how the others are gone through, in their order.
     """
     ids, predictions = dataset.ids(VAL_SPLIT), folder / PREDICTIONS
 
     def count(image_id: str) -> np.ndarray:
         return known[image_id] if image_id in known else _count(dataset, predictions / f"{image_id}.png", image_id)
 
-    counts = np.stack(list(in_order(count, ids)))
+    counts = np.stack(list(each(count, ids)))
     path = folder / "confusion.npz"
     write_atomic(path, lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
     total = counts.sum(0)

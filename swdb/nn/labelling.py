@@ -1,4 +1,4 @@
-"""Label many images: in batches of one size, in parts that several processes share, read ahead and written by threads.
+"""Label many images: in batches of one size, in parts that several processes share, read ahead and written while a GPU works.
 
 A batch holds the same images whoever labels it and whatever was there before, so that it gives the same labels to the
 last bit; of them, those files are written that are missing.
@@ -7,7 +7,7 @@ in: sizes of images, how a batch is read and labelled -> out: a palette PNG for 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from swdb.core.errors import BadInput
 from swdb.core.files import sweep_temporary
 from swdb.core.parallel import in_order
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, adding_to, forget_parts, offer_parts, replacing_in, take_parts
+from swdb.core.shares import Add, Terms, adding_to, replacing_in, shared_parts, take_parts
 from swdb.data.images import palette_png
 
 PART = 64  # images, or a few more, that a process takes at a time
@@ -40,19 +40,19 @@ class Labelling:
     names: Sequence[str]  # of the images
     batches: Sequence[list[int]]  # rows of the names
     palette: np.ndarray
-    read: Callable[[list[int]], Any]  # what a batch is labelled from; called by threads
+    read: Callable[[list[int]], Any]  # what a batch is labelled from
     label: Callable[[list[int], Any], Labelled]  # from rows and what was read of them
+    device: torch.device
 
-    def all_parts(self, leases: Path, terms: Any, advance: Advance) -> None:
+    def all_parts(self, leases: Path, terms: Terms, advance: Advance) -> None:
         """Label what is missing, together with others who compute on the same terms; for whoever holds the lease on the folder.
 
         leases: where those of the parts lie (`shares.parts_folder`).
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep_temporary(self.folder)
-        offer_parts(leases, terms)
         told, total, add = 0, len(self.names), replacing_in(self.folder)
-        with closing(take_parts(leases, self._parts(), self._is_done, "labelling images", to_the_end=True)) as parts:
+        with shared_parts(leases, terms, self._parts(), self._is_done, "labelling images") as parts:
             for part in parts:
                 done = self._count()  # what others did, too
                 for count in self._do(part, add):
@@ -61,7 +61,6 @@ class Labelling:
                     advance(told, total)
         if told < total:
             advance(total, total)
-        forget_parts(leases)
 
     def free_parts(self, leases: Path) -> None:
         """Label the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""
@@ -94,9 +93,10 @@ class Labelling:
     def _do(self, part: list[list[int]], add: Add) -> Iterator[int]:
         """Label the batches of a part that lack a file; yields how many files each got."""
         lacking = [batch for batch in part if not self._is_done([batch])]
+        each = in_threads(self.device)
 
         def labelled() -> Iterator[tuple[list[int], Labelled]]:
-            for batch, found in zip(lacking, in_order(self.read, lacking), strict=True):
+            for batch, found in zip(lacking, each(self.read, lacking), strict=True):
                 yield batch, self.label(batch, found)
 
         def write(done: tuple[list[int], Labelled]) -> int:
@@ -109,7 +109,7 @@ class Labelling:
                     add(f"{self.names[row]}.png", palette_png(array, self.palette))
             return sum(missing)
 
-        yield from in_order(write, labelled())
+        yield from each(write, labelled())
 
 
 # ---------------------------------------------------------------- batches
@@ -137,6 +137,11 @@ def neighbours(sizes: Sequence[Size], most: Callable[[int], int]) -> list[list[i
 def _cut(rows: list[int], most: int) -> Iterator[list[int]]:
     for start in range(0, len(rows), max(1, most)):
         yield rows[start : start + max(1, most)]
+
+
+def in_threads(device: torch.device) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]:
+    """Return how work of the host is mapped over batches: beside a GPU in threads, on a CPU, which has its own to do, as it is."""
+    return in_order if device.type == "cuda" else map
 
 
 def sent(array: np.ndarray, device: torch.device) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from swdb.core.errors import SwdbError
 from swdb.core.files import sweep_temporary
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, adding_to, forget_parts, offer_parts, replacing_in, take_parts
+from swdb.core.shares import Add, Terms, adding_to, replacing_in, shared_parts, take_parts
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
@@ -75,27 +74,24 @@ class CueMaking:
     fit: Fitting
     background: Background | None = None  # in the place of the rule of gradients
 
-    def all_parts(self, leases: Path, terms: Any, advance: Advance) -> np.ndarray:
+    def all_parts(self, leases: Path, terms: Terms, advance: Advance) -> np.ndarray:
         """Make the parts that are missing, together with others who compute on the same terms; returns all cues (N, 41, 41).
 
         For whoever holds the lease on the folder. leases: where those of the parts lie (`shares.parts_folder`).
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep_temporary(self.folder)
-        offer_parts(leases, terms)
         parts, total, told = self._parts(), len(self.tags), 0
         add = replacing_in(self.folder)
-        with closing(take_parts(leases, parts, self._is_done, "making cues", to_the_end=True)) as taken:
+        with shared_parts(leases, terms, parts, self._is_done, "making cues") as taken:
             for part in taken:
                 others = sum(len(one) for one in parts if one != part and self._path(one).is_file())
                 for done in self._make(part, add):
                     told = max(told, others + done)
                     advance(told, total)
-        found = [self._read(part) for part in parts]
         if told < total:
             advance(total, total)
-        forget_parts(leases)
-        return np.concatenate(found)
+        return np.concatenate([self._read(part) for part in parts])
 
     def free_parts(self, leases: Path) -> None:
         """Make the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""

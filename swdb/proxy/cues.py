@@ -77,7 +77,7 @@ def make_cue_artefact(artefact: Artefact, tools: Tools) -> dict[str, Any]:
 def help_with_cues(artefact: Artefact, tools: Tools) -> None:
     """Look at images for a process that reads cues off a classifier's maps; what is wrong with them, that one says."""
     leases = parts_folder(artefact.folder)
-    if artefact.find_input("classifier") is None or not are_offered(leases, tools.compute.describe()):
+    if artefact.find_input("classifier") is None or not are_offered(leases, tools.compute.describe):
         return
     with suppress(SwdbError):
         dataset = tools.dataset(artefact.input("data"))
@@ -157,7 +157,7 @@ def _from_classifier(artefact: Artefact, tags: np.ndarray, tools: Tools) -> tupl
     model = load_classifier(artefact.input("classifier"), tags.shape[1], tools)
     making = _making(artefact, tags, tools, lambda: model)
     advance = tools.progress(f"{artefact.name} maps", len(tags))
-    maps = making.all_parts(parts_folder(artefact.folder), tools.compute.describe(), advance)
+    maps = making.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
     return maps, {"source": "classifier"}
 
 

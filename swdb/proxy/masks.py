@@ -65,7 +65,7 @@ def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     model.network.eval()
     advance = tools.progress(f"{artefact.name} masks", len(store.ids))
     labelling = _labelling(artefact, dataset, store, tools, lambda: model)
-    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe(), advance)
+    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
     return {
         "digest": masks_digest(artefact.folder),
         "training": training,
@@ -76,7 +76,7 @@ def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
 def help_with_masks(artefact: Artefact, tools: Tools) -> None:
     """Label images of a set that another process is making, once it is trained; what is wrong with it, that one says."""
     leases = parts_folder(artefact.folder)
-    if not are_offered(leases, tools.compute.describe()):
+    if not are_offered(leases, tools.compute.describe):
         return
     with suppress(SwdbError):
         dataset = tools.dataset(artefact.input("data"))
@@ -158,7 +158,7 @@ def _labelling(
         return labels, lambda: require_finite(torch.stack(finite).all())
 
     batches = by_size(sizes, lambda area: pixels // area)
-    return Labelling(artefact.folder, store.ids, batches, dataset.facts.palette, read, label)
+    return Labelling(artefact.folder, store.ids, batches, dataset.facts.palette, read, label, device)
 
 
 def _allowed(tags: np.ndarray, device: torch.device) -> Tensor:

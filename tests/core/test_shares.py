@@ -11,9 +11,24 @@ from swdb.core import shares
 from swdb.core.errors import DiskRefused
 from swdb.core.folders import put_in_place
 from swdb.core.lease import Lease
-from swdb.core.shares import adding_to, are_offered, forget_parts, offer_parts, parts_folder, replacing_in, take_parts
+from swdb.core.shares import (
+    adding_to,
+    are_offered,
+    forget_parts,
+    offer_parts,
+    parts_folder,
+    replacing_in,
+    shared_parts,
+    take_parts,
+)
 
-TERMS = {"device": "cpu", "threads": 1}
+
+def terms_of(**others):
+    """Return what says on which terms a process computes."""
+    return lambda: {"device": "cpu", "threads": 1} | others
+
+
+TERMS = terms_of()
 
 
 @pytest.fixture
@@ -106,12 +121,39 @@ def test_parts_are_offered_on_terms_until_they_are_forgotten(tmp_path):
     assert folder.parent == tmp_path and not folder.exists()
     assert not are_offered(folder, TERMS)
     offer_parts(folder, TERMS)
-    assert are_offered(folder, dict(TERMS)) and not are_offered(folder, TERMS | {"threads": 2})
-    offer_parts(folder, TERMS | {"sizes": (1, 2)})
-    assert are_offered(folder, TERMS | {"sizes": (1, 2)}) and not are_offered(folder, TERMS)
+    assert are_offered(folder, terms_of()) and not are_offered(folder, terms_of(threads=2))
+    offer_parts(folder, terms_of(sizes=(1, 2)))
+    assert are_offered(folder, terms_of(sizes=(1, 2))) and not are_offered(folder, TERMS)
     forget_parts(folder)
     assert not are_offered(folder, TERMS) and list(tmp_path.iterdir()) == []
     forget_parts(folder)
+
+
+def test_parts_are_offered_while_they_are_done_and_forgotten_when_they_are(tmp_path, parts):
+    folder = tmp_path / ".parts"
+    with shared_parts(folder, TERMS, parts, lambda path: path.is_file(), "test") as taken:
+        for part in taken:
+            assert are_offered(folder, TERMS)
+            part.touch()
+    assert sorted(tmp_path.iterdir()) == parts
+
+
+def test_parts_stay_offered_where_an_error_leaves_some(tmp_path, parts):
+    with (
+        pytest.raises(ValueError, match="x"),
+        shared_parts(tmp_path / ".parts", TERMS, parts, lambda path: path.is_file(), "test") as taken,
+    ):
+        next(taken)
+        raise ValueError("x")
+    assert are_offered(tmp_path / ".parts", TERMS)
+    assert Lease(tmp_path / ".parts" / "000000", "another").try_take()
+
+
+def test_a_single_part_is_not_offered(tmp_path, parts):
+    for part in parts[1:]:
+        part.touch()
+    with shared_parts(tmp_path / ".parts", TERMS, parts, lambda path: path.is_file(), "test") as taken:
+        assert list(taken) == parts[:1] and not (tmp_path / ".parts").exists()
 
 
 def test_where_nothing_is_offered_any_more_nothing_is_taken_and_no_folder_made(tmp_path, parts):

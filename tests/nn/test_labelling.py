@@ -3,6 +3,7 @@
 import shutil
 import threading
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def no_more_than(pixels):
 class Images:
     """Ten images whose labels are their own number, in batches of two; what was done with them is noted."""
 
-    folder: object
+    folder: Path
+    device: torch.device
     seen: list = field(default_factory=list)
     threads: set = field(default_factory=set)
     told: list = field(default_factory=list)
@@ -36,7 +38,7 @@ class Images:
     @property
     def labelling(self) -> Labelling:
         names, batches = [f"i{k}" for k in range(10)], [[k, k + 1] for k in range(0, 10, 2)]
-        return Labelling(self.folder / "masks", names, batches, VOC2012.palette, self.read, self.label)
+        return Labelling(self.folder / "masks", names, batches, VOC2012.palette, self.read, self.label, self.device)
 
     def read(self, rows):
         self.threads.add(threading.current_thread())
@@ -48,10 +50,10 @@ class Images:
         return [torch.full((3, 4), row, dtype=torch.uint8) for row in rows], lambda: None
 
     def make(self, one: Labelling | None = None):
-        (one or self.labelling).all_parts(self.folder / "leases", {}, lambda *told: self.told.append(told))
+        (one or self.labelling).all_parts(self.folder / "leases", dict, lambda *told: self.told.append(told))
 
     def help(self, one: Labelling | None = None):
-        offer_parts(self.folder / "leases", {})
+        offer_parts(self.folder / "leases", dict)
         (one or self.labelling).free_parts(self.folder / "leases")
 
     def labels(self):
@@ -62,10 +64,11 @@ class Images:
 WHOLE = {f"i{k}.png": [k] for k in range(10)}
 
 
-@pytest.fixture
-def images(tmp_path, monkeypatch) -> Images:
+@pytest.fixture(params=["cpu", "cuda"])
+def images(request, tmp_path, monkeypatch) -> Images:
+    """Images of which a CPU and a GPU say the same; what the host does beside a GPU is done by threads."""
     monkeypatch.setattr(labelling, "PART", 3)  # images, so two batches a part
-    return Images(tmp_path)
+    return Images(tmp_path, torch.device(request.param))
 
 
 # ---------------------------------------------------------------- batches
@@ -93,7 +96,8 @@ def test_every_image_gets_its_labels_and_progress_ends_at_their_number(images):
     images.make()
     assert images.labels() == WHOLE and images.seen == images.labelling.batches
     assert images.told == [(2, 10), (4, 10), (6, 10), (8, 10), (10, 10)]
-    assert images.threads and threading.main_thread() not in images.threads
+    assert (threading.main_thread() in images.threads) == (images.device.type == "cpu")
+    assert images.threads
     assert not (images.folder / "leases").exists()
 
 
@@ -145,7 +149,7 @@ def test_half_written_files_of_killed_processes_are_swept(images):
 
 def test_who_helps_does_what_is_free_and_leaves_the_rest_to_whoever_makes_it(images):
     (images.folder / "masks").mkdir()
-    offer_parts(images.folder / "leases", {})
+    offer_parts(images.folder / "leases", dict)
     another = Lease(images.folder / "leases" / "000001", "another")
     assert another.try_take()
     images.help()

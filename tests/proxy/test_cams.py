@@ -361,7 +361,7 @@ def making(folder, store, background=None) -> CueMaking:
 
 
 def make(folder, store, advance=lambda *_: None, background=None) -> np.ndarray:
-    return making(folder, store, background).all_parts(parts_folder(folder / "parts"), {}, advance)
+    return making(folder, store, background).all_parts(parts_folder(folder / "parts"), dict, advance)
 
 
 @pytest.fixture
@@ -466,14 +466,14 @@ def test_who_helps_adds_the_parts_that_are_missing_and_free(tmp_path, store, loo
     whole = make(tmp_path / "whole", store)
     folder, leases = tmp_path / "parts", tmp_path / "leases"
     folder.mkdir()
-    offer_parts(leases, {})
+    offer_parts(leases, dict)
     another = Lease(leases / "000001", "another")
     assert another.try_take()
     looks()
     making(tmp_path, store).free_parts(leases)
     assert sorted(path.name for path in folder.iterdir()) == ["000000.npz", "000006.npz"] and looks() == 5
     another.release()
-    found = making(tmp_path, store).all_parts(leases, {}, lambda *_: None)
+    found = making(tmp_path, store).all_parts(leases, dict, lambda *_: None)
     assert np.array_equal(found, whole) and looks() == 3 and not leases.exists()
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "whole" / "parts" / path.name).read_bytes()
@@ -489,6 +489,6 @@ def test_what_a_gpu_cannot_take_at_once_is_looked_at_in_pieces(tmp_path, store, 
 
     monkeypatch.setattr(cams, "object_cues", small)
     pieces = replace(making(tmp_path, store), fit=Fitting(told.append)).all_parts(
-        tmp_path / "leases", {}, lambda *_: None
+        tmp_path / "leases", dict, lambda *_: None
     )
     assert (pieces == whole).mean() > 0.99 and len(told) == 1
