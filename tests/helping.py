@@ -1,8 +1,8 @@
 """Processes that share the work on four artefacts: `python helping.py WORK ROLE` with batches of a few images.
 
-ROLE is `make` (makes cues, both sets of proxies and a score, where their trainings are done), `help` (does parts of what
-another process makes, until all is finished) or `die` (is killed within the first batch that it helps with). A process
-says `ready`, and begins when it is sent a line; then it says a line for every part that it did.
+ROLE is `alone` or `make` (makes cues, both sets of proxies and a score, where their trainings are done; leaves others time
+to help), `help` (does parts of what another process makes, until all is finished) or `die` (is killed within the first batch
+that it helps with). A process says `ready`, and begins when it is sent a line; then it says a line for every part that it did.
 """
 
 import json
@@ -21,8 +21,7 @@ from swdb.core.lease import Lease
 from swdb.specs.tables import CellSource
 from swdb.study.stages import STAGES
 
-PAUSE = 0.05  # seconds that a batch takes at least, so that others have their turn
-ROLES = ("make", "help", "die")
+PAUSE = {"make": 0.3, "alone": 0.0, "help": 0.05, "die": 0.0}  # seconds after a batch, so that others have their turn
 
 
 def artefacts(work: Path) -> dict[str, Artefact]:
@@ -53,8 +52,8 @@ def contents(artefact: Artefact) -> dict[str, bytes]:
     }
 
 
-def in_small_parts(note, killed: bool = False) -> None:
-    """Let parts be small, take their time, and be noted; kill this process within a batch if asked to."""
+def in_small_parts(note, role: str) -> None:
+    """Let parts be small, take their time, and be noted; kill this process within a batch if that is its role."""
     from swdb.evaluation import evaluate
     from swdb.nn.labelling import Labelling
     from swdb.proxy import cams, masks
@@ -63,14 +62,15 @@ def in_small_parts(note, killed: bool = False) -> None:
     cams.PART, cams.BATCH = 4, 2
     sys.modules["swdb.nn.labelling"].PART = 4
 
+    def die(name: str, content: bytes) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def watched(owner, name: str, label) -> None:
         real = getattr(owner, name)
 
         def slow(self, part, add) -> Iterator[int]:
-            for done in real(self, part, add):
-                time.sleep(PAUSE)
-                if killed:
-                    os.kill(os.getpid(), signal.SIGKILL)
+            for done in real(self, part, die if role == "die" else add):
+                time.sleep(PAUSE[role])
                 yield done
             note(label(self, part))
 
@@ -82,12 +82,12 @@ def in_small_parts(note, killed: bool = False) -> None:
 
 def main(work: Path, role: str) -> None:
     found = list(artefacts(work).values())
-    in_small_parts(lambda part: print(json.dumps(part), flush=True), role == "die")
+    in_small_parts(lambda part: print(json.dumps(part), flush=True), role)
     worker = runner()
     worker.dataset(found[0].input("data"))
     print("ready", flush=True)
     sys.stdin.readline()
-    if role == "make":
+    if role in ("make", "alone"):
         worker.make(found)
         return
     while not all(artefact.done for artefact in found):
@@ -98,5 +98,4 @@ def main(work: Path, role: str) -> None:
 
 
 if __name__ == "__main__":
-    assert sys.argv[2] in ROLES
     main(Path(sys.argv[1]), sys.argv[2])

@@ -12,6 +12,9 @@ import helping
 import pytest
 from conftest import TESTS
 from helping import artefacts, contents, unmade
+from studies import CPU
+
+from swdb.core.shares import offer_parts, parts_folder
 
 
 def started(work: Path, *roles: str) -> list[subprocess.Popen]:
@@ -39,7 +42,7 @@ def alone(finished, tmp_path_factory) -> tuple[Path, Counter]:
     """What one process makes alone, in the same batches (read only), and its parts."""
     work = tmp_path_factory.mktemp("alone") / "work"
     unmade(finished, work)
-    (process,) = started(work, "make")
+    (process,) = started(work, "alone")
     return work, parts_of(process)
 
 
@@ -57,7 +60,7 @@ def test_three_processes_make_the_bytes_of_one_and_each_part_once(alone, finishe
     unmade(finished, tmp_path / "work")
     made, *helped = [parts_of(process) for process in started(tmp_path / "work", "make", "help", "help")]
     assert sum(helped, made) == parts
-    assert len({json.loads(part)[0] for part in sum(helped, Counter())}) >= 3, helped  # of four artefacts
+    assert len({json.loads(part)[0] for part in sum(helped, Counter())}) >= 2, helped  # of four artefacts
     assert_equal(tmp_path / "work", work)
 
 
@@ -70,9 +73,12 @@ def test_who_helps_may_be_killed_within_a_batch(alone, finished, tmp_path):
     assert_equal(tmp_path / "work", work)
 
 
-def test_nobody_helps_on_other_terms_or_where_nothing_has_begun(finished, tmp_path, monkeypatch):
+@pytest.mark.parametrize("offered", [False, True], ids=["nothing has begun", "other terms"])
+def test_nobody_helps_where_nothing_has_begun_or_on_other_terms(finished, tmp_path, offered):
     found = unmade(finished, tmp_path / "work")
     worker = helping.runner()
     for artefact in found.values():
+        if offered:
+            offer_parts(parts_folder(artefact.folder), lambda: CPU.describe() | {"threads": 99})
         helping.STAGES[artefact.kind].help(artefact, worker)
         assert not list(artefact.folder.rglob("*.png")) and not (artefact.folder / "parts").exists()
