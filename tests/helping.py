@@ -55,12 +55,12 @@ def contents(artefact: Artefact) -> dict[str, bytes]:
 def in_small_parts(note, role: str) -> None:
     """Let parts be small, take their time, and be noted; kill this process within a batch if that is its role."""
     from swdb.evaluation import evaluate
-    from swdb.nn.labelling import Labelling
+    from swdb.nn import labelling
     from swdb.proxy import cams, masks
 
     masks.BATCH_PIXELS["cpu"], evaluate.BATCH_PIXELS["cpu"] = 4 * 32 * 32, 1 * 32 * 32
     cams.PART, cams.BATCH = 4, 2
-    sys.modules["swdb.nn.labelling"].PART = 4
+    labelling.PART["cpu"] = 4
 
     def die(name: str, content: bytes) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -76,7 +76,11 @@ def in_small_parts(note, role: str) -> None:
 
         setattr(owner, name, slow)
 
-    watched(Labelling, "_do", lambda this, part: [this.folder.name, [this.names[row] for rows in part for row in rows]])
+    watched(
+        labelling.Labelling,
+        "_do",
+        lambda this, part: [this.folder.name, [this.names[row] for rows in part for row in rows]],
+    )
     watched(cams.CueMaking, "_make", lambda this, part: ["cues", [this.store.ids[row] for row in part]])
 
 

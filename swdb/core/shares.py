@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from swdb.core.errors import MissingArtefact, disk_error
-from swdb.core.files import read_json, set_aside, sweep_aside, write_atomic, write_json
+from swdb.core.files import read_json, set_aside, sweep_aside, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import LEASES, POLL, Lease
 
 LOOKS = 10  # at what others are doing, between two tries to take their leases
@@ -38,7 +38,7 @@ def parts_folder(folder: Path) -> Path:
 
 def offer_parts(folder: Path, terms: Terms) -> None:
     """Let others take parts who compute on the same terms; for whoever holds the artefact's lease."""
-    (folder / LEASES).mkdir(parents=True, exist_ok=True)
+    open_folder(folder / LEASES)
     write_json(folder / "terms.json", terms())
 
 
@@ -116,6 +116,15 @@ def forget_parts(folder: Path) -> None:
 
 
 # ---------------------------------------------------------------- what is done is a file
+
+
+def open_folder(folder: Path) -> None:
+    """Make a folder, if need be, and sweep what killed processes left half written; raises DiskRefused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    sweep_temporary(folder)
 
 
 def replacing_in(folder: Path) -> Add:

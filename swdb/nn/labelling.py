@@ -18,18 +18,15 @@ import torch
 from torch import Tensor
 
 from swdb.core.errors import BadInput
-from swdb.core.files import sweep_temporary
 from swdb.core.parallel import in_order
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, Terms, adding_to, replacing_in, shared_parts, take_parts
+from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
 from swdb.data.images import palette_png
 
-PART = 64  # images, or a few more, that a process takes at a time
+PART = {"cpu": 8, "cuda": 64}  # images, or a few more, that a process takes at a time: a lease costs some 10 ms
 
 Size = tuple[int, ...]  # height, width
-Labelled = tuple[
-    Sequence[Tensor], Callable[[], None]
-]  # labels (H, W) uint8 of each image; what then is to be done on the host
+Labelled = tuple[Sequence[Tensor], Callable[[], None]]  # labels (H, W) uint8 of images; what then is done on the host
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ class Labelling:
 
         leases: where those of the parts lie (`shares.parts_folder`).
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sweep_temporary(self.folder)
+        open_folder(self.folder)
         told, total, add = 0, len(self.names), replacing_in(self.folder)
         with shared_parts(leases, terms, self._parts(), self._is_done, "labelling images") as parts:
             for part in parts:
@@ -74,7 +70,7 @@ class Labelling:
         """Return neighbouring batches together, until they hold enough images."""
         parts: list[list[list[int]]] = []
         for batch in self.batches:
-            if parts and sum(map(len, parts[-1])) < PART:
+            if parts and sum(map(len, parts[-1])) < PART[self.device.type]:
                 parts[-1].append(batch)
             else:
                 parts.append([batch])

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import SwdbError
-from swdb.core.files import sweep_temporary
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, Terms, adding_to, replacing_in, shared_parts, take_parts
+from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
@@ -79,8 +78,7 @@ class CueMaking:
 
         For whoever holds the lease on the folder. leases: where those of the parts lie (`shares.parts_folder`).
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sweep_temporary(self.folder)
+        open_folder(self.folder)
         parts, total, told = self._parts(), len(self.tags), 0
         add = replacing_in(self.folder)
         with shared_parts(leases, terms, parts, self._is_done, "making cues") as taken:

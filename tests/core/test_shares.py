@@ -16,6 +16,7 @@ from swdb.core.shares import (
     are_offered,
     forget_parts,
     offer_parts,
+    open_folder,
     parts_folder,
     replacing_in,
     shared_parts,
@@ -186,6 +187,18 @@ def folder(tmp_path):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_folder_is_opened_clean_and_one_that_cannot_be_is_an_error(folder, tmp_path):
+    half = folder / f".there.png.{'0' * 12}.tmp"
+    half.touch()
+    open_folder(folder)
+    open_folder(tmp_path / "a" / "b")
+    assert not half.exists() and (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskRefused) as caught:
+        open_folder(tmp_path / "file" / "b")
+    assert caught.value.subject == tmp_path / "file" / "b"
 
 
 def test_files_are_added_and_those_that_are_there_stay(folder):

@@ -67,7 +67,7 @@ WHOLE = {f"i{k}.png": [k] for k in range(10)}
 @pytest.fixture(params=["cpu", "cuda"])
 def images(request, tmp_path, monkeypatch) -> Images:
     """Images of which a CPU and a GPU say the same; what the host does beside a GPU is done by threads."""
-    monkeypatch.setattr(labelling, "PART", 3)  # images, so two batches a part
+    monkeypatch.setitem(labelling.PART, request.param, 3)  # images, so two batches a part
     return Images(tmp_path, torch.device(request.param))
 
 
