@@ -3,6 +3,7 @@ whoever helps may die.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -82,3 +83,18 @@ def test_nobody_helps_where_nothing_has_begun_or_on_other_terms(finished, tmp_pa
             offer_parts(parts_folder(artefact.folder), lambda: CPU.describe() | {"threads": 99})
         helping.STAGES[artefact.kind].help(artefact, worker)
         assert not list(artefact.folder.rglob("*.png")) and not (artefact.folder / "parts").exists()
+
+
+def test_who_helps_is_quiet_where_the_artefact_vanished_or_lacks_what_it_is_made_from(finished, tmp_path):
+    found = unmade(finished, tmp_path / "work")
+    worker = helping.runner()
+    weights = found["score"].inputs[1].folder / "weights.pt"
+    weights.write_bytes(b"damaged")
+    for name, artefact in found.items():
+        offer_parts(parts_folder(artefact.folder), CPU.describe)
+        if name == "score":
+            (artefact.folder / "predictions").mkdir(exist_ok=True)
+        else:
+            shutil.rmtree(artefact.folder)
+        helping.STAGES[artefact.kind].help(artefact, worker)
+        assert artefact.folder.exists() == (name == "score") and not list(artefact.folder.rglob("*.png"))

@@ -22,7 +22,7 @@ from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, s
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
-from swdb.nn.labelling import Fitting
+from swdb.nn.labelling import Fitting, sent
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone, bilinear
 from swdb.nn.sampling import warp_to_square
@@ -212,7 +212,7 @@ def background_points(
     asked = np.where(tags.any(1, keepdims=True), tags, True)
     straight, side = torch.zeros(len(images), dtype=torch.bool), settings.middle_size
     inputs = model.normalise(warp_to_square(images, sizes, straight, side))
-    matters = to_grid(_gradient(classifier, inputs, torch.from_numpy(asked)), classifier.backbone, side)
+    matters = to_grid(_gradient(classifier, inputs, sent(asked, inputs.device)), classifier.backbone, side)
     smooth = np.stack([cv2.medianBlur(one, 3) for one in matters[:, 0].cpu().numpy()]).reshape(len(images), -1)
     lowest = smooth.argsort(1, kind="stable")[:, : round(settings.background_share * GRID**2)]
     chosen = np.zeros(smooth.shape, bool)
@@ -227,7 +227,7 @@ def _gradient(classifier: Classifier, inputs: Tensor, asked: Tensor) -> Tensor:
         inner = layers[:split](inputs)
     inner.requires_grad_()
     logits = classifier.scores(layers[split:](inner)).mean((2, 3))
-    (gradient,) = torch.autograd.grad((logits * asked.to(logits.device)).sum(), inner)
+    (gradient,) = torch.autograd.grad((logits * asked).sum(), inner)
     return (gradient * (inner > 0)).abs().amax(1, keepdim=True)  # at what goes into the ReLU, as in Caffe
 
 
