@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "names", "progress", "lease", "journal", "shares", "files", "folders", "artefact", "stage", "processor", "markdown", "parallel"),
+    "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel"),
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
@@ -24,7 +24,7 @@ HOUSE = {
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
         "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "weights_file", "initial_weights",
-        "permutohedral", "dense_crf", "stages",
+        "permutohedral", "dense_crf", "labelling", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),
     "evaluation": ("confusion", "figures", "evaluate", "stages"),

@@ -41,6 +41,7 @@ def _stale_after(said: str) -> float:
 
 STALE = _stale_after(os.environ.get("SWDB_LEASE_SECONDS", "90"))
 NO_HARD_LINKS = "cannot hold a lease (the file system has no hard links)"
+LEASES = ".leases"  # where leases lie, beside what they protect
 POLL = 0.5  # seconds between two tries of one who waits
 
 
@@ -77,9 +78,9 @@ class Holder:
 class Lease:
     """A lease on a folder or file; one object for each holding, used by one thread."""
 
-    def __init__(self, path: Path, doing: str = "swdb"):
-        self.path, self.doing = path.absolute(), doing
-        self.folder = path.parent / ".leases" / path.name
+    def __init__(self, path: Path, doing: str = "swdb", makes_folders: bool = True):
+        self.path, self.doing, self.makes_folders = path.absolute(), doing, makes_folders
+        self.folder = path.parent / LEASES / path.name
         self.token = secrets.token_hex(8)
         self.epoch = 0  # of the lock that `_lock` is
         self._lock: Any = None
@@ -171,7 +172,7 @@ class Lease:
     def _new_lock(self, epoch: int) -> Any:
         from filelock import SoftReadWriteLock
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=self.makes_folders, exist_ok=True)
         return SoftReadWriteLock(
             self.folder / str(epoch),
             is_singleton=False,

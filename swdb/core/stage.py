@@ -58,4 +58,8 @@ class Shared(Protocol):
     """A stage whose work several processes may share; see `core/shares.py`."""
 
     def help(self, artefact: Artefact, tools: Tools) -> None:
-        """Do parts of an artefact that another process is making; returns at once where there are none yet, or none left."""
+        """Do parts of an artefact that another process is making, until none is free.
+
+        Returns at once where none are offered: not yet, no more, or not on the terms of `tools.compute`. What is wrong
+        with the artefact or the disk, and that it vanished, is left for its maker to say.
+        """

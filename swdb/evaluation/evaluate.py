@@ -6,8 +6,9 @@ in: a score's artefact, whose inputs are the data set and finished runs
 -> out: `runs/<id>/evals/<name>/{predictions/*.png, confusion.npz, result.json}`
 """
 
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,28 @@ import torch
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
-from swdb.core.files import damage_of, digest, file_digest, sweep_temporary, write_atomic
-from swdb.core.progress import Advance
+from swdb.core.errors import SwdbError
+from swdb.core.files import damage_of, digest, file_digest, write_atomic
+from swdb.core.shares import are_offered, parts_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
-from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, write_mask
+from swdb.data.images import check_sizes, image_size, masks_digest, read_mask, resize_longest_side
 from swdb.evaluation.confusion import confusion, iou, miou
 from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
-from swdb.nn.dense_crf import energy_of, refine
+from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
+from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, in_threads, neighbours, sent
 from swdb.nn.losses import resize
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import ScoreTask, Scoring
 
-BATCH_PIXELS = 600_000  # of images of one size that are predicted together
+BATCH_PIXELS = {"cpu": 600_000, "cuda": 2_400_000}  # of images of one size that are predicted together
+PREDICTIONS = "predictions"
 
 Predict = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W)
+Counts = dict[str, np.ndarray]  # by image
 
 
 def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
@@ -44,11 +49,12 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     predict = _predictor(runs, task.scoring, dataset.num_classes, tools.compute)
     with damage_of(runs[0].record):
         machine = runs[0].read_record()["machine"]
-    predictions = artefact.folder / "predictions"
-    advance = tools.progress(artefact.name, len(dataset.ids(VAL_SPLIT)))
-    write_predictions(predictions, dataset, predict, task, advance)
+    counts: Counts = {}
+    labelling = _labelling(artefact, dataset, tools, lambda: predict, counts)
+    advance = tools.progress(artefact.name, len(labelling.names))
+    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
     return {
-        **score(artefact.folder, dataset),
+        **score(artefact.folder, dataset, counts, in_threads(tools.compute.device)),
         "run": "+".join(run.id for run in runs),
         "branch": task.scoring.branch,
         "scales": list(task.scoring.scales),
@@ -57,6 +63,18 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "seed": runs[0].task.seed,
         "machine": machine,
     }
+
+
+def help_with_predictions(artefact: Artefact, tools: Tools) -> None:
+    """Predict images of a score that another process is making; what is wrong with it, that one says."""
+    leases = parts_folder(artefact.folder)
+    if not are_offered(leases, tools.compute.describe):
+        return
+    with suppress(SwdbError):
+        dataset = tools.dataset(artefact.input("data"))
+        runs = [other for other in artefact.inputs if other.kind == "run"]
+        load = partial(_predictor, runs, artefact.task.scoring, dataset.num_classes, tools.compute)
+        _labelling(artefact, dataset, tools, load, {}).free_parts(leases)
 
 
 def _predictor(runs: list[Artefact], scoring: Scoring, num_classes: int, compute: Compute) -> Predict:
@@ -75,31 +93,65 @@ def _predictor(runs: list[Artefact], scoring: Scoring, num_classes: int, compute
     return predict
 
 
-def write_predictions(folder: Path, dataset: DataSet, predict: Predict, task: ScoreTask, advance: Advance) -> None:
-    """Write a palette PNG for every validation image that has none yet.
+def _labelling(
+    artefact: Artefact, dataset: DataSet, tools: Tools, load: Callable[[], Predict], counts: Counts
+) -> Labelling:
+    """Say how the validation images are predicted; `load` is asked for what predicts, if need be.
 
-    `predict` sees images shrunk to the task's longest side; what it says is brought back to full size, and refined there.
+    The networks see images shrunk to the task's longest side; what they say is brought back to full size, and refined
+    there. A GPU counts what it predicts at once, into `counts`.
     """
-    sweep_temporary(folder)
-    ids = dataset.ids(VAL_SPLIT)
-    missing = [image_id for image_id in ids if not (folder / f"{image_id}.png").is_file()]
-    done = len(ids) - len(missing)
-    for batch_ids, images in _batches(dataset, missing):
-        shown = np.stack([resize_longest_side(image, task.longest_side) for image in images])
-        scores = resize(predict(torch.from_numpy(shown)), images.shape[1:3])
-        if task.scoring.crf is not None:
-            scores = refine(energy_of(scores), torch.from_numpy(images), crf_set(task.scoring.crf))
-        labels = scores.argmax(1).to(torch.uint8).cpu().numpy()
-        for image_id, label in zip(batch_ids, labels, strict=True):
-            write_mask(folder / f"{image_id}.png", label, dataset.facts.palette)
-        done += len(batch_ids)
-        advance(done, len(ids))
+    task, device, ids = artefact.task, tools.compute.device, dataset.ids(VAL_SPLIT)
+    sizes = [image_size(dataset.image_path(image_id)) for image_id in ids]
+    crf = None if task.scoring.crf is None else crf_set(task.scoring.crf)
+    predict_of, fit, on_gpu = cache(load), Fitting(tools.tell), device.type == "cuda"
+
+    def read(rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        images = [dataset.image(ids[row]) for row in rows]
+        shown = [resize_longest_side(image, task.longest_side) for image in images]
+        truth = [_truth(dataset, ids[row], image) for row, image in zip(rows, images, strict=True)] if on_gpu else None
+        return np.stack(shown), np.stack(images), None if truth is None else np.stack(truth)
+
+    def label(rows: list[int], found: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Labelled:
+        shown, images, truth = (None if array is None else sent(array, device) for array in found)
+        predict, size = predict_of(), sizes[rows[0]]
+
+        def work(part: slice) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:
+            scores = resize(predict(shown[part]), size)
+            if crf is not None:
+                scores = refine(energy_of(scores), images[part], crf, check=False)
+            labels = scores.argmax(1).to(torch.uint8)
+            nothing = [None] * len(labels)
+            counted = nothing if truth is None else confusion_on_device(truth[part], labels, dataset.num_classes)
+            finite = nothing if crf is None else [are_finite(one) for one in scores]
+            return list(zip(labels, counted, finite, strict=True))
+
+        labels, counted, finite = zip(*fit(work, len(rows), size), strict=True)
+
+        def finish() -> None:
+            if crf is not None:
+                require_finite(torch.stack(finite).all())
+            if truth is not None:
+                counts.update(zip((ids[row] for row in rows), torch.stack(counted).cpu().numpy(), strict=True))
+
+        return labels, finish
+
+    # On a CPU larger batches gain nothing, and images that follow each other are what it has always put together.
+    batches = (by_size if on_gpu else neighbours)(sizes, lambda area: -(-BATCH_PIXELS[device.type] // area))
+    return Labelling(artefact.folder / PREDICTIONS, ids, batches, dataset.facts.palette, read, label, device)
 
 
-def score(folder: Path, dataset: DataSet) -> dict[str, Any]:
-    """Count the predictions of a folder against the truth, keep the counts, and return mIoU and IoUs with a digest of all."""
-    ids, predictions = dataset.ids(VAL_SPLIT), folder / "predictions"
-    counts = np.stack([_count(dataset, predictions / f"{image_id}.png", image_id) for image_id in ids])
+def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -> dict[str, Any]:
+    """Count the predictions of a folder against the truth, keep the counts, and return mIoU and IoUs with a digest of all.
+
+    known: the counts of images that need not be read again. each: how the others are gone through, in their order.
+    """
+    ids, predictions = dataset.ids(VAL_SPLIT), folder / PREDICTIONS
+
+    def count(image_id: str) -> np.ndarray:
+        return known[image_id] if image_id in known else _count(dataset, predictions / f"{image_id}.png", image_id)
+
+    counts = np.stack(list(each(count, ids)))
     path = folder / "confusion.npz"
     write_atomic(path, lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
     total = counts.sum(0)
@@ -116,23 +168,25 @@ def score(folder: Path, dataset: DataSet) -> dict[str, Any]:
     }
 
 
-def _batches(dataset: DataSet, ids: list[str]) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Read images and yield them in batches of one size: (ids, (B, H, W, 3) uint8 RGB)."""
-    loaded = ((image_id, dataset.image(image_id)) for image_id in ids)
-    for _, same_size in groupby(loaded, key=lambda item: item[1].shape):
-        batch: list[tuple[str, np.ndarray]] = []
-        for item in same_size:
-            batch.append(item)
-            if len(batch) * item[1][..., 0].size >= BATCH_PIXELS:
-                yield [k for k, _ in batch], np.stack([image for _, image in batch])
-                batch = []
-        if batch:
-            yield [k for k, _ in batch], np.stack([image for _, image in batch])
-
-
 def _count(dataset: DataSet, path: Path, image_id: str) -> np.ndarray:
     """Count one prediction, which is as large as its image."""
-    truth, prediction = dataset.mask(image_id, VAL_SPLIT), read_mask(path, dataset.num_classes)
-    truth_path = dataset.mask_path(image_id, VAL_SPLIT)
-    check_sizes(dataset.settings.image_size, dataset.image_path(image_id), prediction, truth_path, truth)
-    return confusion(truth, prediction, dataset.num_classes)
+    prediction = read_mask(path, dataset.num_classes)
+    return confusion(_truth(dataset, image_id, prediction), prediction, dataset.num_classes)
+
+
+def _truth(dataset: DataSet, image_id: str, like: np.ndarray) -> np.ndarray:
+    """Read an image's true mask, which is as large as the image, or as its prediction."""
+    truth, truth_path = dataset.mask(image_id, VAL_SPLIT), dataset.mask_path(image_id, VAL_SPLIT)
+    check_sizes(dataset.settings.image_size, dataset.image_path(image_id), like, truth_path, truth)
+    return truth
+
+
+def confusion_on_device(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
+    """Count as `confusion` does, image by image where they lie: (B, H, W) uint8 both -> (B, C, C) int64.
+
+    A product of zeros and ones: exact in any precision while an image has fewer than 2**24 pixels, and the same every time.
+    """
+    classes = torch.arange(num_classes, device=truth.device)
+    is_true, is_predicted = ((mask.flatten(1)[..., None] == classes).float() for mask in (truth, prediction))
+    with torch.autocast(truth.device.type, enabled=False):
+        return (is_true.mT @ is_predicted).long()

@@ -31,3 +31,9 @@ class ScoreStage:
         from swdb.evaluation.evaluate import evaluate
 
         return evaluate(artefact, tools)
+
+    def help(self, artefact: Artefact, tools: Tools) -> None:
+        """Predict for another process."""
+        from swdb.evaluation.evaluate import help_with_predictions
+
+        help_with_predictions(artefact, tools)

@@ -7,6 +7,7 @@ pydensecrf computes it: Potts compatibility, kernels normalised symmetrically. N
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +17,18 @@ from swdb.nn.permutohedral import Lattice
 from swdb.specs.crf_parameters import CrfSet
 
 EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # pixels of an image up to which whole kernel matrices are the faster way
-MEMORY = 2**30  # bytes, about, that the images of a batch that are worked on together may take
+MEMORY = 2**31  # bytes, about, that the images of a batch that are worked on together may take
 LATTICE_BYTES = 900  # that a lattice takes for each pixel while it is built
 TINY = 1e-20  # pydensecrf's, against division by 0
+
+
+class Kernel(NamedTuple):
+    """A Gaussian kernel: its weight, where points lie, in standard deviations (B, N, d), and how far they go from 0."""
+
+    weight: float
+    points: Tensor
+    reach: list[float]
+
 
 Messages = Callable[[Tensor], Tensor]  # from what the points are (B, N, C) to what they hear of each class
 
@@ -29,19 +39,18 @@ def energy_of(probabilities: Tensor, floor: float = 1e-5) -> Tensor:
 
 
 @torch.no_grad()
-def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto") -> Tensor:
+def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto", check: bool = True) -> Tensor:
     """Refine class probabilities, returned as (B, C, H, W) float32 where `energy` lies.
 
     energy (B, C, H, W): -log p (`energy_of`) at test time; inside DSRG's training it is -p, see there.
     images (B, H, W, 3) uint8 RGB of the same sizes. `crf` has its widths in pixels of these images.
     form: `lattice` approximates the kernels, as pydensecrf does, in time that grows with the pixels; `exact` computes
     them whole, in time that grows with the pixels' square; `auto` takes the faster one.
-    Raises BadInput where energies are not finite.
+    check: whether to raise BadInput for energies that are not finite, which waits for a GPU. Without it, what is not
+    finite stays so in what is returned: whoever reads that from the GPU anyway looks then, with `are_finite`.
     """
-    if not torch.isfinite(energy).all():
-        raise BadInput(
-            "the CRF's energies", "not finite: the network has diverged", "finite ones: lower its learning rates"
-        )
+    if check:
+        require_finite(are_finite(energy))
     batch, classes, height, width = energy.shape
     pixels = height * width
     if form == "auto":
@@ -52,19 +61,36 @@ def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto") -> T
     with torch.autocast(energy.device.type, enabled=False):
         for start in range(0, batch, together):
             part = slice(start, start + together)
-            messages = FORMS[form](_kernels(images[part].to(energy.device), crf))
+            messages = FORMS[form](_kernels(images[part].to(energy.device, non_blocking=True), crf))
             refined[part] = _iterate(believed[part], messages, crf.iterations)
     return refined.view(batch, height, width, classes).permute(0, 3, 1, 2).contiguous()
 
 
-def _kernels(images: Tensor, crf: CrfSet) -> list[tuple[float, Tensor]]:
-    """Return both kernels' weights and where the points lie, in standard deviations: (B, N, 5), and (1, N, 2) for all."""
+def are_finite(values: Tensor) -> Tensor:
+    """Say whether values are finite, in a bool tensor of no dimension that nobody waits for."""
+    return torch.isfinite(values).all()
+
+
+def require_finite(finite: Tensor) -> None:
+    """Raise BadInput where energies, or what was refined from them, were not finite."""
+    if not finite:
+        raise BadInput(
+            "the CRF's energies", "not finite: the network has diverged", "finite ones: lower its learning rates"
+        )
+
+
+def _kernels(images: Tensor, crf: CrfSet) -> list[Kernel]:
+    """Return both kernels of images: the first sees places and colours, (B, N, 5), the second places, (1, N, 2) for all."""
     batch, height, width, _ = images.shape
     rows, columns = (torch.arange(length, device=images.device, dtype=torch.float32) for length in (height, width))
     places = torch.stack([columns.repeat(height), rows.repeat_interleave(width)], 1)[None]
     colours = images.reshape(batch, -1, 3).float()
     bilateral = torch.cat([places.expand(batch, -1, 2) / crf.bilateral_xy, colours / crf.bilateral_rgb], 2)
-    return [(crf.bilateral_weight, bilateral), (crf.gaussian_weight, places / crf.gaussian_xy)]
+    far, wide = [(width - 1), (height - 1)], [255 / crf.bilateral_rgb] * 3
+    return [
+        Kernel(crf.bilateral_weight, bilateral, [*(side / crf.bilateral_xy for side in far), *wide]),
+        Kernel(crf.gaussian_weight, places / crf.gaussian_xy, [side / crf.gaussian_xy for side in far]),
+    ]
 
 
 def _iterate(believed: Tensor, messages: Messages, iterations: int) -> Tensor:
@@ -75,21 +101,19 @@ def _iterate(believed: Tensor, messages: Messages, iterations: int) -> Tensor:
     return current
 
 
-def _lattice_messages(kernels: list[tuple[float, Tensor]]) -> Messages:
+def _lattice_messages(kernels: list[Kernel]) -> Messages:
     """Return what sums up weighted neighbours (B, N, C) on a lattice for each kernel."""
-    lattices = []
-    for weight, points in kernels:
-        lattice = Lattice(points)
-        norm = (lattice.filter(torch.ones_like(points[..., :1])) + TINY).rsqrt()
-        lattice.scale(norm, weight * norm)
-        lattices.append(lattice)
+    lattices = Lattice.together(*((kernel.points, kernel.reach) for kernel in kernels))
+    for kernel, lattice in zip(kernels, lattices, strict=True):
+        norm = (lattice.filter(torch.ones_like(kernel.points[..., :1])) + TINY).rsqrt()
+        lattice.scale(norm, kernel.weight * norm)
     bilateral, gaussian = lattices
     return lambda current: bilateral.filter(current).add_(gaussian.filter(current))
 
 
-def _exact_messages(kernels: list[tuple[float, Tensor]]) -> Messages:
+def _exact_messages(kernels: list[Kernel]) -> Messages:
     """Return what sums up weighted neighbours (B, N, C) with one matrix (B, N, N), in which both kernels are added up."""
-    bilateral, gaussian = (_matrix(points, weight) for weight, points in kernels)
+    bilateral, gaussian = (_matrix(kernel.points, kernel.weight) for kernel in kernels)
     total = bilateral.add_(gaussian)
     # The matrix is symmetric, and with it on the right a CPU takes a third of the time.
     return lambda current: (current.mT @ total).mT

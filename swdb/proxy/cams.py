@@ -6,8 +6,8 @@ with a network for objects and one for background; here one classifier does both
 in: a trained classifier, images, tags -> out: cue maps (N, 41, 41) uint8, 255 where there is no cue
 """
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from swdb.core.errors import SwdbError, disk_error
+from swdb.core.errors import SwdbError
 from swdb.core.progress import Advance
+from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
+from swdb.nn.labelling import Fitting, sent
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone, bilinear
 from swdb.nn.sampling import warp_to_square
-from swdb.proxy.cue_file import read_cue_file, write_cue_file
+from swdb.proxy.cue_file import cue_file, read_cue_file
 from swdb.proxy.grid import GRID
 
 BATCH = 32  # images at once: VGG16 at 401 pixels takes about 4 GB
@@ -56,57 +58,84 @@ def cue_maps(model: Model, images: Tensor, sizes: Tensor, tags: np.ndarray, sett
     return merge(objects, background_points(model, images, sizes, tags, settings))
 
 
-def make_cues(
-    folder: Path,
-    model: Model,
-    store: Store,
-    tags: np.ndarray,
-    settings: CamSettings,
-    advance: Advance,
-    background: Background | None = None,
-) -> np.ndarray:
-    """Return the cues of a whole store, (N, 41, 41) uint8; tags (N, C-1) bool; the model is a classifier.
+@dataclass(frozen=True)
+class CueMaking:
+    """The cues of a whole store, in parts of 256 images that are files in `folder`, so that a killed run can go on.
 
-    `background` takes the place of the rule of gradients. Every 256 images are kept in `folder/parts`, and a killed
-    run goes on from there: the folder must belong to this classifier and these settings. A damaged part is made again.
+    The folder must belong to this classifier and these settings. A part that is damaged is made again.
     """
-    names = [str(label) for label in range(tags.shape[1] + 1)]
-    device = model.compute.device
-    store = store.to(device)
 
-    def cues_at(index: np.ndarray) -> np.ndarray:
-        images, sizes = gather(store.images, index, device), store.sizes[torch.from_numpy(index)]
-        if background is None:
-            return cue_maps(model, images, sizes, tags[index], settings)
-        objects = object_cues(model, images, sizes, tags[index], settings)
-        return merge(objects, np.stack([background(store.ids[k], tuple(store.sizes[k].tolist())) for k in index]))
+    folder: Path
+    store: Store
+    tags: np.ndarray  # (N, C-1) bool
+    settings: CamSettings
+    load: Callable[[], Model]  # the classifier, when it is asked for
+    fit: Fitting
+    background: Background | None = None  # in the place of the rule of gradients
 
-    parts = []
-    for first in range(0, len(tags), PART):
-        last = min(first + PART, len(tags))
-        path, ids = folder / "parts" / f"{first:06d}.npz", store.ids[first:last]
-        part = _finished(path, ids, names)
-        if part is None:
-            batches = []
-            for start in range(first, last, BATCH):
-                stop = min(start + BATCH, last)
-                batches.append(cues_at(np.arange(start, stop)))
-                advance(stop, len(tags))
-            part = np.concatenate(batches)
-            write_cue_file(path, ids, part, names)
-        parts.append(part)
-        advance(last, len(tags))
-    return np.concatenate(parts)
+    def all_parts(self, leases: Path, terms: Terms, advance: Advance) -> np.ndarray:
+        """Make the parts that are missing, together with others who compute on the same terms; returns all cues (N, 41, 41).
 
+        For whoever holds the lease on the folder. leases: where those of the parts lie (`shares.parts_folder`).
+        """
+        open_folder(self.folder)
+        parts, total, told = self._parts(), len(self.tags), 0
+        add = replacing_in(self.folder)
+        with shared_parts(leases, terms, parts, self._is_done, "making cues") as taken:
+            for part in taken:
+                others = sum(len(one) for one in parts if one != part and self._path(one).is_file())
+                for done in self._make(part, add):
+                    told = max(told, others + done)
+                    advance(told, total)
+        if told < total:
+            advance(total, total)
+        return np.concatenate([self._read(part) for part in parts])
 
-def forget_parts(folder: Path) -> None:
-    """Remove what `make_cues` kept for a run that is killed."""
-    try:
-        shutil.rmtree(folder / "parts")
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise disk_error(error, folder / "parts") from error
+    def free_parts(self, leases: Path) -> None:
+        """Make the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""
+        taken = take_parts(leases, self._parts(), self._is_done, "helping to make cues", to_the_end=False)
+        with adding_to(self.folder) as add, closing(taken):
+            for part in taken:
+                for _ in self._make(part, add):
+                    pass
+
+    def _parts(self) -> list[range]:
+        count = len(self.tags)
+        return [range(first, min(first + PART, count)) for first in range(0, count, PART)]
+
+    def _make(self, part: range, add: Add) -> Iterator[int]:
+        """Make the cues of a part; yields how many of its images are done."""
+        batches, size = [], tuple(self.store.images.shape[1:3])
+        for start in part[::BATCH]:
+            rows = np.arange(start, min(start + BATCH, part.stop))
+            batches += self.fit(lambda piece, rows=rows: list(self._cues(rows[piece])), len(rows), size)
+            yield len(batches)
+        path = self._path(part)
+        add(path.name, cue_file(self.store.ids[part.start : part.stop], np.stack(batches), self._names))
+
+    def _cues(self, index: np.ndarray) -> np.ndarray:
+        """Return the cues of some rows, (B, 41, 41) uint8."""
+        model, tags = self.load(), self.tags[index]
+        images = gather(self.store.images, index, model.compute.device)
+        sizes = self.store.sizes[torch.from_numpy(index)]
+        if self.background is None:
+            return cue_maps(model, images, sizes, tags, self.settings)
+        objects = object_cues(model, images, sizes, tags, self.settings)
+        given = [self.background(self.store.ids[k], tuple(self.store.sizes[k].tolist())) for k in index]
+        return merge(objects, np.stack(given))
+
+    def _path(self, part: range) -> Path:
+        return self.folder / f"{part.start:06d}.npz"
+
+    def _is_done(self, part: range) -> bool:
+        return self._read(part) is not None
+
+    def _read(self, part: range) -> np.ndarray | None:
+        return _finished(self._path(part), self.store.ids[part.start : part.stop], self._names)
+
+    @property
+    def _names(self) -> list[str]:
+        return [str(label) for label in range(self.tags.shape[1] + 1)]
 
 
 def _finished(path: Path, ids: list[str], names: list[str]) -> np.ndarray | None:
@@ -183,7 +212,7 @@ def background_points(
     asked = np.where(tags.any(1, keepdims=True), tags, True)
     straight, side = torch.zeros(len(images), dtype=torch.bool), settings.middle_size
     inputs = model.normalise(warp_to_square(images, sizes, straight, side))
-    matters = to_grid(_gradient(classifier, inputs, torch.from_numpy(asked)), classifier.backbone, side)
+    matters = to_grid(_gradient(classifier, inputs, sent(asked, inputs.device)), classifier.backbone, side)
     smooth = np.stack([cv2.medianBlur(one, 3) for one in matters[:, 0].cpu().numpy()]).reshape(len(images), -1)
     lowest = smooth.argsort(1, kind="stable")[:, : round(settings.background_share * GRID**2)]
     chosen = np.zeros(smooth.shape, bool)
@@ -198,7 +227,7 @@ def _gradient(classifier: Classifier, inputs: Tensor, asked: Tensor) -> Tensor:
         inner = layers[:split](inputs)
     inner.requires_grad_()
     logits = classifier.scores(layers[split:](inner)).mean((2, 3))
-    (gradient,) = torch.autograd.grad((logits * asked.to(logits.device)).sum(), inner)
+    (gradient,) = torch.autograd.grad((logits * asked).sum(), inner)
     return (gradient * (inner > 0)).abs().amax(1, keepdim=True)  # at what goes into the ReLU, as in Caffe
 
 

@@ -6,13 +6,14 @@ make equal bytes. It may come from a stranger, so sizes and headers are checked 
 in: ids, maps, class names -> out: `<name>.npz`; and back, row by row of the ids and by the names of the classes
 """
 
+import io
 import re
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,25 +35,29 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupE
 
 
 def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write cue maps (N, 41, 41) uint8 of N images: 0 background, 1..C-1 the classes, 255 no cue.
+    """Write cue maps (N, 41, 41) uint8 of N images, as `cue_file` has them; raises BadInput where the disk refuses."""
+    content = cue_file(ids, maps, class_names)
+    write_atomic(path, lambda stream: stream.write(content))
 
-    `class_names` are all C names, background first. Raises BadInput where the disk refuses, ValueError for contents
-    that do not belong together.
+
+def cue_file(ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> bytes:
+    """Return cue maps (N, 41, 41) uint8 of N images as a file: 0 background, 1..C-1 the classes, 255 no cue.
+
+    `class_names` are all C names, background first. Raises ValueError for contents that do not belong together.
     """
     if fault := _fault(ids, maps, class_names):
         raise ValueError(f"found {fault[0]}, expected {fault[1]}")
     texts = np.array(ids, np.str_), np.array(class_names, np.str_)
     arrays = dict(zip(MEMBERS, (texts[0], np.ascontiguousarray(maps), texts[1]), strict=True))
 
-    def write(stream: IO[bytes]) -> None:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(name)  # of 1980: the time would make equal files differ
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(member, "w") as inside:
-                    np.lib.format.write_array(inside, array, (1, 0), allow_pickle=False)
-
-    write_atomic(path, write)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(name)  # of 1980: the time would make equal files differ
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w") as inside:
+                np.lib.format.write_array(inside, array, (1, 0), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def read_cue_file(path: Path) -> Contents:

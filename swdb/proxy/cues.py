@@ -3,23 +3,30 @@
 in: images and tags with a trained classifier, or somebody's cues -> out: `cues/<id>/{cues.npz, cues.json, done.json}`
 """
 
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from swdb.core.artefact import Artefact
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, SwdbError, disk_error
 from swdb.core.files import file_digest, is_intact, write_json
+from swdb.core.shares import are_offered, parts_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.store import Store
 from swdb.data.voc import IGNORE, kept_labels
 from swdb.nn.classifier import new_classifier
+from swdb.nn.labelling import Fitting
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, preprocessing_of, valueless
 from swdb.nn.trainer import load_weights
-from swdb.proxy.cams import CamSettings, forget_parts, make_cues
+from swdb.proxy.cams import CamSettings, CueMaking
 from swdb.proxy.cue_file import cues_of, lacking_lines, matched, read_cue_file, write_cue_file
 from swdb.proxy.evidence import check_claims
 from swdb.proxy.grid import GRID, cue_map, restrict
@@ -29,6 +36,7 @@ from swdb.specs.study import NamedFile
 from swdb.specs.tasks import CuesTask
 
 FILE = "cues.npz"
+SAVED = "parts"  # what is made of it, while it is made
 PICKLED = (".pickle", ".pickle.gz")
 
 
@@ -38,9 +46,7 @@ def make_cue_artefact(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     dataset = tools.dataset(artefact.input("data"))
     ids = dataset.ids(ALL_SPLIT)
     tags = dataset.tags(ids)
-    maps, counted = (
-        _published(task, dataset, ids, tags) if task.file else _from_classifier(artefact, dataset, tags, tools)
-    )
+    maps, counted = _published(task, dataset, ids, tags) if task.file else _from_classifier(artefact, tags, tools)
     if not ((maps != 0) & (maps != IGNORE)).any():
         of = f"--cues {task.file.path}" if task.file else "the classifier"
         raise BadInput(
@@ -62,10 +68,22 @@ def make_cue_artefact(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         **counts,
     }
     write_json(artefact.folder / "cues.json", manifest)
-    forget_parts(artefact.folder)
+    _forget_saved(artefact.folder / SAVED)
     for line in lacking_lines(counts):
         tools.tell(line)
     return {"digest": sha256, "counts": counts}
+
+
+def help_with_cues(artefact: Artefact, tools: Tools) -> None:
+    """Look at images for a process that reads cues off a classifier's maps; what is wrong with them, that one says."""
+    leases = parts_folder(artefact.folder)
+    if artefact.find_input("classifier") is None or not are_offered(leases, tools.compute.describe):
+        return
+    with suppress(SwdbError):
+        dataset = tools.dataset(artefact.input("data"))
+        tags = dataset.tags(dataset.ids(ALL_SPLIT))
+        load = partial(load_classifier, artefact.input("classifier"), tags.shape[1], tools)
+        _making(artefact, tags, tools, load).free_parts(leases)
 
 
 def load_cues(artefact: Artefact, dataset: DataSet, ids: list[str]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -134,10 +152,17 @@ def _published(task: CuesTask, dataset: DataSet, ids: list[str], tags: np.ndarra
     return maps, counts
 
 
-def _from_classifier(
-    artefact: Artefact, dataset: DataSet, tags: np.ndarray, tools: Tools
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _from_classifier(artefact: Artefact, tags: np.ndarray, tools: Tools) -> tuple[np.ndarray, dict[str, Any]]:
     """Make cues of a trained classifier's activation maps."""
+    model = load_classifier(artefact.input("classifier"), tags.shape[1], tools)
+    making = _making(artefact, tags, tools, lambda: model)
+    advance = tools.progress(f"{artefact.name} maps", len(tags))
+    maps = making.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
+    return maps, {"source": "classifier"}
+
+
+def _making(artefact: Artefact, tags: np.ndarray, tools: Tools, load: Callable[[], Model]) -> CueMaking:
+    """Say how cues are made of a classifier's maps; `load` is asked for the classifier, if need be."""
     task: CuesTask = artefact.task
     store, saliency = tools.store(artefact.input("data"), task.longest_side).images_only, task.saliency
     background = None
@@ -147,13 +172,19 @@ def _from_classifier(
         def background(image_id: str, size: tuple[int, int]) -> np.ndarray:
             return background_by_saliency(saliency.path, image_id, size, task.proxy.saliency_threshold)
 
-    classifier = artefact.input("classifier")
-    model = load_classifier(classifier, tags.shape[1], tools)
     proxy = task.proxy
     settings = CamSettings(proxy.cam_sizes, proxy.threshold, proxy.background_share)
-    advance = tools.progress(f"{artefact.name} maps", len(store.ids))
-    maps = make_cues(artefact.folder, model, store, tags, settings, advance, background)
-    return maps, {"source": "classifier"}
+    return CueMaking(artefact.folder / SAVED, store, tags, settings, cache(load), Fitting(tools.tell), background)
+
+
+def _forget_saved(folder: Path) -> None:
+    """Remove what was kept for a process that is killed."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def look_at_maps(task: CuesTask, store: Store, tools: Tools) -> None:

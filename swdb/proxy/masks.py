@@ -5,9 +5,10 @@ Set 1 comes from a network on seed cues that grow, set 2 from the same network a
 in: images, tags, cues, initial weights -> out: `proxies/<id>/{*.png, weights.pt, done.json}`
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
-from swdb.core.files import sweep_temporary
-from swdb.core.progress import Advance
+from swdb.core.errors import SwdbError
+from swdb.core.files import read_json
+from swdb.core.shares import are_offered, parts_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
-from swdb.data.images import image_size, masks_digest, resize_longest_side, write_mask
-from swdb.data.store import Store, gather, proxy_masks
+from swdb.data.images import image_size, masks_digest, resize_longest_side
+from swdb.data.store import Store, proxy_masks
 from swdb.nn.compute import Compute
-from swdb.nn.dense_crf import energy_of, refine
+from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
 from swdb.nn.initial_weights import load_initial
+from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, sent
 from swdb.nn.losses import resize
 from swdb.nn.model import Model
-from swdb.nn.networks import BACKBONES, preprocessing_of, upsample, valueless
+from swdb.nn.networks import BACKBONES, Preprocessing, preprocessing_of, upsample, valueless
 from swdb.nn.sampling import warp_to_square
 from swdb.nn.trainer import Job, load_weights, seed_initial
 from swdb.proxy.cues import load_cues
@@ -38,7 +41,7 @@ from swdb.specs.tasks import ProxiesTask
 
 VOC_SIDE = 500  # pixels: of the images that the CRF's parameters are for
 
-BATCH_PIXELS = 400_000  # of images of one size that are labelled together
+BATCH_PIXELS = {"cpu": 400_000, "cuda": 1_600_000}  # of images of one size that are labelled together
 
 Scores = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> logits (B, C, H, W)
 Labeller = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W) after the CRF
@@ -61,12 +64,25 @@ def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         training = train_on_masks(job, model, store, masks, task.dsrg)
     model.network.eval()
     advance = tools.progress(f"{artefact.name} masks", len(store.ids))
-    _write_masks(artefact.folder, dataset, store, tags if task.dsrg.tags_only else None, labeller(task, model), advance)
+    labelling = _labelling(artefact, dataset, store, tools, lambda: model)
+    labelling.all_parts(parts_folder(artefact.folder), tools.compute.describe, advance)
     return {
         "digest": masks_digest(artefact.folder),
         "training": training,
         "preprocessing": asdict(model.preprocessing),
     }
+
+
+def help_with_masks(artefact: Artefact, tools: Tools) -> None:
+    """Label images of a set that another process is making, once it is trained; what is wrong with it, that one says."""
+    leases = parts_folder(artefact.folder)
+    if not are_offered(leases, tools.compute.describe):
+        return
+    with suppress(SwdbError):
+        dataset = tools.dataset(artefact.input("data"))
+        store = tools.store(artefact.input("data"), artefact.task.longest_side).images_only
+        load = partial(_load_under_way, artefact, dataset.num_classes, tools.compute)
+        _labelling(artefact, dataset, store, tools, load).free_parts(leases)
 
 
 def new_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
@@ -80,11 +96,24 @@ def new_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
 
 def load_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
     """Load the network of a finished set."""
-    task, record = artefact.task, artefact.read_record()
+    record = artefact.read_record()
+    return _load_trained(artefact, record["training"], preprocessing_of(record), num_classes, compute)
+
+
+def _load_under_way(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
+    """Load the network of a set whose masks are not finished; its preprocessing is that of the weights it began with."""
+    source = artefact.find_input("proxies") or artefact.input("weights")
+    training, preprocessing = read_json(artefact.folder / "training.json"), preprocessing_of(source.read_record())
+    return _load_trained(artefact, training, preprocessing, num_classes, compute)
+
+
+def _load_trained(
+    artefact: Artefact, training: dict[str, Any], preprocessing: Preprocessing, num_classes: int, compute: Compute
+) -> Model:
     with valueless():
-        network = DsrgNetwork(BACKBONES[task.backbone](), task.dsrg, num_classes)
-    load_weights(artefact.folder, record["training"]["weights_sha256"], network)
-    return Model(compute.layout(network).eval(), preprocessing_of(record), compute)
+        network = DsrgNetwork(BACKBONES[artefact.task.backbone](), artefact.task.dsrg, num_classes)
+    load_weights(artefact.folder, training["weights_sha256"], network)
+    return Model(compute.layout(network).eval(), preprocessing, compute)
 
 
 def proxies_of(artefact: Artefact, dataset: DataSet, ids: list[str], compute: Compute) -> dict[str, np.ndarray]:
@@ -96,52 +125,53 @@ def proxies_of(artefact: Artefact, dataset: DataSet, ids: list[str], compute: Co
         image = dataset.image(image_id)
         shown = np.array(resize_longest_side(image, task.longest_side))
         refined = label(torch.from_numpy(shown)[None])[0]
-        masks[image_id] = _mask(refined, image.shape[:2], allowed if task.dsrg.tags_only else None)
+        require_finite(are_finite(refined))
+        allowed = _allowed(allowed[None], compute.device)[0] if task.dsrg.tags_only else None
+        masks[image_id] = _mask(refined, image.shape[:2], allowed).cpu().numpy()
     return masks
 
 
-def _write_masks(
-    folder: Path, dataset: DataSet, store: Store, tags: np.ndarray | None, label: Labeller, advance: Advance
-) -> None:
-    """Write a mask for every image, in batches of one size, among its `tags` if given; those that are there are kept.
+def _labelling(
+    artefact: Artefact, dataset: DataSet, store: Store, tools: Tools, load: Callable[[], Model]
+) -> Labelling:
+    """Say how a set's images are labelled, among their tags if the preset says so; `load` is asked for the network if need be."""
+    task, device = artefact.task, tools.compute.device
+    pixels, sizes = BATCH_PIXELS[device.type], [tuple(size) for size in store.sizes.tolist()]
+    allowed = _allowed(dataset.tags(store.ids), device) if task.dsrg.tags_only else None
+    labeller_of, fit = cache(lambda: labeller(task, load())), Fitting(tools.tell)
 
-    A batch holds the same images after a kill as before it, so that it gives the same masks to the last bit.
-    """
-    sweep_temporary(folder)
-    paths = [folder / f"{image_id}.png" for image_id in store.ids]
-    done = sum(path.is_file() for path in paths)
-    for rows, (height, width) in _same_size(store.sizes):
-        missing = {row for row in rows if not paths[row].is_file()}
-        if not missing:
-            continue
-        images = gather(store.images, np.array(rows), torch.device("cpu"))[:, :height, :width]
-        for row, refined in zip(rows, label(images), strict=True):
-            if row in missing:
-                size = image_size(dataset.image_path(store.ids[row]))
-                labels = _mask(refined, size, None if tags is None else tags[row])
-                write_mask(paths[row], labels, dataset.facts.palette)
-        done += len(missing)
-        advance(done, len(paths))
+    def read(rows: list[int]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        height, width = sizes[rows[0]]
+        images = np.ascontiguousarray(store.images[np.array(rows), :height, :width])
+        return images, [image_size(dataset.image_path(store.ids[row])) for row in rows]
 
+    def label(rows: list[int], found: tuple[np.ndarray, list[tuple[int, int]]]) -> Labelled:
+        images, whole, among = sent(found[0], device), found[1], labeller_of()
 
-def _same_size(sizes: Tensor) -> Iterator[tuple[list[int], tuple[int, int]]]:
-    """Yield batches of rows of a store whose images have one size, and that size."""
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for row, (height, width) in enumerate(sizes.tolist()):
-        by_size.setdefault((height, width), []).append(row)
-    for size, rows in by_size.items():
-        count = max(1, BATCH_PIXELS // (size[0] * size[1]))
-        for start in range(0, len(rows), count):
-            yield rows[start : start + count], size
+        def work(part: slice) -> list[tuple[Tensor, Tensor]]:
+            refined = among(images[part])
+            of_rows = zip(refined, rows[part], whole[part], strict=True)
+            masks = [_mask(one, size, None if allowed is None else allowed[row]) for one, row, size in of_rows]
+            return [(mask, are_finite(one)) for mask, one in zip(masks, refined, strict=True)]
+
+        labels, finite = zip(*fit(work, len(rows), sizes[rows[0]]), strict=True)
+        return labels, lambda: require_finite(torch.stack(finite).all())
+
+    batches = by_size(sizes, lambda area: pixels // area)
+    return Labelling(artefact.folder, store.ids, batches, dataset.facts.palette, read, label, device)
 
 
-def _mask(refined: Tensor, size: tuple[int, int], tags: np.ndarray | None) -> np.ndarray:
-    """Return the best class of every pixel at the image's own size, (H, W) uint8; among background and `tags`, if given."""
+def _allowed(tags: np.ndarray, device: torch.device) -> Tensor:
+    """Return which classes images may have, (N, C) bool on the device: background and their tags (N, C-1)."""
+    return torch.from_numpy(np.concatenate([np.ones((len(tags), 1), bool), tags], 1)).to(device)
+
+
+def _mask(refined: Tensor, size: tuple[int, int], allowed: Tensor | None) -> Tensor:
+    """Return the best class of every pixel at the image's own size, (H, W) uint8; among the `allowed` (C,), if given."""
     refined = resize(refined[None], size)[0]
-    if tags is not None:
-        allowed = torch.from_numpy(np.concatenate([[True], tags])).to(refined.device)
+    if allowed is not None:
         refined = refined.masked_fill(~allowed[:, None, None], -torch.inf)
-    return refined.argmax(0).to(torch.uint8).cpu().numpy()
+    return refined.argmax(0).to(torch.uint8)
 
 
 # ---------------------------------------------------------------- labelling images
@@ -150,7 +180,8 @@ def _mask(refined: Tensor, size: tuple[int, int], tags: np.ndarray | None) -> np
 def labeller(task: ProxiesTask, model: Model) -> Labeller:
     """Return the function that labels images: logits over several sizes, softmax, CRF with the energy -log p: test-ms.py.
 
-    Network and CRF see images as large as the preset trains on them; the CRF's parameters shrink with them.
+    Network and CRF see images as large as the preset trains on them; the CRF's parameters shrink with them. Whether what
+    comes back is finite, nobody has looked: `dense_crf.are_finite`.
     """
     crf = crf_set(task.dsrg.crf).scaled(task.image_side / VOC_SIDE)
     scores = _squares(task.dsrg, model) if task.proxy_set == 1 else _scaled(task.dsrg, model)
@@ -158,7 +189,7 @@ def labeller(task: ProxiesTask, model: Model) -> Labeller:
     @torch.no_grad()
     def label(images: Tensor) -> Tensor:
         images = images.to(model.compute.device)
-        return refine(energy_of(scores(images).softmax(1)), images, crf)
+        return refine(energy_of(scores(images).softmax(1)), images, crf, check=False)
 
     return label
 
@@ -168,9 +199,10 @@ def _squares(dsrg: Dsrg, model: Model) -> Scores:
     backbone = model.network.backbone
 
     def scores(images: Tensor) -> Tensor:
-        size = images.shape[1:3]
-        upright, whole = torch.zeros(len(images), dtype=torch.bool), torch.tensor([size]).expand(len(images), 2)
-        total = torch.zeros((), device=images.device)
+        size, device = images.shape[1:3], images.device
+        upright = torch.zeros(len(images), dtype=torch.bool, device=device)
+        whole = torch.stack([torch.full((len(images),), side, device=device) for side in size], 1)
+        total = torch.zeros((), device=device)
         for side in dsrg.test_sizes:
             logits = model(model.normalise(warp_to_square(images, whole, upright, side)))
             logits = upsample(logits, backbone)[..., :side, :side]

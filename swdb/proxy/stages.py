@@ -51,6 +51,12 @@ class CuesStage:
 
         return make_cue_artefact(artefact, tools)
 
+    def help(self, artefact: Artefact, tools: Tools) -> None:
+        """Look at images for another process that reads cues off a classifier's maps."""
+        from swdb.proxy.cues import help_with_cues
+
+        help_with_cues(artefact, tools)
+
 
 class ProxiesStage:
     """Proxy masks of all training images by DSRG; set 2 comes from its retrain round on set 1."""
@@ -86,6 +92,12 @@ class ProxiesStage:
         from swdb.proxy.masks import make_proxies
 
         return make_proxies(artefact, tools)
+
+    def help(self, artefact: Artefact, tools: Tools) -> None:
+        """Label images of a set that another process has trained."""
+        from swdb.proxy.masks import help_with_masks
+
+        help_with_masks(artefact, tools)
 
 
 class QualityStage:

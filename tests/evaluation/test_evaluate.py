@@ -21,7 +21,8 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import palette_png, resize_longest_side
 from swdb.evaluation import evaluate as evaluation
-from swdb.evaluation.evaluate import evaluate
+from swdb.evaluation.confusion import confusion
+from swdb.evaluation.evaluate import confusion_on_device, evaluate
 from swdb.methods.strong_weak import StrongWeak, StrongWeakNetwork
 from swdb.nn.networks import Preprocessing
 from swdb.nn.trainer import WEIGHTS, save_tensors
@@ -85,6 +86,9 @@ class Scene:
         assert not counts  # of optimizer steps alone
         self.total, self.told = total, []
         return lambda done, of: self.told.append((done, of))
+
+    def tell(self, line: str) -> None:
+        raise AssertionError(line)
 
     def evaluate(self, scoring: Scoring = STRONG, longest_side: int = 0) -> dict:
         score = replace(self.score(scoring), task=ScoreTask(scoring, longest_side))
@@ -200,9 +204,9 @@ def test_a_crf_has_a_folder_of_its_own_and_refines_averaged_probabilities_on_the
     asked = []
     real = evaluation.refine
 
-    def watched(energy, images, crf):
+    def watched(energy, images, crf, check):
         asked.append((energy, images, crf))
-        return real(energy, images, crf)
+        return real(energy, images, crf, check=check)
 
     monkeypatch.setattr(evaluation, "refine", watched)
     scoring = Scoring("strong", crf="irn-labels")
@@ -389,6 +393,32 @@ def test_progress_ends_at_the_number_of_images(scene):
     assert [done for done, _ in scene.told] == sorted({done for done, _ in scene.told})
 
 
+def test_a_gpu_counts_as_numpy_does():
+    rng = np.random.default_rng(0)
+    truth = rng.choice(np.array([0, 1, 2, 5, 255], np.uint8), (3, 20, 30))
+    prediction = rng.integers(0, 6, (3, 20, 30), np.uint8)
+    found = confusion_on_device(torch.from_numpy(truth), torch.from_numpy(prediction), 6)
+    assert found.dtype == torch.int64
+    wanted = [confusion(one, other, 6) for one, other in zip(truth, prediction, strict=True)]
+    np.testing.assert_array_equal(found.numpy(), np.stack(wanted))
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # which cannot count beyond 256
+        inside = confusion_on_device(torch.from_numpy(truth), torch.from_numpy(prediction), 6)
+    assert torch.equal(inside, found)
+
+
+def test_counts_that_are_known_are_not_read_again(scene, monkeypatch):
+    scene.evaluate()
+    folder = scene.score(STRONG).folder
+    whole = (folder / "confusion.npz").read_bytes()
+    with np.load(folder / "confusion.npz") as saved:
+        known = dict(zip(saved["ids"].tolist(), saved["counts"], strict=True))
+    known.pop("d")
+    read_again, real = [], evaluation._count
+    monkeypatch.setattr(evaluation, "_count", lambda *given: read_again.append(given[2]) or real(*given))
+    evaluation.score(folder, scene.data, known)
+    assert read_again == ["d"] and (folder / "confusion.npz").read_bytes() == whole
+
+
 # ---------------------------------------------------------------- the average of two runs
 
 
@@ -486,6 +516,21 @@ def test_only_missing_predictions_are_made_again(scene):
     assert {k for k, path in files.items() if path.stat().st_mtime_ns != times_before[k]} == {"b", "d"}
 
 
+def test_a_batch_is_the_same_whatever_was_predicted_before_a_kill(scene, monkeypatch):
+    scene.evaluate()
+    scene.prediction("b").unlink()
+    scene.score(STRONG).record.unlink()
+    batches, features = [], StrongWeakNetwork.features
+
+    def watched(network, inputs):
+        batches.append(len(inputs))
+        return features(network, inputs)
+
+    monkeypatch.setattr(StrongWeakNetwork, "features", watched)
+    scene.evaluate()
+    assert batches == [2]  # a and b, though a is there
+
+
 def test_a_truth_of_another_size_is_named_with_both_sizes(scene):
     scene.truth("c").write_bytes(palette_png(np.zeros((19, 28), np.uint8)))
     error = refused(scene)
@@ -500,11 +545,14 @@ def test_a_truth_with_an_unknown_value_is_named(scene):
     assert "77" in error.found and error.expected == "0 to 5 and 255"
 
 
-def test_a_missing_image_is_named_and_other_predictions_are_kept(scene):
+def test_a_missing_image_is_named_before_anything_is_predicted_and_what_was_predicted_is_kept(scene):
+    scene.evaluate()
+    scene.score(STRONG).record.unlink()
+    scene.prediction("c").unlink()
     scene.data.image_path("e").unlink()
     error = refused(scene)
     assert isinstance(error, MissingArtefact) and error.subject == scene.data.image_path("e")
-    assert scene.prediction("c").is_file()
+    assert scene.prediction("a").is_file() and not scene.prediction("c").exists()
 
 
 def test_a_truncated_image_is_named(scene):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED, TESTS
+from torch.overrides import TorchFunctionMode
 
 from swdb.core.errors import BadInput
 from swdb.nn import dense_crf
-from swdb.nn.dense_crf import energy_of, refine
+from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
 from swdb.specs.crf_parameters import CrfSet, crf_set
 
 # Outputs of pydensecrf (lucasb-eyer/pydensecrf): permutohedral lattice, symmetric normalisation, 10 iterations. The small
@@ -293,6 +294,65 @@ def test_energies_that_are_not_finite_are_refused(bad):
         refine(energy, scenes(1), NARROW)
     assert caught.value.subject == "the CRF's energies"
     assert "not finite" in caught.value.found
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_energies_that_nobody_looks_at_are_seen_in_what_comes_back(form):
+    energy = energies(2)
+    energy[0, 2, 3, 4] = float("nan")
+    refined = refine(energy, scenes(2), NARROW, form, check=False)
+    assert [bool(are_finite(one)) for one in refined] == [False, True]
+    with pytest.raises(BadInput):
+        require_finite(are_finite(refined))
+    assert torch.allclose(refined[1:], refine(energy[1:], scenes(2)[1:], NARROW, form), atol=1e-5)
+
+
+# ---------------------------------------------------------------- what a GPU is waited for
+
+
+HOST_READS = (
+    "tolist",
+    "item",
+    "__bool__",
+    "__int__",
+    "__float__",
+    "numpy",
+    "cpu",
+    "equal",
+    "nonzero",
+    "tensor",
+    "new_tensor",
+)
+
+
+class Reads(TorchFunctionMode):
+    """Notes whatever makes the host wait for a GPU: what is read from it, and what is copied there."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, "__name__", "")
+        if name in HOST_READS:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("form", "check", "reads"),
+    [
+        ("exact", False, []),
+        ("exact", True, ["__bool__"]),
+        ("lattice", False, ["tolist"]),
+        ("lattice", True, ["__bool__", "tolist"]),
+    ],
+)
+def test_a_gpu_is_waited_for_once_to_hear_how_large_a_lattice_is_and_once_if_energies_are_checked(form, check, reads):
+    energy, images = energies(2), scenes(2)
+    with Reads() as found:
+        refine(energy, images, NARROW, form, check)
+    assert found.seen == reads
 
 
 # ---------------------------------------------------------------- GPU

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from swdb.core.errors import BadInput
-from swdb.nn.permutohedral import Lattice
+from swdb.nn import permutohedral
+from swdb.nn.permutohedral import CUT, Lattice
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -185,6 +186,57 @@ def test_kernels_too_narrow_to_number_their_vertices_are_refused():
     assert caught.value.subject == "the CRF's kernels"
     assert "narrow" in caught.value.found
     assert caught.value.expected
+
+
+# ---------------------------------------------------------------- what a GPU is spared
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 5])
+def test_who_says_how_far_features_go_gets_the_same_bits(dimensions):
+    reach = [3.0, 0.0, 40.0, 7.5, 0.4][:dimensions]
+    features = torch.from_numpy(np.random.default_rng(0).random((3, 200, dimensions)) * reach).float()
+    features[0, 0], features[0, 1] = 0, torch.tensor(reach)  # the corners of where they may be
+    values = values_of(3, 200)
+    assert torch.equal(Lattice(features, reach).filter(values), Lattice(features).filter(values))
+
+
+def test_features_are_asked_where_their_reach_leaves_no_room_for_all_keys():
+    features, values = points(), values_of()
+    features = features - features.amin(1)
+    assert torch.equal(Lattice(features, [1e5] * 5).filter(values), Lattice(features).filter(values))
+
+
+def test_lattices_that_are_built_together_are_those_that_are_built_alone():
+    sets = [(points(2, 50, 5).abs(), [20.0] * 5), (points(1, 50, 2), ())]
+    values = values_of(2, 50)
+    for lattice, given in zip(Lattice.together(*sets), sets, strict=True):
+        assert torch.equal(lattice.filter(values), Lattice(*given).filter(values))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("spread", [0.02, 0.3, 5.0])
+def test_splatting_piece_by_piece_gives_the_same_sums_whatever_else_is_in_the_batch(batch, spread):
+    features, values = points(batch, 3000, 3, spread), values_of(batch, 3000)
+    whole, cut = Lattice(features), Lattice(features)
+    cut.splat_cuts = cuts_of(cut)
+    pieces, _ = cut.splat_cuts
+    rows = len(cut.splat_points)
+    assert pieces.diff(append=torch.tensor([rows])).max() <= CUT and pieces[-1] <= rows
+    longest = whole.splat_starts.diff(append=torch.tensor([rows])).max()
+    assert (longest > 2 * CUT) == (spread < 5)  # only those that are cut prove anything
+    wanted = whole.filter(values)
+    assert torch.allclose(cut.filter(values), wanted, rtol=1e-5, atol=1e-5 * wanted.max().item())
+    assert torch.equal(cut.filter(values), cut.filter(values))
+    alone = Lattice(features[-1:])
+    alone.splat_cuts = cuts_of(alone)
+    assert torch.equal(alone.filter(values[-1:]), cut.filter(values)[-1:])
+
+
+def cuts_of(lattice: Lattice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a CPU's lattice as a GPU's is."""
+    rows = len(lattice.splat_points)
+    counts = lattice.splat_starts.diff(append=torch.tensor([rows]))
+    return permutohedral._cuts(lattice.splat_starts, torch.arange(len(counts)).repeat_interleave(counts).int())
 
 
 @needs_gpu

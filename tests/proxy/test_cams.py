@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,21 +12,23 @@ from studies import CPU
 from torch import nn
 
 from swdb.core.errors import DiskRefused
+from swdb.core.lease import Lease
+from swdb.core.shares import offer_parts, parts_folder
 from swdb.data.store import Store
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
 from swdb.nn.compute import Compute, choose_device
+from swdb.nn.labelling import Fitting
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Backbone, Preprocessing, small, vgg16
 from swdb.nn.sampling import normalise, warp_to_square
 from swdb.proxy import cams
 from swdb.proxy.cams import (
     CamSettings,
+    CueMaking,
     background_points,
     cue_maps,
-    forget_parts,
     inner_layer,
-    make_cues,
     object_cues,
     resolve_overlaps,
     to_grid,
@@ -352,8 +355,13 @@ def store(monkeypatch) -> Store:
     return Store([f"2008_{k:06d}" for k in range(8)], noise(8), None, sizes)
 
 
+def making(folder, store, background=None) -> CueMaking:
+    classifier = model(random_classifier())
+    return CueMaking(folder / "parts", store, TAGS, SETTINGS, lambda: classifier, Fitting(print), background)
+
+
 def make(folder, store, advance=lambda *_: None, background=None) -> np.ndarray:
-    return make_cues(folder, model(random_classifier()), store, TAGS, SETTINGS, advance, background)
+    return making(folder, store, background).all_parts(parts_folder(folder / "parts"), dict, advance)
 
 
 @pytest.fixture
@@ -451,13 +459,36 @@ def test_a_full_disk_is_named(tmp_path, store, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskRefused) as caught:
         make(tmp_path, store)
-    assert caught.value.subject == tmp_path / "parts" / "000000.npz" and "full" in caught.value.found
+    assert tmp_path in caught.value.subject.parents and "full" in caught.value.found
 
 
-def test_parts_are_forgotten_and_nothing_else(tmp_path, store):
-    (tmp_path / "weights.pt").write_bytes(b"x")
-    make(tmp_path, store)
-    assert len(list((tmp_path / "parts").iterdir())) == 3
-    forget_parts(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["weights.pt"]
-    forget_parts(tmp_path)
+def test_who_helps_adds_the_parts_that_are_missing_and_free(tmp_path, store, looks):
+    whole = make(tmp_path / "whole", store)
+    folder, leases = tmp_path / "parts", tmp_path / "leases"
+    folder.mkdir()
+    offer_parts(leases, dict)
+    another = Lease(leases / "000001", "another")
+    assert another.try_take()
+    looks()
+    making(tmp_path, store).free_parts(leases)
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.npz", "000006.npz"] and looks() == 5
+    another.release()
+    found = making(tmp_path, store).all_parts(leases, dict, lambda *_: None)
+    assert np.array_equal(found, whole) and looks() == 3 and not leases.exists()
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "whole" / "parts" / path.name).read_bytes()
+
+
+def test_what_a_gpu_cannot_take_at_once_is_looked_at_in_pieces(tmp_path, store, monkeypatch):
+    whole, told, real = make(tmp_path / "whole", store), [], cams.object_cues
+
+    def small(model, images, *others):
+        if len(images) > 1:
+            raise torch.OutOfMemoryError
+        return real(model, images, *others)
+
+    monkeypatch.setattr(cams, "object_cues", small)
+    pieces = replace(making(tmp_path, store), fit=Fitting(told.append)).all_parts(
+        tmp_path / "leases", dict, lambda *_: None
+    )
+    assert (pieces == whole).mean() > 0.99 and len(told) == 1

@@ -282,11 +282,11 @@ def test_a_classifier_without_its_weights_makes_no_cues(copied, lost):
 def test_the_classifier_is_shown_images_without_true_masks(copied, monkeypatch):
     stores = []
 
-    def look(folder, model, store, *others):
+    def look(folder, store, *others):
         stores.append(store)
-        return cams.make_cues(folder, model, store, *others)
+        return cams.CueMaking(folder, store, *others)
 
-    monkeypatch.setattr(cues, "make_cues", look)
+    monkeypatch.setattr(cues, "CueMaking", look)
     without(copied.cues)
     runner().make([copied.cues])
     assert [(len(store.images), store.masks) for store in stores] == [(32, None)]

@@ -159,13 +159,6 @@ def test_only_masks_that_are_missing_are_made_again(copied, number):
     assert artefact.read_record() == record
 
 
-def test_batches_hold_images_of_one_size_and_are_the_same_whatever_is_done():
-    sizes = torch.tensor([[300, 400], [400, 300], [300, 400], [20, 20], [300, 400], [300, 400]])
-    assert list(masks._same_size(sizes)) == [
-        ([0, 2, 4], (300, 400)), ([5], (300, 400)), ([1], (400, 300)), ([3], (20, 20)),
-    ]  # fmt: skip
-
-
 def test_a_finished_set_is_left_alone(copied):
     artefact = copied.proxies(1)
     before = {path: path.stat().st_mtime_ns for path in artefact.folder.iterdir()}
