@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 
 MIB = 2**20
+HELP_EVERY = 1.0  # seconds between two offers to help, which look at what is there
 SHORTEST_POLL = 0.02  # seconds; what is waited for longer is looked at less often
 CHECKPOINTS = 6  # as large as the weights: the network and Adam's two moments, and their successor beside them
 
@@ -71,6 +72,7 @@ class Runner:
     workers: Helpers | None = None  # None: everything is made in this process
     failures: list[tuple[Artefact, Exception]] = field(default_factory=list)  # what could not be made
     _journal: Journal | None = field(default=None, repr=False)  # of the artefact that is being made
+    _help_at: float = field(default=0.0, repr=False)  # when to offer help again
     _datasets: dict[str, DataSet] = field(default_factory=dict, repr=False)
     _stores: dict[tuple[str, int], "Store"] = field(default_factory=dict, repr=False)
 
@@ -172,10 +174,15 @@ class Runner:
 
     def _begin_and_finish(self, artefact: Artefact) -> None:
         with self._noted(artefact):
+            gone_on_with = artefact.begun.is_file() or (artefact.folder / "checkpoint.pt").is_file()
             artefact.begin()
             forget_peak_memory()
+            began = time.monotonic()
             made = STAGES[artefact.kind].make(artefact, self)
-            artefact.finish({**made, "memory": {"peak_mib": peak_memory() // MIB}})
+            measured: dict[str, object] = {"memory": {"peak_mib": peak_memory() // MIB}}
+            if not gone_on_with:  # all of it was seen: forecasts are made from it
+                measured["making"] = {"seconds": round(time.monotonic() - began, 3)}
+            artefact.finish({**made, **measured})
 
     @contextmanager
     def _noted(self, artefact: Artefact) -> Iterator[None]:
@@ -258,16 +265,23 @@ class Runner:
     ) -> None:
         """Help other processes with what they are making, or wait a moment for them, and say once for whom."""
         held = queue.held or _makers_of_vanished(left)
+        if time.monotonic() >= self._help_at:
+            self._help([artefact for artefact, _ in held])
+            self._help_at = time.monotonic() + HELP_EVERY
         for artefact, holder in held:
-            stage = STAGES[artefact.kind]
-            if isinstance(stage, Shared) and artefact.task is not None:
-                with suppress(SwdbError):  # whoever makes it meets the same
-                    stage.help(artefact, self)
             known = (holder.is_dead or lease.is_colleague(holder)) if holder else pause < POLL  # not noted yet
             if not known and (artefact.id, holder) not in said:
                 said.add((artefact.id, holder))
                 self.tell(f"waiting for {artefact.id}, held by {holder or 'another process'}")
         time.sleep(pause)
+
+    def _help(self, held: list[Artefact]) -> None:
+        """Do a share of what other processes are making."""
+        for artefact in held:
+            stage = STAGES[artefact.kind]
+            if isinstance(stage, Shared) and artefact.task is not None:
+                with suppress(SwdbError):  # whoever makes it meets the same
+                    stage.help(artefact, self)
 
     def _make_one(self, artefact: Artefact) -> None:
         if artefact.done:  # by whoever held the lease before

@@ -611,10 +611,14 @@ def test_the_journal_of_an_artefact_tells_how_it_fared(behaving, tmp_path):
     assert last_lines(Journal(tmp_path, middle.id).path)[0].endswith(" error: m0: cannot be made")
 
 
-def test_a_record_says_how_much_memory_it_took(behaving, tmp_path):
-    (root, *_) = toy_worker.planned(tmp_path)
+def test_a_record_says_how_much_memory_it_took_and_how_long_where_all_of_it_was_seen(behaving, tmp_path):
+    root, middle, _ = toy_worker.planned(tmp_path, 1)
     playing(tmp_path).make([root])
     assert 10 < root.read_record()["memory"]["peak_mib"] < 100_000
+    assert 0 <= root.read_record()["making"]["seconds"] < 100
+    middle.begin()  # by a process that was killed
+    playing(tmp_path).make([middle])
+    assert "making" not in middle.read_record()
 
 
 def test_who_has_nothing_to_do_helps_whoever_makes_what_it_waits_for(behaving, tmp_path, monkeypatch):
