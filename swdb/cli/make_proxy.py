@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from swdb.cli.on_slurm import On, SlurmOptions, open_slurm
 from swdb.cli.options import (
     Cues,
     Device,
@@ -42,6 +43,8 @@ def make_proxy(
         typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
     ] = None,
     json: Json = False,
+    on: On = "here",
+    slurm: SlurmOptions = None,
 ) -> None:
     """Make proxy masks from image-level labels by DSRG, as palette PNGs with a report on their quality.
 
@@ -55,8 +58,19 @@ def make_proxy(
 
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
+    jobs = open_slurm(context.obj, on, slurm, workdir, device)
+    if jobs and again:
+        raise BadInput("--again", "replaces what is there, and jobs make only what is not", "--on here beside it")
     graph = open_graph(
-        workdir, preset, precision, weights, cues, saliency, trains_on=device, preprocessing=preprocessing
+        workdir,
+        preset,
+        precision,
+        weights,
+        cues,
+        saliency,
+        trains_on=device,
+        preprocessing=preprocessing,
+        choose=jobs.choose_precision if jobs else None,
     )
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     if again:  # what they are made from first: nothing is replaced that could not be made again
@@ -66,6 +80,9 @@ def make_proxy(
         with running(context.obj, graph.study, device, sets, again=True) as runner:
             runner.make_again(sets)
     todo = graph.needed(*sets)
+    if jobs and not all(artefact.done for artefact in todo):
+        jobs.submit(graph.study, todo)
+        return
     with running(context.obj, graph.study, device, todo) as runner:
         runner.make(todo)
     reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from swdb.cli import arguments
+from swdb.cli.on_slurm import On, SlurmOptions, open_slurm
 from swdb.cli.options import (
     Cues,
     Device,
@@ -50,6 +51,8 @@ def reproduce_table(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    on: On = "here",
+    slurm: SlurmOptions = None,
 ) -> None:
     """Train and score every run of a table, then print it next to the paper's values.
 
@@ -57,6 +60,7 @@ def reproduce_table(
     swdb reproduce-table 4
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
+    swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
     from swdb.reports.tables import FORMATS
     from swdb.specs.tables import load_tables
@@ -65,6 +69,7 @@ def reproduce_table(
         raise unknown("--format", form, ("rich", *FORMATS))
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
+    jobs = open_slurm(context.obj, on, slurm, workdir, device) if not looks else None
     graph = open_graph(
         workdir,
         preset,
@@ -74,6 +79,7 @@ def reproduce_table(
         remember=not dry_run,
         trains_on=None if looks else device,
         preprocessing=preprocessing,
+        choose=jobs.choose_precision if jobs else None,
     )
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
@@ -89,6 +95,9 @@ def reproduce_table(
     if not looks:
         finished = all(artefact.done for artefact in todo)
         record(graph.study, plan, finished)
+        if jobs and not finished:
+            jobs.submit(graph.study, todo, number)
+            return
         if not finished:
             with running(context.obj, graph.study, device, todo) as runner:
                 runner.make(todo)
