@@ -22,26 +22,28 @@ from swdb.cli.options import (
 )
 from swdb.core.errors import BadInput
 
+ProxySet = Annotated[str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Make the set again; the old one stays until the new one is whole.")
+]
+Saliency = Annotated[
+    Path | None,
+    typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
+]
+
 
 def make_proxy(
     context: typer.Context,
     preset: PresetName = "synthetic",
-    proxy_set: Annotated[
-        str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
-    ] = "all",
-    again: Annotated[
-        bool, typer.Option("--again", help="Make the set again; the old one stays until the new one is whole.")
-    ] = False,
+    proxy_set: ProxySet = "all",
+    again: Again = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
     precision: Precision = None,
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
-    saliency: Annotated[
-        Path | None,
-        typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
-    ] = None,
+    saliency: Saliency = None,
     json: Json = False,
     on: On = "here",
     slurm: SlurmOptions = None,

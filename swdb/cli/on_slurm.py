@@ -116,14 +116,8 @@ class OnSlurm:
         name = f"table-{tables}-{study.preset.name}"
         if name in numbers and not anew:
             return
-        limits = [
-            word
-            for option in ("rows", "seeds")
-            if (value := self.line.option(option))
-            for word in (f"--{option}", value)
-        ]
         after = dict.fromkeys(numbers[artefact.id] for artefact in todo if artefact.id in numbers)
-        words = ("reproduce-table", tables, "--no-train", *limits, *self._options(study))
+        words = ("reproduce-table", tables, "--no-train", *limits(self.line), *self._options(study))
         number = self._send(words, name, f"afterany:{':'.join(after)}" if after else "", computes=False)
         note_job(study.folder, [name], number, name)
 
@@ -155,6 +149,12 @@ class OnSlurm:
             if name == "weights" and (declared := self.line.option("preprocessing")) is not None:
                 options += ["--preprocessing", _absolute(declared)]
         return options
+
+
+def limits(line: CommandLine) -> list[str]:
+    """Return the options that leave out rows or seeds of tables, as they were typed."""
+    typed = ((option, line.option(option)) for option in ("rows", "seeds"))
+    return [word for option, value in typed if value for word in (f"--{option}", value)]
 
 
 def _absolute(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from swdb.cli import arguments
-from swdb.cli.on_slurm import On, SlurmOptions, open_slurm
+from swdb.cli.on_slurm import On, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
     Cues,
     Device,
@@ -69,7 +69,7 @@ def reproduce_table(
         raise unknown("--format", form, ("rich", *FORMATS))
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
-    jobs = open_slurm(context.obj, on, slurm, workdir, device) if not looks else None
+    jobs = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     graph = open_graph(
         workdir,
         preset,
@@ -85,24 +85,20 @@ def reproduce_table(
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
-    limits = [
-        word for option, value in (("--rows", rows), ("--seeds", seeds)) if value for word in (option, str(value))
-    ]
+    same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
         show_plan(graph, todo, precision)
-        propose(context.obj, graph.study, "reproduce-table", number, *limits)
-        return
+        return propose(context.obj, graph.study, *same)
     if not looks:
         finished = all(artefact.done for artefact in todo)
         record(graph.study, plan, finished)
         if jobs and not finished:
-            jobs.submit(graph.study, todo, number)
-            return
+            return jobs.submit(graph.study, todo, number)
         if not finished:
             with running(context.obj, graph.study, device, todo) as runner:
                 runner.make(todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
-    propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
+    propose(context.obj, graph.study, *(following(graph, plan) or same))
 
 
 def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def test_a_job_that_is_told_to_end_ends_its_command(tmp_path, monkeypatch):
     def end() -> None:
         while not (tmp_path / "begun").exists():
             time.sleep(0.01)
-        signal.raise_signal(signal.SIGTERM)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
 
     threading.Thread(target=end).start()
     assert ended(make) == 128 + signal.SIGTERM

@@ -1,7 +1,7 @@
 """What a probe job shows, and what is said where it does not answer. (On a real Slurm: test_cluster.py.)"""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ class Pretended:
 
     workdir: Path
     does: object = Probe.__call__
-    options: Options = read_options("")
+    options: Options = field(default_factory=lambda: read_options(""))
 
     def submit(self, work: Probe, name: str) -> str:
         assert name == "swdb-probe"
