@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from swdb.cli import arguments
+from swdb.cli.command_line import CommandLine
 from swdb.cli.on_slurm import On, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
     Cues,
@@ -87,18 +88,21 @@ def reproduce_table(
     todo = needed(graph, plan)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
-        show_plan(graph, todo, precision)
-        return propose(context.obj, graph.study, *same)
+        return show_plan(context.obj, graph, todo, precision, same)
     if not looks:
-        finished = all(artefact.done for artefact in todo)
-        record(graph.study, plan, finished)
+        record(graph.study, plan, finished := all(artefact.done for artefact in todo))
         if jobs and not finished:
             return jobs.submit(graph.study, todo, number)
         if not finished:
-            with running(context.obj, graph.study, device, todo) as runner:
-                runner.make(todo)
+            make(context.obj, graph.study, device, todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
     propose(context.obj, graph.study, *(following(graph, plan) or same))
+
+
+def make(line: CommandLine, study: "Study", device: str, todo: list["Artefact"]) -> None:
+    """Make what is left of a plan here."""
+    with running(line, study, device, todo) as runner:
+        runner.make(todo)
 
 
 def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
@@ -120,12 +124,15 @@ def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
     return found[0] if found else ()
 
 
-def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> None:
-    """Print what would be made, in which precision, and how long it may take."""
+def show_plan(
+    line: CommandLine, graph: "Graph", todo: list["Artefact"], precision: str | None, same: tuple[str, ...]
+) -> None:
+    """Print what would be made, in which precision, and how long it may take; `same`: the words that make it."""
     from swdb.cli import console
     from swdb.study.plan import estimate
 
     console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
+    propose(line, graph.study, *same)
 
 
 def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:
