@@ -90,10 +90,10 @@ class Make:
         return child.returncode, said
 
     def _end(self, *_: object) -> None:
-        """Interrupt the command."""
-        self._told_to_end = True
-        if self._child is not None and self._child.poll() is None:
+        """Interrupt the command, once: Slurm says it several times, and a second Ctrl-C would not wait for what is saved."""
+        if not self._told_to_end and self._child is not None and self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
+        self._told_to_end = True
 
     def _await_inputs(self) -> None:
         until = time.monotonic() + LATE

@@ -16,6 +16,7 @@ from conftest import REPOSITORY, TINY
 from one_node_slurm import OneNode
 
 from swdb.core.errors import BadInput
+from swdb.core.lease import Lease
 from swdb.nn.trainer import load_tensors
 from swdb.study import cluster, cluster_probe
 from swdb.study.cluster import Cluster, Options, Queued, open_cluster, queue, read_options
@@ -24,7 +25,7 @@ from swdb.study.jobs import read_jobs
 FP32 = ("--device", "cpu", "--precision", "fp32")
 JOBS = ("--on", "slurm")
 UNPROBED = (*JOBS, "--slurm", "probe=0")
-STEPS = 400
+STEPS = 600
 
 
 @pytest.fixture(scope="module")
@@ -134,38 +135,33 @@ def assert_ends_as_here(slurm: OneNode, work: Path, number: str, name: str, weig
     assert steps == list(range(STEPS))
 
 
-def python_of(work: Path, name: str) -> int:
-    """Return the process that trains a run, as its lease says."""
-    return json.loads(only(work, f"runs/.leases/{name}/*.json").read_text())["pid"]
-
-
-def test_a_job_that_is_preempted_then_out_of_time_then_killed_ends_as_if_nothing_had_been(emptied, run):
+def test_a_job_that_is_out_of_time_then_killed_then_preempted_ends_as_if_nothing_had_been(emptied, run):
     work, preset, weights = run
     number, name = start(emptied, work, preset)
 
     def restarts(count: int) -> bool:
         return f"Restarts={count} " in emptied.tell("scontrol", "show", "job", number)
 
-    def goes_on_from(step: int) -> bool:
-        return len((work / "runs" / name / "log.jsonl").read_text().splitlines()) > step
-
-    emptied.tell("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap", "true")
-    emptied.wait(lambda: emptied.state(number) == "PENDING")
-    emptied.wait((work / "runs" / name / "checkpoint.pt").exists)  # saved at once, not at the next of every 20 seconds
-    preempted = kept_step(work, name)
-    assert states(work, preset)[name]["state"] == "queued"
-    emptied.wait(lambda: goes_on_from(preempted))
-    assert restarts(1)
+    def logged() -> int:
+        return len((work / "runs" / name / "log.jsonl").read_text().splitlines())
 
     emptied.tell("scancel", "--signal=USR2", number)  # what Slurm sends before the time limit
-    emptied.wait(lambda: restarts(2))
-    out_of_time = kept_step(work, name)
-    assert out_of_time > preempted
-    emptied.wait(lambda: goes_on_from(out_of_time))
+    emptied.wait(lambda: restarts(1))
+    out_of_time = kept_step(work, name)  # saved at once, not at the next of every 20 seconds
+    emptied.wait(lambda: logged() > out_of_time)
 
     said = states(work, preset)[name]
     assert said["state"] == "running" and said["job"] == number and said["where"]
-    os.kill(python_of(work, name), signal.SIGKILL)  # begun again within the job
+    log = work / "runs" / name / "log.jsonl"
+    reached, written = logged(), log.stat().st_ino
+    os.kill(Lease(work / "runs" / name).holder().pid, signal.SIGKILL)  # begun again within the job
+    emptied.wait(lambda: log.stat().st_ino != written)  # cut to the step that was kept
+    emptied.wait(lambda: logged() > reached)
+
+    emptied.tell("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap", "true")
+    emptied.wait(lambda: emptied.state(number) == "PENDING")
+    emptied.wait(lambda: kept_step(work, name) > out_of_time)
+    assert states(work, preset)[name]["state"] in ("queued", "running")
     assert_ends_as_here(emptied, work, number, name, weights)
     assert restarts(2)
 
@@ -173,7 +169,7 @@ def test_a_job_that_is_preempted_then_out_of_time_then_killed_ends_as_if_nothing
 def test_a_job_whose_processes_are_killed_is_lost_and_submitting_again_makes_it(emptied, run):
     work, preset, weights = run
     number, name = start(emptied, work, preset)
-    python = python_of(work, name)
+    python = Lease(work / "runs" / name).holder().pid
     parent = int(Path(f"/proc/{python}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)  # submitit's, whose child ends with it
     emptied.wait(lambda: emptied.state(number) == "FAILED")

@@ -162,6 +162,16 @@ def test_a_command_hears_what_its_job_tells_it_and_nothing_else(tmp_path, monkey
     assert (tmp_path / "heard").exists()
 
 
+def test_a_job_that_is_told_to_end_twice_interrupts_its_command_once(tmp_path, monkeypatch):
+    pretended(tmp_path, monkeypatch, f"trap 'echo x >> {tmp_path}/heard' INT; touch {tmp_path}/begun; sleep 1; sleep 1")
+    make = job(tmp_path)
+    thread = begun(make, tmp_path)
+    make._end()
+    make._end()
+    thread.join(30)
+    assert (tmp_path / "heard").read_text() == "x\n"
+
+
 def test_a_job_that_is_told_to_end_ends_its_command(tmp_path, monkeypatch):
     pretended(tmp_path, monkeypatch, SAVES.format(tmp_path, ID))
     make = job(tmp_path)
