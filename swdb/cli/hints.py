@@ -150,6 +150,8 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return f"{subject} --help"
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
+    if subject.startswith("--workdir "):
+        return "choose another place with --workdir DIR"
     if subject == "--on slurm" and "submitit" in error.found:
         return "pip install 'swdb[slurm]'"
     if subject.startswith("id "):

@@ -148,6 +148,10 @@ def open_cluster(workdir: Path, options: Options) -> Cluster:
         import submitit  # noqa: F401
     except ImportError:
         raise BadInput("--on slurm", "submitit is not installed", "the extra swdb[slurm]") from None
+    if fault := next((sign for sign in "%\\\n" if sign in str(workdir.absolute())), ""):
+        raise BadInput(
+            f"--workdir {workdir}", f"has {fault!r} in its path", "one without: Slurm reads it in names of files"
+        )
     return Cluster(workdir.absolute(), options)
 
 

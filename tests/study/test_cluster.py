@@ -355,6 +355,14 @@ def pretended(folder: Path, monkeypatch, **programs: str) -> None:
     monkeypatch.setenv("PATH", str(folder))
 
 
+def test_a_path_that_slurm_would_read_otherwise_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    pretended(tmp_path, monkeypatch, sbatch="exit 1", srun="exit 1")
+    assert open_cluster(tmp_path / "a b'c", read_options("")).workdir == tmp_path / "a b'c"
+    with pytest.raises(BadInput, match="has '%' in its path"):
+        open_cluster(tmp_path / "10%j", read_options(""))
+
+
 def test_what_is_not_installed_is_named_with_the_command_that_installs_it(own_work, tmp_path, monkeypatch):
     pretended(tmp_path, monkeypatch, sbatch="exit 1", srun="exit 1")
     monkeypatch.setitem(sys.modules, "submitit", None)
