@@ -27,7 +27,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables results all test mechanism check lint bench clean
+.PHONY: help install data proxies table tables results all test slurm mechanism check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -66,6 +66,9 @@ all: tables check ## data, proxies, all tables, lint and tests
 
 test: $(READY) ## the quick tests, minutes on two cores
 	$(PY) -m pytest $(PARALLEL)
+
+slurm: $(READY) ## the tests of jobs on a Slurm of one node, with the slow one
+	$(PY) -m pytest -m 'slow or not slow' -rs tests/study/test_cluster.py
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py

@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel"),
+    "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
@@ -33,10 +33,13 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "reports": ("results", "tables", "stages", "bundle"),
-    "study": ("stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure"),
+    "study": (
+        "stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure",
+        "jobs", "cluster", "cluster_probe", "cluster_job", "status",
+    ),
     "cli": (
-        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
-        "reproduce_table", "make", "app",
+        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
+        "reproduce_table", "make", "status", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")
@@ -143,6 +146,7 @@ def test_the_package_has_the_folders_of_the_house_and_each_says_what_it_holds():
         ("rich", {"cli.console"}),
         ("typer", {"cli"}),
         ("filelock", {"core.lease"}),
+        ("submitit", {"study.cluster", "study.cluster_job"}),
         ("pandas", {"reports.tables", "data.split_audit"}),
     ],
 )

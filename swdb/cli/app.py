@@ -17,6 +17,7 @@ from swdb.cli.make_proxy import make_proxy
 from swdb.cli.options import say
 from swdb.cli.prepare_voc import prepare_voc
 from swdb.cli.reproduce_table import reproduce_table
+from swdb.cli.status import status
 from swdb.cli.terminal import prepared
 from swdb.cli.train import train
 from swdb.core import lease
@@ -97,6 +98,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("reproduce-table")(reproduce_table)
 app.command("make")(make)
+app.command("status")(status)
 
 if __name__ == "__main__":
     sys.exit(app())

@@ -27,9 +27,12 @@ from swdb.core.progress import Advance
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import claim_lines, frame, notes, title
 from swdb.specs.presets import Preset
+from swdb.study.status import State
 
 COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
 SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
+STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
+MOST_STATES = 200  # of a longer list only what is neither done nor to do
 PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
 
 
@@ -112,6 +115,27 @@ def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None
             console.print(plain(f"data set: {artefact.folder}", console), soft_wrap=True)
     console.print(plain(f"precision: {precision}", console))
     console.print(plain(estimate, console))
+
+
+def print_status(states: list[State], summary: str) -> None:
+    """Print what became of artefacts; of a long list only what is neither done nor to do."""
+    console = out()
+    shown_states = (
+        states if len(states) <= MOST_STATES else [one for one in states if one.word not in ("done", "to do")]
+    )
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = ("state", "id", "job", "where", "since", "line")
+    rows = [(one.word, one.artefact.id, one.job, one.where, one.since, one.line) for one in shown_states]
+    kept = [k for k in range(len(columns)) if k < 2 or any(row[k] for row in rows)]
+    for k in kept:
+        table.add_column(
+            "" if columns[k] == "line" else columns[k], overflow="fold", no_wrap=columns[k] in ("state", "job")
+        )
+    for row in rows:
+        table.add_row(*[plain(row[k], console, STATE_COLOURS.get(row[0], "") if k == 0 else "") for k in kept])
+    if rows:
+        console.print(table)
+    console.print(plain(summary, console))
 
 
 class _Lines:

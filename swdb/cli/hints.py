@@ -99,7 +99,9 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
     place, kind = quoted(str(path)), parts[0] if parts else ""
     if kind == "swdb.json" and isinstance(error, BadInput):  # of a newer swdb
         return "choose another place with --workdir DIR"
-    if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] == ("plan.json",):
+    if parts[-1:] == ("plan.json",) and isinstance(error, NotMade):
+        return f"begin with: {line.other('reproduce-table', 'all')}"
+    if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] in (("plan.json",), ("jobs.json",)):
         return f"delete it, then run again: rm {place}"
     if kind == "inputs" and parts[-1] == "named.json":
         return f"delete it, then name the files again: rm {place}"
@@ -148,6 +150,10 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return f"{subject} --help"
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
+    if subject.startswith("--workdir "):
+        return "choose another place with --workdir DIR"
+    if subject == "--on slurm" and "submitit" in error.found:
+        return "pip install 'swdb[slurm]'"
     if subject.startswith("id "):
         return f"see the ids of this study: {line.other('reproduce-table', 'all', '--dry-run')}"
     if subject.startswith("--"):

@@ -1,6 +1,9 @@
 """`swdb make`: exactly the artefacts that are named, by the ids that plans show."""
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,14 +76,35 @@ def make(
 def find(graph: "Graph", ids: list[str]) -> list["Artefact"]:
     """Find planned artefacts by id, in the order in which they can be made; raises BadInput for one that is not planned."""
     wanted, found = set(ids), []
-    seeds = {*range(FEW_SEEDS), *(int(number) for word in ids for number in SEED.findall(word))}
-    for artefact in graph.everything(sorted(seeds)):
+    for artefact in chain(graph.everything(likely := likely_seeds(graph, ids)), averages(graph, likely)):
         if artefact.id in wanted:
             wanted.discard(artefact.id)
             found.append(artefact)
         if not wanted:
             return found
     raise unknown("id", min(wanted), [artefact.id for artefact in graph.everything(range(graph.study.preset.seeds))])
+
+
+def likely_seeds(graph: "Graph", ids: list[str]) -> list[int]:
+    """List the seeds with which ids are looked for: the first few, those that stand in names, those of the plan's scores."""
+    from swdb.study.plan import read_plan
+
+    seeds = {*range(FEW_SEEDS), *(int(number) for word in ids for number in SEED.findall(word))}
+    with suppress(MissingArtefact):
+        if (plan := read_plan(graph.study)) is not None:
+            seeds.update(place.seed for place, score in plan.scores.items() if score.id in ids)
+    return sorted(seeds)
+
+
+def averages(graph: "Graph", seeds: Iterable[int]) -> Iterator["Artefact"]:
+    """Yield the scores of the tables that are of several runs together."""
+    from swdb.specs.tables import cell_source, load_tables
+
+    cells = [(row, column) for table in load_tables().values() for row in table.rows for column in table.columns]
+    sources = [source for row, column in cells if (source := cell_source(row, column, graph.runs)) is not None]
+    for source in sources:
+        if len(source.runs) > 1:
+            yield from (graph.score(source, seed) for seed in seeds)
 
 
 def refuse(artefacts: list["Artefact"]) -> None:

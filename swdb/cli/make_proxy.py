@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swdb.cli import arguments
+from swdb.cli.on_slurm import On, SlurmOptions, open_slurm
 from swdb.cli.options import (
     Cues,
     Device,
@@ -26,16 +27,21 @@ from swdb.cli.options import (
 )
 from swdb.core.errors import BadInput
 
+ProxySet = Annotated[str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Make the set again; the old one stays until the new one is whole.")
+]
+Saliency = Annotated[
+    Path | None,
+    typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
+]
+
 
 def make_proxy(
     context: typer.Context,
     preset: PresetName = "synthetic",
-    proxy_set: Annotated[
-        str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")
-    ] = "all",
-    again: Annotated[
-        bool, typer.Option("--again", help="Make the set again; the old one stays until the new one is whole.")
-    ] = False,
+    proxy_set: ProxySet = "all",
+    again: Again = False,
     workdir: Workdir = Path("work"),
     device: Device = "auto",
     jobs: Jobs = "auto",
@@ -46,11 +52,10 @@ def make_proxy(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
-    saliency: Annotated[
-        Path | None,
-        typer.Option("--saliency", help="Saliency maps (<id>.png or .jpg; dark: background), kept; or none."),
-    ] = None,
+    saliency: Saliency = None,
     json: Json = False,
+    on: On = "here",
+    slurm: SlurmOptions = None,
 ) -> None:
     """Make proxy masks from image-level labels by DSRG, as palette PNGs with a report on their quality.
 
@@ -65,9 +70,11 @@ def make_proxy(
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    graph = open_graph(
-        workdir, preset, precision, weights, cues, saliency, trains_on=device, preprocessing=preprocessing
-    )
+    queue = open_slurm(context.obj, on, slurm, workdir, device)
+    if queue and again:
+        raise BadInput("--again", "replaces what is there, and jobs make only what is not", "--on here beside it")
+    choose = queue.choose_precision if queue else None
+    graph = open_graph(workdir, preset, precision, weights, cues, saliency, True, device, preprocessing, choose)
     sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
     if again:  # what they are made from first: nothing is replaced that could not be made again
         inputs = graph.needed(*sets[0].inputs)
@@ -76,6 +83,9 @@ def make_proxy(
         with running(context.obj, graph.study, resources, sets, again=True) as runner:
             runner.make_again(sets)
     todo = graph.needed(*sets)
+    if queue and not all(artefact.done for artefact in todo):
+        queue.submit(graph.study, todo)
+        return
     with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
     reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}

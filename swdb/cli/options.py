@@ -2,7 +2,7 @@
 
 import json as jsonlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,8 +127,12 @@ def open_graph(
     remember: bool = True,
     trains_on: str | None = None,
     preprocessing: str | None = None,
+    choose: Callable[[str], tuple[str, dict[str, Any]]] | None = None,
 ) -> "Graph":
-    """Open a study and plan it; `trains_on`: the device of a command that trains, which decides the precision if need be."""
+    """Open a study and plan it; `trains_on`: the device of a command that trains, which decides the precision if need be.
+
+    choose: returns the precision for a device, and why, where that is not one of this machine.
+    """
     from swdb.specs.tables import all_runs, load_tables
     from swdb.study.graph import Graph
     from swdb.study.workdir import Named, decide_precision, note_layout, open_study
@@ -140,7 +144,7 @@ def open_graph(
         if (line := note_layout(workdir)) is not None:
             say(line)
         if precision is None:
-            study = decide_precision(study, lambda: _choose_precision(trains_on))
+            study = decide_precision(study, lambda: (choose or _choose_precision)(trains_on))
     return Graph(study, all_runs(load_tables()))
 
 

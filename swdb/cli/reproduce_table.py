@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from swdb.cli import arguments
+from swdb.cli.command_line import CommandLine
+from swdb.cli.on_slurm import On, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
     Cues,
     Device,
@@ -32,7 +34,6 @@ from swdb.cli.options import (
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
-    from swdb.cli.command_line import CommandLine
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
     from swdb.specs.tables import Table
@@ -60,6 +61,8 @@ def reproduce_table(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    on: On = "here",
+    slurm: SlurmOptions = None,
 ) -> None:
     """Train and score every run of a table, then print it next to the paper's values.
 
@@ -67,6 +70,7 @@ def reproduce_table(
     swdb reproduce-table 4
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
+    swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
     from swdb.reports.tables import FORMATS
     from swdb.specs.tables import load_tables
@@ -76,34 +80,30 @@ def reproduce_table(
     tables = arguments.chosen_tables(load_tables(), number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    trains_on = None if looks else device
-    graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing)
+    queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
+    trains_on, choose = None if looks else device, queue.choose_precision if queue else None
+    graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing, choose)
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
-    limits = [
-        word for option, value in (("--rows", rows), ("--seeds", seeds)) if value for word in (option, str(value))
-    ]
+    same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
-        show_plan(graph, todo, precision)
-        propose(context.obj, graph.study, "reproduce-table", number, *limits)
-        return
-    failed = None if looks else make_most(context.obj, graph.study, resources, plan, todo)
+        return show_plan(context.obj, graph, todo, precision, same)
+    failed = None
+    if not looks:
+        record(graph.study, plan, finished := all(artefact.done for artefact in todo))
+        if queue and not finished:
+            return queue.submit(graph.study, todo, number)
+        failed = None if finished else make_most(context.obj, graph.study, resources, todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
     if failed is not None:
         raise failed
-    propose(context.obj, graph.study, *(following(graph, plan) or ("reproduce-table", number, *limits)))
+    propose(context.obj, graph.study, *(following(graph, plan) or same))
 
 
-def make_most(
-    line: "CommandLine", study: "Study", resources: "Resources", plan: "Plan", todo: list["Artefact"]
-) -> Exception | None:
-    """Write the plan down and make what can be made; returns the first error of what cannot, where others could."""
-    finished = all(artefact.done for artefact in todo)
-    record(study, plan, finished)
-    if finished:
-        return None
+def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:
+    """Make what is left of a plan here, as far as it can be made; returns the first error of what cannot, where others could."""
     with running(line, study, resources, todo) as runner:
         try:
             runner.make(todo)
@@ -133,12 +133,15 @@ def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
     return found[0] if found else ()
 
 
-def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> None:
-    """Print what would be made, in which precision, and how long it may take."""
+def show_plan(
+    line: CommandLine, graph: "Graph", todo: list["Artefact"], precision: str | None, same: tuple[str, ...]
+) -> None:
+    """Print what would be made, in which precision, and how long it may take; `same`: the words that make it."""
     from swdb.cli import console
     from swdb.study.plan import estimate
 
     console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
+    propose(line, graph.study, *same)
 
 
 def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:

@@ -119,6 +119,18 @@ class Lease:
         """Return who holds the lease, as far as a note says so."""
         return _read_note(self.folder / f"{_epoch(self.folder)}.json")
 
+    def silence(self, now: float) -> float:
+        """Return for how many seconds nothing was heard of the holder, infinity where nobody holds the lease.
+
+        now: by the file system's clock (`now_on_disk`), as its signs of life are, so that no machine's own clock matters.
+        """
+        signs = []
+        with contextlib.suppress(OSError):
+            for path in (self.folder / f"{_epoch(self.folder)}.rw" / "holders").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    signs.append(path.stat().st_mtime)
+        return max(0.0, now - max(signs)) if signs else math.inf
+
     def check(self) -> None:
         """Raise LeaseLost where another process has taken this lease over."""
         lost = self._lock.compromise is not None or _epoch(self.folder) > self.epoch
@@ -220,6 +232,19 @@ def check_lease(path: Path) -> None:
     for folder in (path, *path.parents):
         if (lease := _held.get(folder)) is not None:
             lease.check()
+
+
+def now_on_disk(folder: Path) -> float | None:
+    """Return the time by the clock of a folder's file system, which stamps the files of all machines; None if read-only."""
+    path = folder / f".now.{secrets.token_hex(6)}.tmp"
+    try:
+        path.touch()
+        try:
+            return path.stat().st_mtime
+        finally:
+            path.unlink()
+    except OSError:
+        return None
 
 
 # ---------------------------------------------------------------- epochs and notes

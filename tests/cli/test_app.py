@@ -88,11 +88,12 @@ def test_the_set_of_options_is_frozen():
             "--json",
             "--help",
         },
-        "make-proxy": computing | {"--set", "--again", "--saliency", "--json"},
+        "make-proxy": computing | {"--set", "--again", "--saliency", "--json", "--on", "--slurm"},
         "train": computing | {"--seed"},
         "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
-        "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format"},
+        "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
         "make": computing | {"--again"},
+        "status": {"--preset", "--workdir", "--json", "--help"},
     }
     assert tuple(offered) == COMMANDS
 

@@ -52,6 +52,10 @@ TRAIN_STRONG = CommandLine(("train", "strong", "--seed", "1"))
         (MissingArtefact("torchvision's VGG16", "could not be downloaded"), "run again: swdb train strong --seed 1"),
         (BadInput("strong-s1", "the loss is [nan] at step 3"), ""),  # says itself what can be done
         (BadInput("--set 3", "unknown"), "swdb train --help"),
+        (BadInput("--workdir w", "the probe job 7 wrote nothing there"), "choose another place with --workdir DIR"),
+        (BadInput("--on slurm", "submitit is not installed"), "pip install 'swdb[slurm]'"),
+        (BadInput("--on slurm", "squeue does not answer"), "swdb train --help"),
+        (NotMade(Path("work/reports/x/plan.json"), "none"), "begin with: swdb reproduce-table all --preset"),
         (BadInput("id 'x'", "unknown"), "see the ids of this study: swdb reproduce-table all --dry-run"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, SwdbError) else "",
@@ -347,6 +351,10 @@ WORDS: list[tuple[str, str]] = [
     ("a class of a part, nearly", "prepare-voc --preset voc --classes botle"),
     ("a class named twice", "prepare-voc --preset voc --classes cat,cat"),
     ("a part's name", "prepare-voc --preset voc --available-only --name voc"),
+    ("a place for the work, nearly", "make-proxy --on slrum"),
+    ("options of jobs without jobs", "make-proxy --slurm partition=gpu"),
+    ("an option of jobs, nearly", "make-proxy --on slurm --slurm partitoin=gpu"),
+    ("a time limit of jobs", "make-proxy --on slurm --slurm time=soon"),
     ("lists of other projects", "prepare-voc --audit-splits FOLDER/nowhere"),
 ]
 MATTERS: list[Case] = [

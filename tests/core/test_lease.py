@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -891,3 +892,34 @@ def test_the_parent_of_a_process_is_known():
     finally:
         child.communicate(b"\n")
     assert lease.parent_of(2**22 + 1) == 0
+
+
+# ---------------------------------------------------------------- signs of life
+
+
+def test_the_silence_of_a_holder_is_told_by_the_disks_clock(tmp_path):
+    held = Lease(tmp_path / "x")
+    assert held.silence(lease.now_on_disk(tmp_path)) == math.inf
+    assert held.try_take()
+    assert held.silence(lease.now_on_disk(tmp_path)) < 30
+    (sign,) = (held.folder / "1.rw" / "holders").iterdir()
+    heard = lease.now_on_disk(tmp_path) - 500
+    os.utime(sign, (heard, heard))
+    assert 499 < Lease(tmp_path / "x").silence(lease.now_on_disk(tmp_path)) < 530
+    held.release()
+    assert held.silence(lease.now_on_disk(tmp_path)) == math.inf
+
+
+def test_a_holder_at_work_is_never_silent_for_long(start, tmp_path):
+    holder = start(HOLD, tmp_path / "x", silence=0.6)
+    assert hear(holder) == "held"
+    for _ in range(10):
+        time.sleep(0.2)
+        assert Lease(tmp_path / "x").silence(lease.now_on_disk(tmp_path)) < 0.6
+    tell(holder)
+
+
+def test_the_disks_clock_leaves_nothing_behind_and_needs_a_disk_that_can_be_written(tmp_path):
+    assert lease.now_on_disk(tmp_path) == pytest.approx(time.time(), abs=10)
+    assert list(tmp_path.iterdir()) == []
+    assert lease.now_on_disk(tmp_path / "nowhere") is None
