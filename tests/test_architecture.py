@@ -23,7 +23,7 @@ HOUSE = {
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
-        "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "weights_file", "initial_weights",
+        "networks", "losses", "sampling", "compute", "memory", "model", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),

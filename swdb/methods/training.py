@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from swdb.core.artefact import Artefact
 from swdb.core.files import write_json
@@ -21,6 +21,7 @@ from swdb.data.store import Store, gather, proxy_masks
 from swdb.methods.method import METHODS
 from swdb.nn.compute import Compute
 from swdb.nn.initial_weights import load_initial
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
 from swdb.nn.networks import preprocessing_of, valueless
 from swdb.nn.sampling import LabelSet, crop_batch, sample_crops, sample_indices, strong_subset
@@ -61,6 +62,20 @@ def train_run(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "preprocessing": asdict(model.preprocessing),
         "machine": tools.compute.describe(),
     }
+
+
+def run_needs(task: RunTask, num_classes: int, precision: str) -> Needs:
+    """Count what training a run needs on its device."""
+    method, training = METHODS[task.run.method], task.training
+    num_strong = training.batch if not task.run.dual else round(training.batch * training.strong_share)
+
+    def losses(network: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(training.batch, 3, training.crop, training.crop)
+        labels = torch.empty(training.batch, training.crop, training.crop, dtype=torch.int64)
+        with compute.autocast():
+            return method.losses(network, compute.inputs(inputs), labels, num_strong, task.run, training)
+
+    return needs_of(lambda: method.network(task.network, num_classes, task.run), losses, precision)
 
 
 def schedule_of(training: Training) -> Schedule:

@@ -3,6 +3,7 @@
 in: inputs (B, 3, H, W) float and tags (B, C-1) -> out: maps of scores (B, C-1, h, w)
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.data.store import Store, gather
+from swdb.nn.compute import Compute
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone
 from swdb.nn.sampling import crop_batch, sample_crops, sample_indices
@@ -72,3 +75,18 @@ def train_classifier(
     record = optimise(replace(job, ids_at=ids_at), classifier, groups, schedule, losses_at)
     classifier.eval()
     return record
+
+
+def classifier_needs(
+    backbone: Callable[[], Backbone], num_tags: int, settings: ClassifierTraining, precision: str
+) -> Needs:
+    """Count what training a classifier needs on its device."""
+
+    def losses(classifier: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(settings.batch, 3, settings.crop, settings.crop)
+        with compute.autocast():
+            maps = classifier(compute.inputs(inputs))
+        wanted = torch.empty(settings.batch, num_tags)
+        return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
+
+    return needs_of(lambda: Classifier(backbone(), num_tags), losses, precision)

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from swdb.core.errors import BadInput
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
+from swdb.nn.compute import Compute
+from swdb.nn.dense_crf import MEMORY as CRF_MEMORY
 from swdb.nn.dense_crf import refine
 from swdb.nn.losses import cross_entropy
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
-from swdb.nn.networks import Backbone, head
+from swdb.nn.networks import BACKBONES, Backbone, head
 from swdb.nn.sampling import CROPS, crop_batch, rng_for, sample_crops, sample_indices, warp_to_square
 from swdb.nn.trainer import Job, Schedule, optimise
 from swdb.proxy.grid import GRID
@@ -146,6 +149,29 @@ def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, sett
     )  # fmt: skip
     job = replace(job, ids_at=lambda step: [store.ids[row] for row in rows_at(step)])
     return optimise(job, network, network.groups(settings, settings.retrain_rate), schedule, losses_at)
+
+
+def dsrg_needs(backbone: str, settings: Dsrg, num_classes: int, precision: str, proxy_set: int) -> Needs:
+    """Count what a round of a proxy set needs on its device."""
+    batch = settings.batch if proxy_set == 1 else settings.retrain_batch
+
+    def losses(network: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(batch, 3, settings.size, settings.size)
+        with compute.autocast():
+            logits = network(compute.inputs(inputs))
+        logits = logits.float()
+        if proxy_set == 2:
+            return {"masks": cross_entropy(logits, logits.new_empty(logits[:, 0].shape, dtype=torch.int64))}
+        probability = renormalise(logits.softmax(1) + FLOOR)
+        points = logits.shape[-2] * logits.shape[-1]
+        kernels = torch.empty(2, min(batch * points**2, CRF_MEMORY // 4))  # the CRF's, whole, and as much to make them
+        del kernels
+        refined = torch.empty_like(probability)
+        seeds = torch.empty(probability.shape, dtype=torch.bool)
+        return {"seeds": balanced_seed_loss(probability, seeds), "boundary": boundary_loss(probability, refined)}
+
+    network = lambda: DsrgNetwork(BACKBONES[backbone](), settings, num_classes)  # noqa: E731
+    return needs_of(network, losses, precision, settings.optimizer)
 
 
 # ---------------------------------------------------------------- features and the grid of cues
