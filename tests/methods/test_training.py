@@ -17,9 +17,9 @@ from swdb.core.files import file_digest
 from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.store import proxy_masks
 from swdb.methods.training import Batches, build, label_set, load_trained, schedule_of, strong_rows
+from swdb.nn.checkpoints import load_tensors
 from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing
-from swdb.nn.trainer import load_tensors
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource
 from swdb.study.graph import Graph

@@ -25,8 +25,9 @@ from swdb.core.files import file_digest
 from swdb.core.lease import leased
 from swdb.core.progress import silent
 from swdb.nn import trainer
+from swdb.nn.checkpoints import load_tensors, load_weights, save_tensors
 from swdb.nn.networks import valueless
-from swdb.nn.trainer import Job, Schedule, load_tensors, load_weights, optimise, save_tensors, seed_initial
+from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.tables import CellSource
 from swdb.study.runner import Runner
