@@ -321,11 +321,11 @@ def batches(at_hand, name, steps, **training):
     assert len(seen) == NUM_TRAIN
     found = []
     for step in range(steps):
-        inputs, labels, num_strong = made.at(step)
+        inputs, labels = made.cut(made.draw(step))
         assert inputs.shape == (BATCH, 3, 32, 32)
         for one, mask in zip(inputs.numpy(), labels.numpy(), strict=True):
             found.append((*which(one, seen), mask))
-    return found, num_strong
+    return found, made.num_strong
 
 
 def which(inputs, seen):
