@@ -27,6 +27,7 @@ SAID = torch.device("cuda", 0)  # what tensors say
 INSIDE = torch.device("cpu", 1)  # what torch's own code sees, so that its CPU takes them
 HOST = torch.device("cpu")
 
+PACKAGE = Path(resident.__file__).parents[1]
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim"}
 TO_HOST = {"_local_scalar_dense", "equal", "is_nonzero"}  # of those: what returns to Python
 INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_"}
@@ -85,7 +86,7 @@ def _line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if "swdb" in path.parts and "site-packages" not in path.parts:
+        if PACKAGE in path.parents:
             return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
@@ -146,7 +147,11 @@ def _check(func, name, args, kwargs, there, here, to_gpu) -> None:
         if not all(isinstance(one, OnGpu) for one in index):
             WATCH.wait(f"{name} by an index of the host")
     elif there and here:  # a scalar of the host may be read by an operation of the GPU
-        if any(one.dim() for one in here) or name in ("cat", "stack") or (func._schema.is_mutable and args[0] is here[0]):
+        if (
+            any(one.dim() for one in here)
+            or name in ("cat", "stack")
+            or (func._schema.is_mutable and args[0] is here[0])
+        ):
             wrong = f"{[tuple(one.shape) for one in here]} on cpu, {[tuple(one.shape) for one in there]} on cuda:0"
     elif there and name in READS:
         WATCH.wait(name)
@@ -296,7 +301,9 @@ def pretended_gpu(memory: int = 24 << 30) -> Iterator[Watch]:
             stack.enter_context(mock.patch(f"torch.cuda.{name}", one))
         stack.enter_context(mock.patch("torch.autocast.__init__", autocast))
         stack.enter_context(mock.patch("torch.optim.Optimizer._accelerator_graph_capture_health_check", lambda _: None))
-        stack.callback(future.set_overwrite_module_params_on_conversion, future.get_overwrite_module_params_on_conversion())
+        stack.callback(
+            future.set_overwrite_module_params_on_conversion, future.get_overwrite_module_params_on_conversion()
+        )
         future.set_overwrite_module_params_on_conversion(True)
         stack.enter_context(mock.patch.dict(resident._uploaded, clear=True))
         stack.enter_context(kept_switches())

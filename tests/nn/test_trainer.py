@@ -26,10 +26,9 @@ from swdb.core.lease import leased
 from swdb.core.progress import silent
 from swdb.nn import trainer
 from swdb.nn.checkpoints import load_tensors, load_weights, save_tensors
-from swdb.nn.compute import StepSettings
 from swdb.nn.networks import valueless
 from swdb.nn.step import Objective
-from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
+from swdb.nn.trainer import AS_THE_DEVICE_LIKES, Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.tables import CellSource
 from swdb.study.runner import Runner
@@ -131,7 +130,14 @@ def test_first_values_hang_on_the_seed_and_the_branch_alone():
 # ---------------------------------------------------------------- a small training, in this process
 
 
-def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: None, name="small", settings=StepSettings()):
+def fit(
+    folder,
+    advance=lambda done, of: None,
+    steps=9,
+    at_step=lambda step: None,
+    name="small",
+    settings=AS_THE_DEVICE_LIKES,
+):
     """Train a small network with dropout; its losses hang on everything that a resumed run must find again."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
