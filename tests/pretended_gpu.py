@@ -7,6 +7,7 @@ so everything else goes on as always. It cannot see kernels, their speed, their 
 """
 
 import sys
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -264,6 +265,15 @@ def _inside(value):
     return value
 
 
+def _captured_as_it_says(optimizer) -> None:
+    """Refuse and warn as torch does, which looks at a real GPU."""
+    recorded, capturable = WATCH.recording is not None, all(group["capturable"] for group in optimizer.param_groups)
+    if recorded and not capturable:
+        raise RuntimeError("Attempting CUDA graph capture of step() but param_groups' capturable is False.")
+    if capturable and not recorded:
+        warnings.warn("capturable=True, but step() is running without CUDA graph capture", stacklevel=2)
+
+
 class _Stream:
     def wait_stream(self, other) -> None:
         """Nothing is ever late here."""
@@ -300,7 +310,9 @@ def pretended_gpu(memory: int = 24 << 30) -> Iterator[Watch]:
         for name, one in objects.items():
             stack.enter_context(mock.patch(f"torch.cuda.{name}", one))
         stack.enter_context(mock.patch("torch.autocast.__init__", autocast))
-        stack.enter_context(mock.patch("torch.optim.Optimizer._accelerator_graph_capture_health_check", lambda _: None))
+        stack.enter_context(
+            mock.patch("torch.optim.Optimizer._accelerator_graph_capture_health_check", _captured_as_it_says)
+        )
         stack.callback(
             future.set_overwrite_module_params_on_conversion, future.get_overwrite_module_params_on_conversion()
         )
