@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -18,10 +19,13 @@ from torch import Tensor
 from swdb.cli.failures import _known
 from swdb.core.errors import BadInput
 from swdb.methods import strong_weak
+from swdb.methods.method import METHODS
 from swdb.nn import dense_crf, losses, trainer
 from swdb.nn.checkpoints import Checkpoints
 from swdb.nn.compute import Compute, StepSettings, choose_device
-from swdb.specs.tables import CellSource
+from swdb.nn.model import Model
+from swdb.specs.presets import load_preset
+from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.specs.tasks import Scoring
 from swdb.study.figure import draw_run
 from swdb.study.graph import Graph
@@ -115,6 +119,36 @@ def test_a_run_says_on_what_gpu_and_how_its_steps_were_taken(plain):
         "compile": "none",
         "checkpoints": "by a thread",
     }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("backbone", ["squeezenet1_1", "vgg16"])
+def test_the_large_backbones_go_forward_and_backward_without_a_wait(backbone, precision):
+    network_settings = replace(load_preset("voc").network, backbone=backbone, head_channels=16, neck_channels=512)
+    run, training = all_runs(load_tables())["dual-kl"], load_preset("voc").training
+    with pretended_gpu() as watch:
+        compute = Compute(choose_device("cuda"), precision)
+        method = METHODS[run.method]
+        network = compute.layout(method.network(network_settings, 21, run))
+        inputs, labels = torch.zeros(2, 3, 33, 33).to("cuda"), torch.zeros(2, 33, 33, dtype=torch.int64).to("cuda")
+        optimizer = torch.optim.Adam(method.groups(network, training), fused=True)
+        watch.waits.clear()
+        with compute.autocast():
+            terms = method.losses(network, compute.inputs(inputs), labels, 1, run, training)
+        sum(terms.values()).backward()
+        optimizer.step()
+        assert not watch.waits
+        assert watch.convolutions[""] == {torch.bfloat16 if precision == "bf16" else torch.float32}
+
+
+def test_what_is_not_finite_is_found_by_the_log_with_its_images(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "normalise", lambda model, squares: squares * torch.nan)
+    with pretended_gpu() as watch:
+        proxies = untrained(plain, tmp_path, "runs", "proxies").proxies(1)
+        with pytest.raises(BadInput) as caught:
+            gpu_runner().make([proxies])
+        assert not watch.waits["dsrg-1", "step"]
+    assert caught.value.subject == proxies.id and "at step 0 (images " in caught.value.found
 
 
 # ---------------------------------------------------------------- the graph

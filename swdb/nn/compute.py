@@ -96,7 +96,7 @@ def choose_device(name: str) -> torch.device:
         chosen = torch.device(device)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError
-        if chosen.type == "cuda":
+        if chosen.type == "cuda" and cuda.cuda_works():
             cuda.prepare()
         if torch.zeros(1, device=chosen).add_(1).item() != 1:  # a kernel of its own, read back
             raise RuntimeError

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from pretended_gpu import pretended_gpu
+from gpu import needs_gpu
+from pretended_gpu import kept_switches, pretended_gpu
 from torch import nn
 
 from swdb.nn.checkpoints import load_tensors
 from swdb.nn.compute import Compute, StepSettings, choose_device
-from swdb.nn.step import Objective, Packed, Rates
+from swdb.nn.step import Objective, Packed, Rates, Stepper
 from swdb.nn.trainer import Job, Schedule, optimise
 
 RATE = 2.0**-6  # and its halves are the same number in fp32 and in fp64
@@ -155,6 +156,29 @@ def test_a_graph_a_step_and_a_processor_move_the_weights_to_the_same_place(tmp_p
     here, _ = fit(tmp_path / "cpu", optimizer=optimizer)
     for name, value in here.items():
         torch.testing.assert_close(ends[0][name], value, rtol=1e-4, atol=1e-5)
+
+
+@needs_gpu
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_on_a_real_gpu_a_graph_and_a_step_are_the_same_and_no_step_is_waited_for(tmp_path, monkeypatch, optimizer):
+    take = Stepper.run
+
+    def watched(self, drawn):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return take(self, drawn)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Stepper, "run", watched)
+    with kept_switches():
+        device = choose_device("cuda")
+        ends = [
+            fit(tmp_path / str(graph), device, optimizer, compute=Compute(device, "fp32", StepSettings(graph=graph)))
+            for graph in (False, True)
+        ]
+    assert same(ends[0][0], ends[1][0])
+    assert ends[1][1]["step"]["graph"].startswith("replayed")
 
 
 def test_a_graph_begins_in_the_middle_of_a_run_too(tmp_path, monkeypatch):

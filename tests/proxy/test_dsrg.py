@@ -14,6 +14,7 @@ from studies import CPU
 from swdb.core.errors import BadInput
 from swdb.data.store import Store
 from swdb.nn import trainer
+from swdb.nn.compute import StepSettings
 from swdb.nn.dense_crf import refine
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Preprocessing, small
@@ -286,6 +287,22 @@ def test_each_round_takes_the_presets_schedule_and_rates(tmp_path, monkeypatch):
     assert [poly.factor(step) for step in range(7)] == pytest.approx([(1 - step / 7) ** 0.8 for step in range(7)])
     assert [group["lr"] for group in first] == [1, 2, 2, 4, 4, 8]
     assert [group["lr"] for group in second] == [3, 6, 6, 12, 12, 24]
+
+
+def test_compiled_networks_of_both_rounds_end_nearly_where_plain_ones_do(tmp_path):
+    store, maps, tags = coloured()
+    masks = np.random.default_rng(0).integers(0, 3, (8, SIDE, SIDE), np.uint8)
+    settings = replace(PRESET.dsrg, dropout=0.0)
+    ends = []
+    for compiler in ("", "aot_eager"):
+        net = network(dropout=0.0)
+        model = Model(net, Preprocessing(), replace(CPU, step=StepSettings(compile=compiler)))
+        first = train_on_cues(Job(tmp_path / f"first{compiler}", "dsrg-1"), model, store, maps, tags, settings)
+        second = train_on_masks(Job(tmp_path / f"second{compiler}", "dsrg-2"), model, store, masks, settings)
+        assert first["step"]["compile"] == second["step"]["compile"] == (compiler or "none")
+        ends.append(net.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_sgd_trains_too(tmp_path):
