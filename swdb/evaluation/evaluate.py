@@ -24,12 +24,13 @@ from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import check_sizes, image_size, masks_digest, read_mask, resize_longest_side
+from swdb.data.resident import sent
 from swdb.evaluation.confusion import confusion, iou, miou
 from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
-from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, in_threads, neighbours, sent
+from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, in_threads, neighbours
 from swdb.nn.losses import resize
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import ScoreTask, Scoring
@@ -113,7 +114,7 @@ def _labelling(
         return np.stack(shown), np.stack(images), None if truth is None else np.stack(truth)
 
     def label(rows: list[int], found: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Labelled:
-        shown, images, truth = (None if array is None else sent(array, device) for array in found)
+        shown, images, truth = (None if array is None else sent(torch.from_numpy(array), device) for array in found)
         predict, size = predict_of(), sizes[rows[0]]
 
         def work(part: slice) -> list[tuple[Tensor, Tensor | None, Tensor | None]]:

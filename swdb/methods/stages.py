@@ -25,15 +25,15 @@ class RunStage:
             "seed": seed,
             "network": fingerprint(preset.network),
             "training": fingerprint(preset.training),
-            "precision": study.precision,
+            **study.arithmetic,
         }
         return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=preset.training.steps)
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
         from swdb.methods.method import METHODS
+        from swdb.nn.checkpoints import room_for
         from swdb.nn.networks import valueless
-        from swdb.nn.trainer import room_for
 
         task: RunTask = artefact.task
         with valueless():

@@ -140,12 +140,6 @@ def in_threads(device: torch.device) -> Callable[[Callable[[Any], Any], Iterable
     return in_order if device.type == "cuda" else map
 
 
-def sent(array: np.ndarray, device: torch.device) -> Tensor:
-    """Take an array to a device; a GPU is not waited for."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
 class Fitting:
     """Works on batches in pieces that a GPU's memory takes: halves of what it refused, from then on.
 

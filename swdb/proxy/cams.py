@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from swdb.core.errors import SwdbError
 from swdb.core.progress import Advance
 from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
+from swdb.data.resident import sent
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
-from swdb.nn.labelling import Fitting, sent
+from swdb.nn.labelling import Fitting
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone, bilinear
 from swdb.nn.sampling import warp_to_square
@@ -212,7 +213,9 @@ def background_points(
     asked = np.where(tags.any(1, keepdims=True), tags, True)
     straight, side = torch.zeros(len(images), dtype=torch.bool), settings.middle_size
     inputs = model.normalise(warp_to_square(images, sizes, straight, side))
-    matters = to_grid(_gradient(classifier, inputs, sent(asked, inputs.device)), classifier.backbone, side)
+    matters = to_grid(
+        _gradient(classifier, inputs, sent(torch.from_numpy(asked), inputs.device)), classifier.backbone, side
+    )
     smooth = np.stack([cv2.medianBlur(one, 3) for one in matters[:, 0].cpu().numpy()]).reshape(len(images), -1)
     lowest = smooth.argsort(1, kind="stable")[:, : round(settings.background_share * GRID**2)]
     chosen = np.zeros(smooth.shape, bool)

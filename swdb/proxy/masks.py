@@ -23,16 +23,18 @@ from swdb.core.shares import are_offered, parts_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.images import image_size, masks_digest, resize_longest_side
+from swdb.data.resident import sent
 from swdb.data.store import Store, proxy_masks
+from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
 from swdb.nn.initial_weights import load_initial
-from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, sent
+from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size
 from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Preprocessing, preprocessing_of, upsample, valueless
 from swdb.nn.sampling import warp_to_square
-from swdb.nn.trainer import Job, load_weights, seed_initial
+from swdb.nn.trainer import Job, seed_initial
 from swdb.proxy.cues import load_cues
 from swdb.proxy.dsrg import DsrgNetwork, train_on_cues, train_on_masks
 from swdb.specs.crf_parameters import crf_set
@@ -146,7 +148,7 @@ def _labelling(
         return images, [image_size(dataset.image_path(store.ids[row])) for row in rows]
 
     def label(rows: list[int], found: tuple[np.ndarray, list[tuple[int, int]]]) -> Labelled:
-        images, whole, among = sent(found[0], device), found[1], labeller_of()
+        images, whole, among = sent(torch.from_numpy(found[0]), device), found[1], labeller_of()
 
         def work(part: slice) -> list[tuple[Tensor, Tensor]]:
             refined = among(images[part])

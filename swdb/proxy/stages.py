@@ -68,7 +68,7 @@ class ProxiesStage:
         preset = study.preset
         dsrg, longest_side = fingerprint(preset.dsrg), preset.training.longest_side
         of_set = {name: value for name, value in dsrg.items() if name.startswith("retrain") == (proxy_set == 2)}
-        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, "precision": study.precision}
+        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, **study.arithmetic}
         if proxy_set == 1:
             key |= {"backbone": preset.network.backbone, "longest_side": longest_side}
         image_side = longest_side or preset.data.image_size
@@ -78,8 +78,8 @@ class ProxiesStage:
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
+        from swdb.nn.checkpoints import room_for
         from swdb.nn.networks import BACKBONES, valueless
-        from swdb.nn.trainer import room_for
         from swdb.proxy.dsrg import DsrgNetwork
 
         task: ProxiesTask = artefact.task

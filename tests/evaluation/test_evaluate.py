@@ -24,8 +24,8 @@ from swdb.evaluation import evaluate as evaluation
 from swdb.evaluation.confusion import confusion
 from swdb.evaluation.evaluate import confusion_on_device, evaluate
 from swdb.methods.strong_weak import StrongWeak, StrongWeakNetwork
+from swdb.nn.checkpoints import WEIGHTS, save_tensors
 from swdb.nn.networks import Preprocessing
-from swdb.nn.trainer import WEIGHTS, save_tensors
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource

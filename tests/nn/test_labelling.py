@@ -16,7 +16,7 @@ from swdb.core.lease import Lease
 from swdb.core.shares import offer_parts
 from swdb.data.voc import VOC2012
 from swdb.nn import labelling
-from swdb.nn.labelling import Fitting, Labelling, by_size, neighbours, sent
+from swdb.nn.labelling import Fitting, Labelling, by_size, neighbours
 
 SIZES = [(3, 4), (4, 3), (3, 4), (2, 2), (3, 4), (3, 4)]
 
@@ -82,11 +82,6 @@ def test_batches_hold_images_of_one_size():
 
 def test_an_image_that_is_too_large_is_a_batch_by_itself():
     assert by_size([(9, 9), (9, 9)], no_more_than(10)) == [[0], [1]]
-
-
-def test_a_cpu_s_tensor_is_the_array():
-    array = np.arange(6, dtype=np.uint8)
-    assert sent(array, torch.device("cpu")).data_ptr() == torch.from_numpy(array).data_ptr()
 
 
 # ---------------------------------------------------------------- labels become files

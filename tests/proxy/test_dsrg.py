@@ -14,6 +14,7 @@ from studies import CPU
 from swdb.core.errors import BadInput
 from swdb.data.store import Store
 from swdb.nn import trainer
+from swdb.nn.compute import StepSettings
 from swdb.nn.dense_crf import refine
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Preprocessing, small
@@ -173,8 +174,8 @@ def test_the_boundary_loss_is_the_clipped_divergence():
 def test_the_crf_in_training_takes_minus_p_and_narrow_kernels_and_its_floor(monkeypatch):
     asked = {}
 
-    def watched(energy, images, crf):
-        asked.update(energy=energy, crf=crf)
+    def watched(energy, images, crf, check):
+        asked.update(energy=energy, crf=crf, check=check)
         return refine(energy, images, crf)
 
     monkeypatch.setattr(dsrg, "refine", watched)
@@ -184,7 +185,7 @@ def test_the_crf_in_training_takes_minus_p_and_narrow_kernels_and_its_floor(monk
     terms, (predicted, wanted) = seeded_losses(logits, seeds, images, torch.ones(2, 6, dtype=torch.bool), PRESET.dsrg)
     p = renormalise(logits.softmax(1) + FLOOR)
     torch.testing.assert_close(asked["energy"], -p)
-    assert asked["crf"] == crf_set("dsrg").scaled(1 / 12)
+    assert asked["crf"] == crf_set("dsrg").scaled(1 / 12) and asked["check"]
     q = renormalise(refine(-p, images, asked["crf"]).clamp(min=FLOOR))
     grown = grow(q, seeds, torch.ones(2, 6, dtype=torch.bool))
     assert terms["boundary"].item() == pytest.approx(boundary_loss(p, q).item())
@@ -271,9 +272,7 @@ def test_a_few_steps_lower_the_loss_and_find_the_classes(tmp_path):
 
 def test_each_round_takes_the_presets_schedule_and_rates(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        dsrg, "optimise", lambda job, net, groups, schedule, losses_at: asked.append((groups, schedule))
-    )
+    monkeypatch.setattr(dsrg, "optimise", lambda job, net, groups, schedule, *_: asked.append((groups, schedule)))
     settings = replace(
         PRESET.dsrg, optimizer="sgd", steps=11, warmup=3, decay_every=0.3, decay_factor=0.2, weight_decay=0.04,
         clip_norm=5.0, retrain_steps=7, retrain_rate=3.0, retrain_power=0.8, lr_backbone=1.0, lr_new=2.0, lr_last=4.0,
@@ -288,6 +287,22 @@ def test_each_round_takes_the_presets_schedule_and_rates(tmp_path, monkeypatch):
     assert [poly.factor(step) for step in range(7)] == pytest.approx([(1 - step / 7) ** 0.8 for step in range(7)])
     assert [group["lr"] for group in first] == [1, 2, 2, 4, 4, 8]
     assert [group["lr"] for group in second] == [3, 6, 6, 12, 12, 24]
+
+
+def test_compiled_networks_of_both_rounds_end_nearly_where_plain_ones_do(tmp_path):
+    store, maps, tags = coloured()
+    masks = np.random.default_rng(0).integers(0, 3, (8, SIDE, SIDE), np.uint8)
+    settings = replace(PRESET.dsrg, dropout=0.0)
+    ends = []
+    for compiler in ("", "aot_eager"):
+        net = network(dropout=0.0)
+        model = Model(net, Preprocessing(), replace(CPU, step=StepSettings(compile=compiler)))
+        first = train_on_cues(Job(tmp_path / f"first{compiler}", "dsrg-1"), model, store, maps, tags, settings)
+        second = train_on_masks(Job(tmp_path / f"second{compiler}", "dsrg-2"), model, store, masks, settings)
+        assert first["step"]["compile"] == second["step"]["compile"] == (compiler or "none")
+        ends.append(net.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_sgd_trains_too(tmp_path):
