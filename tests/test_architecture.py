@@ -34,16 +34,17 @@ HOUSE = {
     ),
     "reports": ("results", "tables", "stages", "bundle"),
     "study": ("stages", "graph", "plan", "workdir", "runner", "figure"),
+    "timing": ("rates", "forecast", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
-        "reproduce_table", "make", "app",
+        "reproduce_table", "make", "bench", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")
 FOLDERS = tuple(dict.fromkeys(folder.split()[0] for folder in HOUSE))
 # Whoever plans, reads or prints needs no torch; these modules compute.
 HEAVY = {
-    "data.store", "study.figure",
+    "data.store", "study.figure", "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate",

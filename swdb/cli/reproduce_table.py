@@ -83,7 +83,7 @@ def reproduce_table(
         word for option, value in (("--rows", rows), ("--seeds", seeds)) if value for word in (option, str(value))
     ]
     if dry_run:
-        show_plan(graph, todo, precision)
+        show_plan(graph, todo, precision, device, 1, context.obj.other("bench"))
         propose(context.obj, graph.study, "reproduce-table", number, *limits)
         return
     if not looks:
@@ -115,12 +115,18 @@ def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
     return found[0] if found else ()
 
 
-def show_plan(graph: "Graph", todo: list["Artefact"], precision: str | None) -> None:
-    """Print what would be made, in which precision, and how long it may take."""
+def show_plan(
+    graph: "Graph", todo: list["Artefact"], precision: str | None, device: str, jobs: int, measures: str
+) -> None:
+    """Print what would be made and in which precision, how long it may take and what room; `measures`: the command by
+    which that is learnt.
+    """
     from swdb.cli import console
-    from swdb.study.plan import estimate
+    from swdb.timing.forecast import forecast
+    from swdb.timing.rates import read_rates
 
-    console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
+    found = forecast(graph.study, todo, read_rates(graph.study, device), jobs)
+    console.print_plan(todo, precision_words(graph, precision), found.seconds, found.lines(f"{measures} measures it"))
 
 
 def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:

@@ -17,6 +17,7 @@ from swdb.study.runner import CHECKPOINTS
 from swdb.timing.rates import Rates, Work, image_kind, step_kind
 
 TINY = 1e-9  # seconds
+GIB = 2**30
 
 
 def remaining_seconds(
@@ -93,10 +94,48 @@ class Forecast:
     finished: int  # runs that the rates come from
     benched: bool  # whether a benchmark was at hand
 
+    def lines(self, unknown: str) -> list[str]:
+        """Say it in words; `unknown` says how what nobody knows is learnt."""
+        return [self._time(unknown), *self._memory(), *self._room()]
+
+    def _time(self, unknown: str) -> str:
+        left = f"{self.steps} optimizer steps are left" if self.steps else "nothing is left to train"
+        if self.total is None:
+            return f"{left}; how long they take is not known here yet: {unknown}"
+        if not self.total:
+            return left
+        sources = [f"{self.finished} finished runs"] * bool(self.finished) + ["the benchmark"] * self.benched
+        rate = f" at the rate of {' and '.join(sources)}" if sources else ""
+        several = f" with {self.jobs} jobs, {duration(self.work)} of work," if self.jobs > 1 else ""
+        return f"{left}, about {duration(self.total)}{several}{rate}"
+
+    def _memory(self) -> list[str]:
+        return [] if self.peak_mib is None else [f"memory: up to {self.peak_mib / 1024:.1f} GiB a worker"]
+
+    def _room(self) -> list[str]:
+        if not self.lasting:
+            return []
+        passing = f", and {amount(self.passing)} of checkpoints while trainings last" if self.passing else ""
+        return [f"disk: about {amount(self.lasting)}{passing}"]
+
     @property
     def work(self) -> float | None:
         """Seconds of all that is left, one after the other."""
         return None if self.total is None else sum(filter(None, self.seconds.values()))
+
+
+def duration(seconds: float | None) -> str:
+    """Say how long something takes; nothing where nobody knows, or where it is no time at all."""
+    if not seconds:
+        return ""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def amount(size: int) -> str:
+    """Say how many bytes something takes."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
 
 
 def forecast(study: Study, artefacts: Iterable[Artefact], rates: Rates, jobs: int = 1) -> Forecast:
