@@ -8,7 +8,7 @@ in: a planned study with a random data set -> out: seconds a step, of each worke
 import statistics
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,14 @@ def crowded_seconds(folder: Path, preset: Preset, precision: str, run: str, thre
     """Return the median seconds of a step where so many processes train at once."""
     path = folder / "crowd.toml"
     write_preset(path, preset)
-    words = [sys.executable, "-m", __name__, str(folder), str(path), precision, run, str(threads)]
+    words = [sys.executable, "-m", __name__, str(folder), str(path), precision, run, str(threads), str(SECONDS)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = [subprocess.Popen([*words, str(number + 1)], **pipes) for number in range(processes)]
-    try:
+    with ExitStack() as stack:
+        workers = []
+        for number in range(processes):
+            worker = stack.enter_context(subprocess.Popen([*words, str(number + 1)], **pipes))
+            stack.callback(worker.kill)  # before its pipes are closed and it is waited for
+            workers.append(worker)
         for worker in workers:
             while worker.stdout.readline().strip() != READY:
                 if worker.poll() is not None:
@@ -39,14 +43,9 @@ def crowded_seconds(folder: Path, preset: Preset, precision: str, run: str, thre
             worker.stdin.write("go\n")
             worker.stdin.flush()
         return statistics.median(float(worker.communicate()[0].split()[-1]) for worker in workers)
-    finally:
-        for worker in workers:
-            with suppress(OSError):
-                worker.kill()
-            worker.wait()
 
 
-def main(folder: str, preset: str, precision: str, run: str, threads: str, seed: str) -> None:
+def main(folder: str, preset: str, precision: str, run: str, threads: str, seconds: str, seed: str) -> None:
     """Train a run with a seed of its own once a line is read, and print the seconds of a step."""
     import torch
 
@@ -59,7 +58,7 @@ def main(folder: str, preset: str, precision: str, run: str, threads: str, seed:
     graph = Graph(Study(Path(folder), load_preset(preset), precision), all_runs(load_tables()))
     data = load(graph.study.preset.data, graph.data.folder)
     artefact = graph.run(graph.run_spec(run), int(seed))
-    tools = Tools(Compute(torch.device("cpu"), precision), data, 10**6, SECONDS)
+    tools = Tools(Compute(torch.device("cpu"), precision), data, 10**6, float(seconds))
     tools.store(graph.data, graph.study.preset.training.longest_side)
     print(READY, flush=True)
     sys.stdin.readline()

@@ -80,6 +80,7 @@ def write_random_set(root: Path, settings: Data) -> DataSet:
         "key": data_key(settings),
         "classes": names,
         "counts": {split: len(lists[split]) for split in LISTS},
+        "image_labels": "masks",
         "digest": "random",
     }
     write_json(root / MANIFEST, manifest)

@@ -104,16 +104,15 @@ class Finished:
     folders: list[Path] = field(default_factory=list)
 
     def add(self, record: Mapping[str, Any], folder: Path) -> None:
-        """Count one more record; raises TypeError or KeyError for one of another form."""
+        """Count one more record; raises what it raises for one of another form, and counts nothing of it."""
         training, whole = record.get("training"), record.get("making", {}).get("seconds")
-        spent = 0.0
-        if training is not None and training["steps"]:
-            spent = float(training["seconds"])
-            self.per_step.append(spent / training["steps"])
-        if whole is not None:
-            self.beyond.append(max(0.0, float(whole) - spent))
-        if (peak := record.get("memory", {}).get("peak_mib")) is not None:
-            self.peak_mib.append(float(peak))
+        spent = 0.0 if training is None else float(training["seconds"])
+        per_step = [spent / training["steps"]] if training and training["steps"] else []
+        beyond = [] if whole is None else [max(0.0, float(whole) - spent)]
+        peak = record.get("memory", {}).get("peak_mib")
+        self.peak_mib += [] if peak is None else [float(peak)]
+        self.per_step += per_step
+        self.beyond += beyond
         self.folders.append(folder)
 
 
@@ -144,7 +143,7 @@ def read_finished(folder: Path) -> dict[tuple[str, str], Finished]:
     run_keys: dict[str, Mapping[str, Any]] = {}
     for path, record in _records(folder):
         kind, key = record["kind"], record["key"]
-        with suppress(KeyError, TypeError, AttributeError, ValueError):
+        with suppress(KeyError, TypeError, AttributeError, ValueError, StopIteration):
             if kind == "run":
                 run_keys[record["id"]] = key
                 exact = groups.setdefault((run_kind(key["run"]), _values(kind, key)), Finished())
@@ -230,7 +229,7 @@ class Rates:
         if kind == "run":
             kind = run_kind(artefact.key["run"])
         same = self.finished.get((kind, values))
-        return same.folders[0] if same else None
+        return same.folders[0] if same and same.folders else None
 
 
 def read_rates(study: Study, device: str = "auto") -> Rates:

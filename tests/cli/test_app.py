@@ -92,6 +92,7 @@ def test_the_set_of_options_is_frozen():
         "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
         "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format"},
         "make": computing | {"--again"},
+        "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},
     }
     assert tuple(offered) == COMMANDS
 

@@ -1,0 +1,108 @@
+"""The benchmark as a whole: every kind of work of a preset, by the stages themselves, within its time."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TINY
+from studies import CPU, changed
+
+from swdb.core.progress import silent
+from swdb.nn.trainer import WEIGHTS
+from swdb.specs.presets import load_preset
+from swdb.timing import benchmark as module
+from swdb.timing.benchmark import benchmark
+from swdb.timing.rates import VERSION
+
+STEPS = {"single", "dual", "dual-kl", "dsrg-1", "dsrg-2"}
+IMAGES = {"labels-1", "labels-2", "evaluation"}
+
+
+@pytest.fixture(scope="module")
+def found():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "usable_cores", lambda: 1)
+        yield benchmark(load_preset(TINY), CPU, 2, silent)
+
+
+def test_every_kind_of_work_is_measured(found):
+    measured = {kind for kind, one in found["kinds"].items() if one["measured"]}
+    assert measured == STEPS | IMAGES | {"classifier", "cues"}
+    for kind, one in found["kinds"].items():
+        assert one["unit"] == ("image" if kind in IMAGES | {"cues"} else "step")
+        assert 0 < one["seconds"] < 60 and one["images_per_second"] > 0
+        if kind in STEPS:
+            assert one["images_per_second"] == pytest.approx(4 / one["seconds"])  # batches of the preset
+            assert one["share_of_ceiling"] > 0 and one["tflops"] > 0 and 0 < one["data_share"] < 1
+            assert one["count"] >= 1 and one["waits"] is None
+
+
+def test_what_differs_in_shared_layers_alone_is_estimated_from_its_operations(found):
+    others = {kind: one["seconds"] for kind, one in found["kinds"].items() if not one["measured"]}
+    assert others.keys() == {"dual-n0", "dual-n1", "dual-n2"}
+    assert others["dual-n0"] < others["dual-n1"] < others["dual-n2"] < found["kinds"]["dual"]["seconds"]
+
+
+def test_it_says_on_what_it_was_measured(found):
+    assert (found["version"], found["preset"], found["precision"]) == (VERSION, "tiny", "fp32")
+    assert found["settings"] == load_preset(TINY).digest()
+    assert found["machine"].keys() >= {"device", "name", "threads", "torch", "host", "cores"}
+    assert found["ceiling_tflops"].keys() == {"fp32"}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_the_plain_loop_stands_beside_it(found):
+    plain = found["plain"]
+    assert plain["ratio"] == pytest.approx(found["kinds"]["dual"]["images_per_second"] / plain["images_per_second"])
+    assert (plain["workers"], plain["threads"]) == (1, 1) and found["crowd"] is None
+
+
+def test_bytes_of_weights_are_those_of_finished_ones(found, finished):
+    for name, kind in (("dual-s0", "dual"), ("strong-s0", "single"), ("dual-n1-s0", "dual-n1")):
+        (path,) = finished.glob(f"runs/{name}-*/{WEIGHTS}")
+        assert 0 <= path.stat().st_size - found["weights_bytes"][kind] < 20_000  # names and headers
+    assert found["kinds"]["evaluation"]["bytes"] > 100
+
+
+def test_nothing_of_it_stays_on_the_disk(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(module, "_work", lambda bench: [lambda: bench.note("dual", "step", None)])
+    benchmark(load_preset(TINY), CPU, 1, silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_there_is_no_time_for_is_estimated_and_said(monkeypatch):
+    monkeypatch.setattr(module, "LIMIT", -1.0)
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    found = benchmark(load_preset(TINY), CPU, 1, silent)
+    assert [kind for kind, one in found["kinds"].items() if one["measured"]] == ["dual"]  # one is always measured
+    assert all(math.isfinite(one["seconds"]) for one in found["kinds"].values())
+    assert found["plain"] is None and found["kinds"].keys() >= STEPS | IMAGES
+
+
+def test_a_study_of_real_images_needs_none_and_has_no_classifier(monkeypatch, tmp_path):
+    preset = load_preset("voc-animals")
+    small = replace(
+        preset,
+        training=replace(preset.training, batch=2, crop=64, longest_side=100),
+        dsrg=replace(preset.dsrg, size=65, test_sizes=(65,), batch=2, retrain_batch=2, retrain_scales=(1.0,)),
+        proxy=replace(preset.proxy, batch=2),
+    )
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    monkeypatch.setattr(module, "_plain", lambda bench: None)
+    found = benchmark(small, CPU, 1, silent)
+    assert {kind for kind, one in found["kinds"].items() if one["measured"]} == STEPS | IMAGES
+
+
+def test_its_own_number_of_threads_stays_as_it_is(found):
+    assert torch.get_num_threads() == 1
+
+
+def test_a_preset_with_another_batch_has_other_operations():
+    preset = load_preset(TINY)
+    bigger = changed(preset, "training", batch=8)
+    assert module.step_flops(bigger, module.all_runs(module.load_tables())["dual"]) > module.step_flops(
+        preset, module.all_runs(module.load_tables())["dual"]
+    )
