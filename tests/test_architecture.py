@@ -19,11 +19,11 @@ HOUSE = {
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
     ),
-    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "store", "split_lists", "split_audit"),
+    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
-        "networks", "losses", "sampling", "compute", "model", "trainer", "classifier", "weights_file", "initial_weights",
+        "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "step", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),
@@ -44,7 +44,8 @@ ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.
 FOLDERS = tuple(dict.fromkeys(folder.split()[0] for folder in HOUSE))
 # Whoever plans, reads or prints needs no torch; these modules compute.
 HEAVY = {
-    "data.store", "study.figure", "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark",
+    "data.resident", "data.store", "study.figure",
+    "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate",

@@ -27,9 +27,8 @@ from swdb.core.progress import Advance, silent
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, size_text
+from swdb.data.resident import resident, sent
 from swdb.data.voc import IGNORE
-
-GPU_SHARE = 0.5  # of the free GPU memory; a larger store stays memory-mapped
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,25 @@ class Store:
         """Move to the GPU where it fits there; otherwise batches travel one by one."""
         if device.type != "cuda":
             return self
-        free, _ = torch.cuda.mem_get_info(device)
-        if self.images.nbytes + (0 if self.masks is None else self.masks.nbytes) > GPU_SHARE * free:
-            return self
-        move = lambda array: array if array is None else torch.from_numpy(np.array(array)).to(device)  # noqa: E731
-        return replace(self, images=move(self.images), masks=move(self.masks))
+        images, *masks = resident((self.images,) if self.masks is None else (self.images, self.masks), device)
+        return replace(self, images=images, masks=masks[0] if masks else None)
 
 
 def gather(array: np.ndarray | Tensor, index: np.ndarray, device: torch.device) -> Tensor:
     """Take rows of a store's array to the device."""
     if isinstance(array, Tensor):
-        return array[torch.from_numpy(index).to(array.device)]
-    return torch.from_numpy(array[index]).to(device, non_blocking=True)
+        return array.index_select(0, sent(torch.from_numpy(index), array.device))
+    return sent(torch.from_numpy(array[index]), device)
+
+
+def drawn_rows(name: str, array: np.ndarray | Tensor, rows: np.ndarray) -> dict[str, Tensor]:
+    """Take the rows of a step from an array on the host, by name; of one on the GPU `taken_rows` takes them there."""
+    return {} if isinstance(array, Tensor) else {name: torch.from_numpy(array[rows])}
+
+
+def taken_rows(name: str, array: np.ndarray | Tensor, drawn: dict[str, Tensor]) -> Tensor:
+    """Return the rows of a step: those that the host drew, or those that `drawn["rows"]` says from an array on the GPU."""
+    return array.index_select(0, drawn["rows"]) if isinstance(array, Tensor) else drawn[name]
 
 
 def training_store(dataset: DataSet, longest_side: int, advance: Advance) -> Store:

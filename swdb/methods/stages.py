@@ -32,8 +32,8 @@ class RunStage:
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
         from swdb.methods.method import METHODS
+        from swdb.nn.checkpoints import room_for
         from swdb.nn.networks import valueless
-        from swdb.nn.trainer import room_for
 
         task: RunTask = artefact.task
         with valueless():

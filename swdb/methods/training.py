@@ -10,21 +10,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from swdb.core.artefact import Artefact
 from swdb.core.files import write_json
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import STRONG_SPLIT
-from swdb.data.store import Store, gather, proxy_masks
+from swdb.data.resident import resident
+from swdb.data.store import Store, drawn_rows, proxy_masks, taken_rows
 from swdb.methods.method import METHODS
+from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
 from swdb.nn.initial_weights import load_initial
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
 from swdb.nn.networks import preprocessing_of, valueless
-from swdb.nn.sampling import LabelSet, crop_batch, sample_crops, sample_indices, strong_subset
-from swdb.nn.trainer import Job, Schedule, load_weights, optimise, seed_initial
+from swdb.nn.sampling import LabelSet, crop_drawn, drawn_crops, sample_crops, sample_indices, strong_subset
+from swdb.nn.step import Drawn, Objective
+from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import Training
 from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import RunTask
@@ -44,23 +48,42 @@ def train_run(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         for labels in (run.strong_branch, run.weak_branch)
         if labels
     ]
-    proxies = proxy_masks(artefact.input("proxies"), dataset, store) if run.needs_proxies else None
+    proxies = None
+    if run.needs_proxies:
+        (proxies,) = resident((proxy_masks(artefact.input("proxies"), dataset, store),), tools.compute.device)
     batches = Batches(sets, store.to(tools.compute.device), proxies, training, task.seed, model)
 
-    def losses_at(step: int) -> dict[str, Tensor]:
-        inputs, labels, num_strong = batches.at(step)
+    def losses_of(inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         with tools.compute.autocast():
-            return method.losses(network, tools.compute.inputs(inputs), labels, num_strong, run, training)
+            return method.losses(network, tools.compute.inputs(inputs), labels, batches.num_strong, run, training)
+
+    losses_of = tools.compute.compiled(losses_of)
+    objective = Objective(batches.draw, lambda drawn: losses_of(*batches.cut(drawn)))
 
     advance = tools.progress(artefact.name, artefact.steps, counts=True)
     job = Job(artefact.folder, artefact.id, task.seed, advance)
-    record = optimise(job, network, method.groups(network, training), schedule_of(training), losses_at)
+    groups, schedule = method.groups(network, training), schedule_of(training)
+    record = optimise(job, network, groups, schedule, objective, tools.compute.step)
     return {
         "digest": record["weights_sha256"],
         "training": record,
         "preprocessing": asdict(model.preprocessing),
         "machine": tools.compute.describe(),
     }
+
+
+def run_needs(task: RunTask, num_classes: int, precision: str) -> Needs:
+    """Count what training a run needs on its device."""
+    method, training = METHODS[task.run.method], task.training
+    num_strong = training.batch if not task.run.dual else round(training.batch * training.strong_share)
+
+    def losses(network: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(training.batch, 3, training.crop, training.crop)
+        labels = torch.empty(training.batch, training.crop, training.crop, dtype=torch.int64)
+        with compute.autocast():
+            return method.losses(network, compute.inputs(inputs), labels, num_strong, task.run, training)
+
+    return needs_of(lambda: method.network(task.network, num_classes, task.run), losses, precision)
 
 
 def schedule_of(training: Training) -> Schedule:
@@ -126,15 +149,20 @@ class Batches:
 
     sets: list[LabelSet]  # the strong branch's, then the weak branch's, if there is one
     store: Store
-    proxies: np.ndarray | None
+    proxies: np.ndarray | Tensor | None
     training: Training
     seed: int
     model: Model  # for its preprocessing and device
 
-    def at(self, step: int) -> tuple[Tensor, Tensor, int]:
-        """Return inputs (B, 3, crop, crop), labels (B, crop, crop) and how many of the first belong to the strong branch."""
-        training, device = self.training, self.model.compute.device
-        num_strong = training.batch if len(self.sets) == 1 else round(training.batch * training.strong_share)
+    @property
+    def num_strong(self) -> int:
+        """How many of a batch, the first ones, belong to the strong branch."""
+        batch = self.training.batch
+        return batch if len(self.sets) == 1 else round(batch * self.training.strong_share)
+
+    def draw(self, step: int) -> Drawn:
+        """Draw a batch on the host: which rows, where they are cut, and what of them is not on the device."""
+        training, num_strong = self.training, self.num_strong
         rows, from_proxy = [], []
         for branch, (labels, count) in enumerate(
             zip(self.sets, (num_strong, training.batch - num_strong), strict=False)
@@ -142,14 +170,19 @@ class Batches:
             at = sample_indices(len(labels.index), self.seed, branch, step, count)
             rows.append(labels.index[at])
             from_proxy.append(labels.is_proxy[at])
-        index, is_proxy = np.concatenate(rows), np.concatenate(from_proxy)
-        masks = gather(self.store.masks, index, device)
-        if is_proxy.any():
-            assert self.proxies is not None
-            masks = masks.clone()
-            masks[torch.from_numpy(is_proxy).to(device)] = gather(self.proxies, index[is_proxy], device)
+        index = np.concatenate(rows)
         sizes = self.store.sizes[torch.from_numpy(index)]
         crops = sample_crops(self.seed, step, sizes, training.crop, training.scale_min, training.scale_max)
-        images = gather(self.store.images, index, device)
-        inputs, labels = crop_batch(images, masks, sizes, crops, training.crop, self.model.preprocessing)
-        return inputs, labels, num_strong
+        drawn = {"rows": torch.from_numpy(index), **drawn_crops(crops, sizes)}
+        drawn |= drawn_rows("images", self.store.images, index) | drawn_rows("masks", self.store.masks, index)
+        if self.proxies is not None:
+            drawn["is_proxy"] = torch.from_numpy(np.concatenate(from_proxy))
+            drawn |= drawn_rows("proxies", self.proxies, index)
+        return drawn
+
+    def cut(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
+        """Return inputs (B, 3, crop, crop) and labels (B, crop, crop) of what was drawn, on the device."""
+        images, masks = (taken_rows(name, getattr(self.store, name), drawn) for name in ("images", "masks"))
+        if self.proxies is not None:
+            masks = torch.where(drawn["is_proxy"][:, None, None], taken_rows("proxies", self.proxies, drawn), masks)
+        return crop_drawn(images, masks, drawn, self.training.crop, self.model.preprocessing)

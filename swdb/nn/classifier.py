@@ -3,6 +3,7 @@
 in: inputs (B, 3, H, W) float and tags (B, C-1) -> out: maps of scores (B, C-1, h, w)
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swdb.data.store import Store, gather
+from swdb.data.store import Store, drawn_rows, taken_rows
+from swdb.nn.compute import Compute
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone
-from swdb.nn.sampling import crop_batch, sample_crops, sample_indices
+from swdb.nn.sampling import crop_drawn, drawn_crops, sample_crops, sample_indices
+from swdb.nn.step import Drawn, Objective
 from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import ClassifierTraining
 
@@ -54,21 +58,47 @@ def train_classifier(
     store = store.to(compute.device)
     targets = torch.from_numpy(tags.astype(np.float32))
 
-    def losses_at(step: int) -> dict[str, Tensor]:
-        index = sample_indices(len(tags), 0, 0, step, settings.batch)
-        images = gather(store.images, index, compute.device)
-        sizes = store.sizes[torch.from_numpy(index)]
-        crops = sample_crops(0, step, sizes, settings.crop, settings.scale_min, settings.scale_max)
-        inputs, _ = crop_batch(images, None, sizes, crops, settings.crop, model.preprocessing)
-        maps = model(inputs)
-        wanted = targets[torch.from_numpy(index)].to(compute.device)
-        return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
+    def rows_at(step: int) -> np.ndarray:
+        return sample_indices(len(tags), 0, 0, step, settings.batch)
+
+    def draw(step: int) -> Drawn:
+        rows = rows_at(step)
+        at = torch.from_numpy(rows)
+        crops = sample_crops(0, step, store.sizes[at], settings.crop, settings.scale_min, settings.scale_max)
+        drawn = {"rows": at, "wanted": targets[at], **drawn_crops(crops, store.sizes[at])}
+        return drawn | drawn_rows("images", store.images, rows)
+
+    def tag_loss(inputs: Tensor, wanted: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(model(inputs).float().mean((2, 3)), wanted)
+
+    tag_loss = compute.compiled(tag_loss)
+
+    def losses(drawn: Drawn) -> dict[str, Tensor]:
+        images = taken_rows("images", store.images, drawn)
+        inputs, _ = crop_drawn(images, None, drawn, settings.crop, model.preprocessing)
+        return {"tags": tag_loss(inputs, drawn["wanted"])}
 
     def ids_at(step: int) -> list[str]:
-        return [store.ids[row] for row in sample_indices(len(tags), 0, 0, step, settings.batch)] if store.ids else []
+        return [store.ids[row] for row in rows_at(step)] if store.ids else []
 
     groups = [{"params": list(classifier.parameters()), "lr": settings.lr}]
     schedule = Schedule(settings.steps, 0, settings.decay_at, settings.decay_factor, clip_norm=settings.clip_norm)
-    record = optimise(replace(job, ids_at=ids_at), classifier, groups, schedule, losses_at)
+    job = replace(job, ids_at=ids_at)
+    record = optimise(job, classifier, groups, schedule, Objective(draw, losses), compute.step)
     classifier.eval()
     return record
+
+
+def classifier_needs(
+    backbone: Callable[[], Backbone], num_tags: int, settings: ClassifierTraining, precision: str
+) -> Needs:
+    """Count what training a classifier needs on its device."""
+
+    def losses(classifier: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(settings.batch, 3, settings.crop, settings.crop)
+        with compute.autocast():
+            maps = classifier(compute.inputs(inputs))
+        wanted = torch.empty(settings.batch, num_tags)
+        return {"tags": F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted)}
+
+    return needs_of(lambda: Classifier(backbone(), num_tags), losses, precision)

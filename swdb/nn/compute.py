@@ -4,6 +4,7 @@ in: what was typed for --device, a precision -> out: a `Compute`
 """
 
 import platform
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,20 +14,37 @@ from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
 from swdb.core.processor import has_fast_bf16, processor_name, usable_cores
+from swdb.nn import cuda
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How optimizer steps are taken. None: as the device likes it. Only `compile` changes numbers, and so enters keys."""
+
+    graph: bool | None = None  # record the step once and replay it: a CUDA graph; None: in a long run on a GPU
+    device_rates: bool | None = None  # learning rates as tensors on the device; a graph needs them
+    threaded: bool | None = None  # checkpoints are written by a thread
+    compile: str = ""  # torch.compile's backend for network and losses, such as inductor; empty: none
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and in which precision tensors are computed."""
+    """Where, in which precision and in which way tensors are computed."""
 
     device: torch.device
     precision: str  # "fp32" or "bf16": the convolutions' inputs; losses and weights stay fp32
+    step: StepSettings = StepSettings()
 
     def autocast(self):
         """Return the context for forward passes."""
         if self.precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+            # a CUDA graph must cast the weights itself, not find them cast
+            return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=self.device.type != "cuda")
         return nullcontext()
+
+    def compiled(self, function: Callable) -> Callable:
+        """Compile a function of tensors where the settings ask for that."""
+        return torch.compile(function, backend=self.step.compile, dynamic=False) if self.step.compile else function
 
     def layout(self, module: nn.Module) -> nn.Module:
         """Move a network to the device, in channels_last where the precision is bf16."""
@@ -42,15 +60,16 @@ class Compute:
         """Say on what a result was computed."""
         import torchvision
 
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor_name()
+        on_gpu = self.device.type == "cuda"
         return {
             "device": self.device.type,
-            "name": name,
+            "name": torch.cuda.get_device_name(self.device) if on_gpu else processor_name(),
             "threads": torch.get_num_threads(),
             "precision": self.precision,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
+            **(cuda.describe(self.device) if on_gpu else {}),
         }
 
 
@@ -61,23 +80,35 @@ def keep_to_cores() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """Choose the device ("auto": a GPU where there is one); raises BadInput for one that is not there."""
+    """Choose the device ("auto": a GPU where there is one); raises BadInput for one that is not there or cannot be used."""
     keep_to_cores()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        if reason := cuda.trouble():
+            raise BadInput(
+                "--device auto",
+                f"there is a GPU that torch cannot use ({reason})",
+                "a driver that it can, or --device cpu",
+            )
+        device = "cuda" if cuda.cuda_works() else "cpu"
+    else:
+        device = name
     try:
-        chosen = torch.device(name)
+        chosen = torch.device(device)
         if chosen.type not in ("cpu", "cuda"):
             raise RuntimeError
-        torch.empty(1, device=chosen)
+        if chosen.type == "cuda":
+            cuda.prepare()
+        if torch.zeros(1, device=chosen).add_(1).item() != 1:  # a kernel of its own, read back
+            raise RuntimeError
     except (RuntimeError, AssertionError):
+        reason = cuda.trouble() if device.startswith("cuda") else ""
         expected = "auto, cpu, or cuda on a machine with a GPU that torch can use"
-        raise BadInput(f"--device {name}", "not there", expected) from None
+        raise BadInput(f"--device {name}", f"cannot be used ({reason})" if reason else "not there", expected) from None
     return chosen
 
 
 def preferred_precision(device: torch.device) -> str:
     """Return the precision in which a device trains fastest without harm."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if cuda.has_bf16() else "fp32"
     return "bf16" if has_fast_bf16() else "fp32"

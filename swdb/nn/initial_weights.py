@@ -16,10 +16,11 @@ from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.stage import Tools
 from swdb.data import synthetic
 from swdb.data.store import Store
+from swdb.nn.checkpoints import WEIGHTS, load_weights, save_tensors
 from swdb.nn.classifier import new_classifier, train_classifier
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Backbone, preprocessing_of
-from swdb.nn.trainer import WEIGHTS, Job, load_weights, save_tensors, seed_initial
+from swdb.nn.trainer import Job, seed_initial
 from swdb.nn.weights_file import check_finite, first_answer, named, read_weights_file
 from swdb.specs.preprocessing import IMAGENET_RGB, IMAGENET_RGB_CAFFE, NAMED, Preprocessing
 from swdb.specs.tasks import WeightsTask

@@ -11,7 +11,10 @@ from swdb.data.voc import IGNORE
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean over the pixels that are not void; 0 where all are. logits (B, C, H, W), labels (B, H, W)."""
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    if logits.is_cuda:  # whose own sum adds in any order
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none").sum()
+    else:
+        total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from swdb.data.resident import sent
 from swdb.data.voc import IGNORE
 from swdb.nn.networks import Preprocessing
 
@@ -70,16 +71,28 @@ def sample_crops(seed: int, step: int, sizes: Tensor, crop: int, scale_min: floa
     return Crops(scale.float(), offset.float(), draws[:, 3] < 0.5)
 
 
+def drawn_crops(crops: Crops, sizes: Tensor) -> dict[str, Tensor]:
+    """Name what `crop_drawn` needs to know of a batch."""
+    return {"sizes": sizes, "scale": crops.scale, "offset": crops.offset, "flip": crops.flip}
+
+
+def crop_drawn(
+    images: Tensor, labels: Tensor | None, drawn: dict[str, Tensor], crop: int, preprocessing: Preprocessing
+) -> tuple[Tensor, Tensor | None]:
+    """Take a batch of crops where `drawn` says; see `crop_batch`."""
+    crops = Crops(drawn["scale"], drawn["offset"], drawn["flip"])
+    return crop_batch(images, labels, drawn["sizes"], crops, crop, preprocessing)
+
+
 def crop_batch(
     images: Tensor, labels: Tensor | None, sizes: Tensor, at: Crops, crop: int, preprocessing: Preprocessing
 ) -> tuple[Tensor, Tensor | None]:
     """Take a batch of crops: bilinear inputs, nearest labels (if any); outside lies the mean colour and 255.
 
-    images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8, on one device -> (B, 3, crop, crop) float, (B, crop, crop) int64
+    images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8 -> (B, 3, crop, crop) float, (B, crop, crop) int64; all on one device
     """
     device, canvas = images.device, images.shape[1]
-    sizes = sizes.to(device)
-    scale, offset, flip = at.scale.to(device), at.offset.to(device), at.flip.to(device)
+    scale, offset, flip = at.scale, at.offset, at.flip
     pixel = torch.arange(crop, device=device) + 0.5
     ys, xs = ((pixel + offset[:, k, None]) / scale[:, None] - 0.5 for k in (0, 1))  # (B, crop) in pixels of the image
     height, width = sizes[:, :1], sizes[:, 1:]
@@ -107,9 +120,10 @@ def warp_to_square(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Te
     images (B, S, S, 3) uint8 RGB of `sizes` (B, 2) int64 inside the canvas, flip (B,) bool -> (B, 3, size, size) float of 0..255
     """
     device, canvas = images.device, images.shape[1:3]
+    sizes, flip = sent(sizes, device), sent(flip, device)
     fraction = torch.linspace(0, 1, size, device=device)
-    ys, xs = (fraction * (sizes[:, k, None].to(device) - 1) for k in (0, 1))  # (B, size) in pixels of the image
-    xs = torch.where(flip.to(device)[:, None], xs.flip(1), xs)
+    ys, xs = (fraction * (sizes[:, k, None] - 1) for k in (0, 1))  # (B, size) in pixels of the image
+    xs = torch.where(flip[:, None], xs.flip(1), xs)
     grid = torch.empty(len(images), size, size, 2, device=device)
     grid[..., 0] = ((2 * xs + 1) / canvas[1] - 1)[:, None, :]
     grid[..., 1] = ((2 * ys + 1) / canvas[0] - 1)[:, :, None]
@@ -120,8 +134,16 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Turn RGB of 0..255, (B, 3, H, W) float, into what the initial weights expect; 0 is the mean colour."""
     if preprocessing.order == "BGR":
         images = images.flip(1)
-    mean, std = (images.new_tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+    mean, std = _mean_and_std(preprocessing, images.device)
     return (images - mean) / std
+
+
+@lru_cache(maxsize=8)
+def _mean_and_std(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (
+        sent(torch.tensor(values), device)[:, None, None] for values in (preprocessing.mean, preprocessing.std)
+    )
+    return mean, std
 
 
 def to_inputs(images: Tensor, preprocessing: Preprocessing) -> Tensor:

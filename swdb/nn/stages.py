@@ -77,9 +77,9 @@ class ClassifierStage:
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
+        from swdb.nn.checkpoints import room_for
         from swdb.nn.classifier import new_classifier
         from swdb.nn.networks import BACKBONES, valueless
-        from swdb.nn.trainer import room_for
 
         with valueless():
             num_tags = tools.dataset(artefact.input("data")).num_classes - 1

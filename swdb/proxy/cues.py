@@ -15,10 +15,10 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.store import Store
 from swdb.data.voc import IGNORE, kept_labels
+from swdb.nn.checkpoints import load_weights
 from swdb.nn.classifier import new_classifier
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, preprocessing_of, valueless
-from swdb.nn.trainer import load_weights
 from swdb.proxy.cams import CamSettings, forget_parts, make_cues
 from swdb.proxy.cue_file import cues_of, lacking_lines, matched, read_cue_file, write_cue_file
 from swdb.proxy.evidence import check_claims

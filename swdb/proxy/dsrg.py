@@ -16,13 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
-from swdb.data.store import Store, gather
+from swdb.data.resident import resident
+from swdb.data.store import Store, drawn_rows, taken_rows
 from swdb.data.voc import IGNORE
+from swdb.nn.compute import Compute
+from swdb.nn.dense_crf import MEMORY as CRF_MEMORY
 from swdb.nn.dense_crf import refine
 from swdb.nn.losses import cross_entropy
+from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
-from swdb.nn.networks import Backbone, head
-from swdb.nn.sampling import CROPS, crop_batch, rng_for, sample_crops, sample_indices, warp_to_square
+from swdb.nn.networks import BACKBONES, Backbone, head
+from swdb.nn.sampling import CROPS, crop_drawn, drawn_crops, rng_for, sample_crops, sample_indices, warp_to_square
+from swdb.nn.step import Drawn, Objective
 from swdb.nn.trainer import Job, Schedule, optimise
 from swdb.proxy.grid import GRID
 from swdb.proxy.region_growing import grow
@@ -92,29 +97,32 @@ def train_on_cues(
     def ids_at(step: int) -> list[str]:
         return [store.ids[row] for row in rows_at(step)]
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    def draw(step: int) -> Drawn:
         rows = rows_at(step)
         flip = torch.from_numpy(rng_for(0, CROPS, step).random(len(rows)) < 0.5)
-        sizes = store.sizes[torch.from_numpy(rows)]
-        squares = warp_to_square(gather(store.images, rows, device), sizes, flip, settings.size)
-        logits = model(model.normalise(squares)).float()
+        at = torch.from_numpy(rows)
+        drawn = {"rows": at, "sizes": store.sizes[at], "flip": flip, "tags": allowed[at]}
+        return drawn | drawn_rows("images", store.images, rows) | drawn_rows("cues", maps, rows)
+
+    network_logits = model.compute.compiled(lambda inputs: model(inputs).float())
+
+    def losses(drawn: Drawn) -> dict[str, Tensor]:
+        images, flip = taken_rows("images", store.images, drawn), drawn["flip"]
+        squares = warp_to_square(images, drawn["sizes"], flip, settings.size)
+        logits = network_logits(model.normalise(squares))
         at = feature_centres(network.backbone, logits.shape[-1], settings.size, device)
-        seeds = seeds_at_features(gather(maps, rows, device), flip, at, settings.size, num_classes)
+        seeds = seeds_at_features(drawn["cues"], flip, at, settings.size, num_classes)
         small = squares[..., at[:, None], at].round().to(torch.uint8).permute(0, 2, 3, 1)
-        try:
-            tagged = allowed[torch.from_numpy(rows)].to(device)
-            terms, shares = seeded_losses(logits, seeds, small, tagged, settings)
-        except BadInput as error:  # the CRF refuses what is not finite, before the loss could show it
-            where = f"{job.id}, step {step} (images {', '.join(ids_at(step))})"
-            raise BadInput(where, f"{error.subject}: {error.found}", error.expected) from None
-        watch.see(step, shares)
-        return terms
+        terms, (predicted, wanted) = seeded_losses(logits, seeds, small, drawn["tags"], settings)
+        return {**terms, "predicted": predicted, "wanted": wanted}
 
     schedule = Schedule(
         settings.steps, settings.warmup, settings.decay_every, settings.decay_factor, settings.weight_decay,
         settings.clip_norm, repeated=True, optimizer=settings.optimizer,
     )  # fmt: skip
-    return optimise(replace(job, ids_at=ids_at), network, network.groups(settings), schedule, losses_at)
+    objective = Objective(draw, losses, ("predicted", "wanted"), watch.see)
+    job = replace(job, ids_at=ids_at)
+    return optimise(job, network, network.groups(settings), schedule, objective, model.compute.step)
 
 
 def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, settings: Dsrg) -> dict[str, Any]:
@@ -126,26 +134,61 @@ def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, sett
     device = model.compute.device
     network: DsrgNetwork = model.compute.layout(model.network)
     store = store.to(device)
+    (masks,) = resident((masks,), device)
 
     def rows_at(step: int) -> np.ndarray:
         return sample_indices(len(store.ids), 0, 0, step, settings.retrain_batch)
 
-    def losses_at(step: int) -> dict[str, Tensor]:
+    def draw(step: int) -> Drawn:
         rows = rows_at(step)
-        sizes = store.sizes[torch.from_numpy(rows)]
-        images, labels = (gather(array, rows, device) for array in (store.images, masks))
-        crops = sample_crops(0, step, sizes, settings.size, 1.0, 1.0)
-        inputs, labels = crop_batch(images, labels, sizes, crops, settings.size, model.preprocessing)
+        at = torch.from_numpy(rows)
+        crops = sample_crops(0, step, store.sizes[at], settings.size, 1.0, 1.0)
+        drawn = {"rows": at, **drawn_crops(crops, store.sizes[at])}
+        return drawn | drawn_rows("images", store.images, rows) | drawn_rows("masks", masks, rows)
+
+    def mask_loss(inputs: Tensor, labels: Tensor) -> Tensor:
         logits = model(inputs).float()
         at = feature_centres(network.backbone, logits.shape[-1], settings.size, device)
-        return {"masks": cross_entropy(logits, labels[:, at[:, None], at])}
+        return cross_entropy(logits, labels[:, at[:, None], at])
+
+    mask_loss = model.compute.compiled(mask_loss)
+
+    def losses(drawn: Drawn) -> dict[str, Tensor]:
+        images, labels = (
+            taken_rows(name, array, drawn) for name, array in (("images", store.images), ("masks", masks))
+        )
+        return {"masks": mask_loss(*crop_drawn(images, labels, drawn, settings.size, model.preprocessing))}
 
     schedule = Schedule(
         settings.retrain_steps, 0, 1.0, 1.0, settings.weight_decay, settings.clip_norm,
         power=settings.retrain_power, optimizer=settings.optimizer,
     )  # fmt: skip
     job = replace(job, ids_at=lambda step: [store.ids[row] for row in rows_at(step)])
-    return optimise(job, network, network.groups(settings, settings.retrain_rate), schedule, losses_at)
+    groups = network.groups(settings, settings.retrain_rate)
+    return optimise(job, network, groups, schedule, Objective(draw, losses), model.compute.step)
+
+
+def dsrg_needs(backbone: str, settings: Dsrg, num_classes: int, precision: str, proxy_set: int) -> Needs:
+    """Count what a round of a proxy set needs on its device."""
+    batch = settings.batch if proxy_set == 1 else settings.retrain_batch
+
+    def losses(network: nn.Module, compute: Compute) -> dict[str, Tensor]:
+        inputs = torch.empty(batch, 3, settings.size, settings.size)
+        with compute.autocast():
+            logits = network(compute.inputs(inputs))
+        logits = logits.float()
+        if proxy_set == 2:
+            return {"masks": cross_entropy(logits, logits.new_empty(logits[:, 0].shape, dtype=torch.int64))}
+        probability = renormalise(logits.softmax(1) + FLOOR)
+        points = logits.shape[-2] * logits.shape[-1]
+        kernels = torch.empty(2, min(batch * points**2, CRF_MEMORY // 4))  # the CRF's, whole, and as much to make them
+        del kernels
+        refined = torch.empty_like(probability)
+        seeds = torch.empty(probability.shape, dtype=torch.bool)
+        return {"seeds": balanced_seed_loss(probability, seeds), "boundary": boundary_loss(probability, refined)}
+
+    network = lambda: DsrgNetwork(BACKBONES[backbone](), settings, num_classes)  # noqa: E731
+    return needs_of(network, losses, precision, settings.optimizer)
 
 
 # ---------------------------------------------------------------- features and the grid of cues
@@ -164,7 +207,7 @@ def seeds_at_features(maps: Tensor, flip: Tensor, at: Tensor, size: int, num_cla
     """
     nearest = ((GRID - 1) * at / (size - 1)).round().long()
     mirrored = ((GRID - 1) * (size - 1 - at) / (size - 1)).round().long()
-    columns = torch.where(flip.to(maps.device)[:, None], mirrored, nearest)  # (B, w)
+    columns = torch.where(flip[:, None], mirrored, nearest)  # (B, w)
     batch = torch.arange(len(maps), device=maps.device)[:, None, None]
     cues = maps[batch, nearest[None, :, None], columns[:, None, :]]
     return cues[:, None] == torch.arange(num_classes, device=maps.device)[None, :, None, None]
@@ -184,7 +227,8 @@ def seeded_losses(
     probability = renormalise(logits.softmax(1) + FLOOR)
     with torch.no_grad():
         crf = crf_set(settings.crf).scaled(logits.shape[-1] / GRID / CRF_SHRINK)
-        refined = renormalise(refine(-probability.detach(), images, crf).clamp(min=FLOOR))
+        check = not probability.is_cuda  # a GPU is not waited for: the log looks at the losses
+        refined = renormalise(refine(-probability.detach(), images, crf, check=check).clamp(min=FLOOR))
         grown = grow(refined, seeds, tags, settings.grow_foreground, settings.grow_background)
         predicted = (probability.argmax(1) != 0).float().mean()
         wanted = grown[:, 1:].any(1).float().mean() / grown.any(1).float().mean().clamp(min=FLOOR)
@@ -226,14 +270,14 @@ class _Collapse:
     def __init__(self, artefact_id: str, steps: int):
         self.artefact_id = artefact_id
         self.first = min(COLLAPSE_AFTER, max(COLLAPSE_OVER, steps // 10))
-        self.seen: deque[tuple[Tensor, Tensor]] = deque(maxlen=COLLAPSE_OVER)
+        self.seen: deque[tuple[float, float]] = deque(maxlen=COLLAPSE_OVER)
 
-    def see(self, step: int, shares: tuple[Tensor, Tensor]) -> None:
+    def see(self, step: int, values: dict[str, float]) -> None:
         """Note the predicted and the wanted share of foreground at a step; raises BadInput where the former vanished."""
-        self.seen.append(shares)
+        self.seen.append((values["predicted"], values["wanted"]))
         if step < self.first or step % COLLAPSE_OVER or len(self.seen) < COLLAPSE_OVER:
             return
-        predicted, wanted = torch.stack([torch.stack(pair) for pair in self.seen]).mean(0).tolist()
+        predicted, wanted = (sum(share) / len(self.seen) for share in zip(*self.seen, strict=True))
         if predicted < COLLAPSE_SHARE * wanted:
             found = (
                 f"the network predicts background alone: at step {step} {100 * predicted:.2f} % of its predictions are "

@@ -22,6 +22,7 @@ from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.images import image_size, masks_digest, resize_longest_side, write_mask
 from swdb.data.store import Store, gather, proxy_masks
+from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import energy_of, refine
 from swdb.nn.initial_weights import load_initial
@@ -29,7 +30,7 @@ from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, preprocessing_of, upsample, valueless
 from swdb.nn.sampling import warp_to_square
-from swdb.nn.trainer import Job, load_weights, seed_initial
+from swdb.nn.trainer import Job, seed_initial
 from swdb.proxy.cues import load_cues
 from swdb.proxy.dsrg import DsrgNetwork, train_on_cues, train_on_masks
 from swdb.specs.crf_parameters import crf_set

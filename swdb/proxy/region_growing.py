@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from swdb.nn.cuda import any_order
+
 NOTHING = -1  # the class of a point that is neither seeded nor predicted with confidence
 
 
@@ -36,8 +38,8 @@ def grow(
     single = seeds.sum(1, dtype=torch.int16) == 1
 
     component = _components(regions).flatten()
-    seeded = torch.zeros_like(component, dtype=torch.bool)
-    seeded[component[own.flatten()]] = True
+    seeded = torch.zeros(len(component) + 1, dtype=torch.bool, device=component.device)  # the last is nobody's
+    seeded.index_fill_(0, torch.where(own.flatten(), component, len(component)), True)
     reached = seeded[component].view_as(own) & ~single
     return seeds.scatter(1, place, (own | reached)[:, None])
 
@@ -45,7 +47,8 @@ def grow(
 def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: float, background: float) -> Tensor:
     """Return the class of every point, (B, h, w) int64, or NOTHING; of several seeds it is the last class."""
     # Of each image its own classes alone, in their order: a few of many. An image with fewer looks at background again.
-    among = (~tags).byte().argsort(stable=True, dim=1)[:, : max(tags.sum(1).tolist(), default=1)]
+    most = tags.shape[1] if tags.is_cuda else max(tags.sum(1).tolist(), default=1)
+    among = (~tags).byte().argsort(stable=True, dim=1)[:, :most]
     among = among * tags.gather(1, among)
     likeliest, place = probabilities[torch.arange(len(tags), device=tags.device)[:, None], among].max(1)
     predicted = among.gather(1, place.flatten(1)).view_as(place)
@@ -56,34 +59,53 @@ def _regions(probabilities: Tensor, seeds: Tensor, tags: Tensor, foreground: flo
     return torch.where(sure, predicted, seeded)
 
 
-def _components(regions: Tensor) -> Tensor:
+def _components(regions: Tensor, look: bool | None = None) -> Tensor:
     """Return (B, h, w) int64, equal at two points exactly where a path over touching points of one class joins them.
 
     Every point refers to the first of its neighbours, and then to the root of the tree that this makes. Where trees
     touch, their roots refer to the smallest root they touch, until none touch: a few rounds, even for a long snake.
+
+    look: after each round, see whether it was the last one. A GPU would be waited for; it goes through as many as can be
+    needed. Trees of one region have their roots in different squares of 2 x 2 points, for the points of a square touch;
+    that bounds them. Two rounds leave at most half of them: a root that is left neither touched a smaller one, nor one
+    that went to a smaller one, so those that it touched, one at least, came to it.
     """
+    look = not regions.is_cuda if look is None else look
+    height, width = regions.shape[1:]
     index = torch.arange(regions.numel(), device=regions.device).view_as(regions)
     differ = [one != other for one, other in _neighbours(regions)]
     first = index.clone()
     for apart, (one, _), (_, other) in zip(differ, _neighbours(index), _neighbours(first), strict=True):
         other.copy_(torch.minimum(one + apart * regions.numel(), other))  # too large where they differ
-    root = _flat(first.flatten())
+    root = _flat(first.flatten(), height * width, look)
 
-    open_pairs = []  # roots of neighbours that are equal but not yet joined
+    pairs = []  # roots of neighbours that are equal but not yet joined
     for apart, (one, other) in zip(differ, _neighbours(root.view_as(regions)), strict=True):
-        pairs = (~apart & (one != other)).nonzero(as_tuple=True)
-        open_pairs.append((one[pairs], other[pairs]))
-    one, other = (torch.cat(side) for side in zip(*open_pairs, strict=True))
-    while len(one):
-        root = _flat(root.scatter_reduce(0, torch.maximum(one, other), torch.minimum(one, other), "amin"))
+        if look:
+            open_ones = (~apart & (one != other)).nonzero(as_tuple=True)
+            pairs.append((one[open_ones], other[open_ones]))
+        else:
+            pairs.append((torch.where(apart, other, one).flatten(), other.flatten()))
+    one, other = (torch.cat(side) for side in zip(*pairs, strict=True))
+    trees = -(-height // 2) * -(-width // 2)
+    for _ in range(2 * (trees.bit_length() - 1)):
+        if look and not len(one):
+            break
+        with any_order():
+            root = root.scatter_reduce(0, torch.maximum(one, other), torch.minimum(one, other), "amin")
+        root = _flat(root, trees, look)
         one, other = root[one], root[other]
-        one, other = one[one != other], other[one != other]
+        if look:
+            one, other = one[one != other], other[one != other]
     return root.view_as(regions)
 
 
-def _flat(root: Tensor) -> Tensor:
-    """Let every point refer to the root of its tree; the ways there halve with each step."""
-    while not torch.equal(further := root.gather(0, root), root):
+def _flat(root: Tensor, depth: int, look: bool) -> Tensor:
+    """Let every point refer to the root of its tree, at most `depth` steps away; the ways there halve each time."""
+    for _ in range(depth.bit_length()):
+        further = root.gather(0, root)
+        if look and torch.equal(further, root):
+            break
         root = further
     return root
 

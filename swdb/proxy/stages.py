@@ -72,8 +72,8 @@ class ProxiesStage:
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
+        from swdb.nn.checkpoints import room_for
         from swdb.nn.networks import BACKBONES, valueless
-        from swdb.nn.trainer import room_for
         from swdb.proxy.dsrg import DsrgNetwork
 
         task: ProxiesTask = artefact.task

@@ -27,7 +27,7 @@ from swdb.methods.method import METHODS
 from swdb.nn.classifier import new_classifier
 from swdb.nn.compute import Compute
 from swdb.nn.networks import BACKBONES
-from swdb.nn.trainer import WEIGHTS, room_for, save_tensors
+from swdb.nn.checkpoints import WEIGHTS, room_for, save_tensors
 from swdb.proxy.dsrg import DsrgNetwork
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset

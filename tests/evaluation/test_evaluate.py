@@ -23,8 +23,8 @@ from swdb.data.images import palette_png, resize_longest_side
 from swdb.evaluation import evaluate as evaluation
 from swdb.evaluation.evaluate import evaluate
 from swdb.methods.strong_weak import StrongWeak, StrongWeakNetwork
+from swdb.nn.checkpoints import WEIGHTS, save_tensors
 from swdb.nn.networks import Preprocessing
-from swdb.nn.trainer import WEIGHTS, save_tensors
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource

@@ -17,9 +17,9 @@ from swdb.core.files import file_digest
 from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.store import proxy_masks
 from swdb.methods.training import Batches, build, label_set, load_trained, schedule_of, strong_rows
+from swdb.nn.checkpoints import load_tensors
 from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing
-from swdb.nn.trainer import load_tensors
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource
 from swdb.study.graph import Graph
@@ -321,11 +321,11 @@ def batches(at_hand, name, steps, **training):
     assert len(seen) == NUM_TRAIN
     found = []
     for step in range(steps):
-        inputs, labels, num_strong = made.at(step)
+        inputs, labels = made.cut(made.draw(step))
         assert inputs.shape == (BATCH, 3, 32, 32)
         for one, mask in zip(inputs.numpy(), labels.numpy(), strict=True):
             found.append((*which(one, seen), mask))
-    return found, num_strong
+    return found, made.num_strong
 
 
 def which(inputs, seen):

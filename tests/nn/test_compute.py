@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from swdb.core.errors import BadInput
-from swdb.nn import compute
+from swdb.nn import compute, cuda
 from swdb.nn.compute import Compute, choose_device, preferred_precision
 
 CPU = torch.device("cpu")
@@ -26,7 +26,8 @@ def test_a_device_that_is_not_there_is_refused_by_name(name):
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, there):
     tried = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    monkeypatch.setattr(torch, "empty", lambda count, device: tried.append(device.type))
+    monkeypatch.setattr(torch, "zeros", lambda count, device: tried.append(device.type) or torch.ones(count).sub_(1))
+    monkeypatch.setattr(cuda, "prepare", lambda: None)
     assert choose_device("auto").type == ("cuda" if there else "cpu")
     assert tried == ["cuda" if there else "cpu"]  # it is used once, so that a broken GPU is noticed here
 
@@ -39,7 +40,7 @@ def test_a_cpu_prefers_half_precision_where_that_is_faster(monkeypatch, fast, pr
 
 @pytest.mark.parametrize(("supported", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_a_gpu_prefers_half_precision_where_it_has_that(monkeypatch, supported, precision):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
+    monkeypatch.setattr(cuda, "has_bf16", lambda: supported)
     assert preferred_precision(torch.device("cuda")) == precision
 
 

@@ -17,10 +17,10 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import file_digest
 from swdb.data import synthetic
+from swdb.nn.checkpoints import load_tensors
 from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, weights_summary
 from swdb.nn.networks import small, squeezenet1_1
 from swdb.nn.stages import WeightsStage
-from swdb.nn.trainer import load_tensors
 from swdb.nn.weights_file import read_weights_file
 from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, Preprocessing, choose, written
 from swdb.specs.presets import load_preset

@@ -14,9 +14,9 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, NotNamed
 from swdb.core.files import file_digest
 from swdb.data.store import Store
+from swdb.nn.checkpoints import load_tensors
 from swdb.nn.networks import BACKBONES, preprocessing_of
 from swdb.nn.stages import ClassifierStage, WeightsStage, check_tags
-from swdb.nn.trainer import load_tensors
 from swdb.specs.presets import load_preset
 from swdb.specs.study import NamedFile
 

@@ -25,8 +25,11 @@ from swdb.core.files import file_digest
 from swdb.core.lease import leased
 from swdb.core.progress import silent
 from swdb.nn import trainer
+from swdb.nn.checkpoints import load_tensors, load_weights, save_tensors
+from swdb.nn.compute import StepSettings
 from swdb.nn.networks import valueless
-from swdb.nn.trainer import Job, Schedule, load_tensors, load_weights, optimise, save_tensors, seed_initial
+from swdb.nn.step import Objective
+from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.tables import CellSource
 from swdb.study.runner import Runner
@@ -64,6 +67,11 @@ def test_the_paper_drops_its_rate_after_12_of_20_epochs():
     assert schedule.factor(math.ceil(12 * per_epoch) + 1) == pytest.approx(0.1)
 
 
+def objective(losses_at) -> Objective:
+    """What is minimised, where a step is all that losses hang on."""
+    return Objective(lambda step: {"step": torch.tensor(step)}, lambda drawn: losses_at(int(drawn["step"])))
+
+
 class Points(nn.Module):
     """Two parameters that are pulled to places that change from step to step."""
 
@@ -81,7 +89,7 @@ def test_a_step_is_adam_with_l2_in_the_gradient_clipping_and_the_schedule(tmp_pa
     rates = np.array([0.01, 0.01, 0.1])
     groups = [{"params": [points.a], "lr": 0.01}, {"params": [points.b], "lr": 0.1}]
     schedule = Schedule(9, warmup=3, decay_at=0.5, decay_factor=0.1, weight_decay=0.2, clip_norm=clip_norm)
-    optimise(Job(tmp_path, "points"), points, groups, schedule, points.losses_at)
+    optimise(Job(tmp_path, "points"), points, groups, schedule, objective(points.losses_at))
 
     # Kingma and Ba's algorithm 1 in float64, as it is printed.
     x, m, v = np.array([1.0, -2.0, 0.5]), np.zeros(3), np.zeros(3)
@@ -101,7 +109,7 @@ def test_sgd_has_momentum_and_l2_in_the_gradient(tmp_path):
     points = Points()
     schedule = Schedule(7, warmup=0, decay_at=1, decay_factor=1, weight_decay=0.2, power=0.9, optimizer="sgd")
     groups = [{"params": [points.a], "lr": 0.01}, {"params": [points.b], "lr": 0.02, "weight_decay": 0.0}]
-    optimise(Job(tmp_path, "points"), points, groups, schedule, points.losses_at)
+    optimise(Job(tmp_path, "points"), points, groups, schedule, objective(points.losses_at))
 
     x, velocity = np.array([1.0, -2.0, 0.5]), np.zeros(3)
     for step in range(7):
@@ -123,7 +131,7 @@ def test_first_values_hang_on_the_seed_and_the_branch_alone():
 # ---------------------------------------------------------------- a small training, in this process
 
 
-def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: None, name="small"):
+def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: None, name="small", settings=StepSettings()):
     """Train a small network with dropout; its losses hang on everything that a resumed run must find again."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -136,7 +144,7 @@ def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: Non
 
     groups = [{"params": list(network.parameters()), "lr": 0.02}]
     schedule = Schedule(steps, warmup=2, decay_at=0.6, decay_factor=0.1, weight_decay=1e-4, clip_norm=1.0)
-    record = optimise(Job(folder, name, 3, advance), network, groups, schedule, losses_at)
+    record = optimise(Job(folder, name, 3, advance), network, groups, schedule, objective(losses_at), settings)
     return network, record
 
 
@@ -290,7 +298,7 @@ def test_a_loss_that_is_not_finite_names_run_and_step_and_ends_nothing(tmp_path,
     schedule = Schedule(30, warmup=0, decay_at=1, decay_factor=1)
     job = Job(tmp_path, "points-s0", ids_at=None if ids is None else lambda step: [f"{name}{step}" for name in ids])
     with pytest.raises(BadInput) as caught:
-        optimise(job, points, [{"params": [points.a], "lr": 0.1}], schedule, losses_at)
+        optimise(job, points, [{"params": [points.a], "lr": 0.1}], schedule, objective(losses_at))
     assert caught.value.subject == "points-s0"
     assert str(value) in caught.value.found
     assert "at step 7" in caught.value.found

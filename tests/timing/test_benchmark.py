@@ -10,7 +10,7 @@ from conftest import TINY
 from studies import CPU, changed
 
 from swdb.core.progress import silent
-from swdb.nn.trainer import WEIGHTS
+from swdb.nn.checkpoints import WEIGHTS
 from swdb.specs.presets import load_preset
 from swdb.timing import benchmark as module
 from swdb.timing.benchmark import benchmark

@@ -1,0 +1,248 @@
+"""One optimizer step: what the host draws, one copy to the device, losses, gradients, new weights. The host reads nothing.
+
+On a GPU the whole of it can be recorded once and replayed, as a CUDA graph. Before that is trusted, one step is taken both
+ways from the same state; where a bit differs, or recording fails, steps are taken one operation after the other, and the
+training's record says why.
+
+in: a step's number -> out: its losses, still on the device; the network's weights have moved
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from swdb.data.resident import sent
+from swdb.nn.compute import StepSettings
+from swdb.nn.sampling import DROPOUT, rng_for
+
+GRAPH_FROM = 200  # steps that are left, from which on recording pays
+ALIGNMENT = 16  # bytes, of each part of what is sent
+
+Drawn = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a training minimises: `draw` on the host, then `losses` on the device, which is where both may be told apart.
+
+    `draw` returns CPU tensors by name, of the same shapes at every step. `losses` gets them on the device, asks the host for
+    nothing and reads nothing back; it returns terms whose sum is minimised, and may add `watched` ones that are not.
+    """
+
+    draw: Callable[[int], Drawn]
+    losses: Callable[[Drawn], dict[str, Tensor]]
+    watched: tuple[str, ...] = ()
+    see: Callable[[int, dict[str, float]], None] = lambda step, values: None  # is told the watched values of every step
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The learning rates of an optimizer's groups at a step."""
+
+    base: list[float]
+    factor: Callable[[int], float]
+
+    def at(self, step: int) -> list[float]:
+        """Return the rate of every group."""
+        return [base * self.factor(step) for base in self.base]
+
+
+class Stepper:
+    """Takes the steps of one training."""
+
+    def __init__(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, objective: Objective, rates: Rates,
+        clip_norm: float, seed: int, settings: StepSettings,
+    ):  # fmt: skip
+        self.network, self.optimizer, self.objective, self.rates = network, optimizer, objective, rates
+        self.clip_norm, self.seed, self.settings = clip_norm, seed, settings
+        self.device = next(network.parameters()).device
+        self.names: tuple[str, ...] = ()  # of what a step returns, known after the first
+        on_gpu = self.device.type == "cuda"
+        self.device_rates = on_gpu if settings.device_rates is None else settings.device_rates
+        self.graph: Graph | None = None
+        self.why_no_graph = "" if on_gpu else "there is no GPU"
+
+    def take(self, step: int, steps: int) -> Tensor:
+        """Take a step of `steps`; returns its terms and what is watched, one after the other, (T,) on the device."""
+        drawn = self.objective.draw(step)
+        rates = self.rates.at(step)
+        if self.device_rates:
+            drawn = drawn | {"rates": torch.tensor(rates)}
+        else:
+            self._set_rates(rates)
+        self.seed_dropout(step)
+        if self.graph is not None:
+            return self.graph.replay(drawn)
+        if not self.why_no_graph and self._wants_graph(steps - step):
+            return self._begin_graph(drawn, step)
+        return self.run(Packed(drawn).unpacked(self.device))
+
+    def run(self, drawn: Drawn) -> Tensor:
+        """Do the device's part of a step."""
+        if self.device_rates:
+            self._set_rates(drawn["rates"].unbind())
+        terms = self.objective.losses(drawn)
+        self.names = tuple(terms)
+        self.optimizer.zero_grad(set_to_none=True)
+        sum(term for name, term in terms.items() if name not in self.objective.watched).backward()
+        if self.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return torch.stack([term.detach().float() for term in terms.values()])
+
+    def seed_dropout(self, step: int) -> None:
+        """Seed what is drawn on the device, so that it hangs on the step alone."""
+        torch.manual_seed(int(rng_for(self.seed, DROPOUT, step).integers(2**62)))
+
+    @contextmanager
+    def numbers(self) -> Iterator[None]:
+        """Let the optimizer's rates be plain numbers meanwhile, as a checkpoint keeps them."""
+        kept = [group["lr"] for group in self.optimizer.param_groups]
+        self._set_rates(self.rates.base)
+        yield
+        self._set_rates(kept)
+
+    def describe(self) -> dict[str, str]:
+        """Say how steps were taken."""
+        kind = type(self.optimizer).__name__.lower()
+        capturable = any(group.get("capturable") for group in self.optimizer.param_groups)
+        return {
+            "batch": "one copy a step, cut on the device" if self.device.type == "cuda" else "in the host's memory",
+            "rates": "tensors on the device" if self.device_rates else "numbers",
+            "optimizer": f"{kind}, fused{', capturable' if capturable else ''}",
+            "graph": f"none: {self.why_no_graph}"
+            if self.graph is None
+            else "replayed; its first step was that without",
+            "compile": self.settings.compile or "none",
+        }
+
+    def _set_rates(self, rates: Iterable[Any]) -> None:
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    # ------------------------------------------------------------ the graph
+
+    def _wants_graph(self, left: int) -> bool:
+        if not self.device_rates:
+            self.why_no_graph = "learning rates are numbers"
+        elif self.settings.graph is False:
+            self.why_no_graph = "turned off"
+        elif self.settings.graph is None and left < GRAPH_FROM:
+            self.why_no_graph = f"it would not pay for {left} steps"
+        elif self.settings.graph is None and self.settings.compile:
+            self.why_no_graph = "the step is compiled"
+        return not self.why_no_graph
+
+    def _begin_graph(self, drawn: Drawn, step: int) -> Tensor:
+        """Take a step both ways, and go on with the graph if it did the same to the last bit."""
+        before = self._state()
+        packed = Packed(drawn)
+        buffer = packed.sent(self.device)
+        with beside(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True.*")  # said of steps that are not recorded
+            values = self.run(packed.parts(buffer))
+        after = self._state()
+        self._restore(before)
+        try:
+            graph = Graph(lambda: self.run(packed.parts(buffer)), buffer)
+            self.seed_dropout(step)
+            found = graph.replay(drawn)
+            if torch.equal(found, values) and _equal(self._state(), after):
+                self.graph = graph
+                return found
+            self.why_no_graph = f"its step was another than without, at step {step}"
+        except RuntimeError as error:
+            self.why_no_graph = f"recording failed ({' '.join(str(error).split())[:200]})"
+        self._restore(after)
+        return values
+
+    def _state(self) -> list[Tensor]:
+        return [tensor.detach().clone() for tensor in self._tensors()]
+
+    def _tensors(self) -> list[Tensor]:
+        """List what a step changes: weights, buffers, and what the optimizer keeps, which is nothing before the first."""
+        kept = [value for state in self.optimizer.state.values() for value in state.values()]
+        return [*self.network.state_dict().values(), *(value for value in kept if isinstance(value, Tensor))]
+
+    def _restore(self, values: list[Tensor]) -> None:
+        """Write values into the tensors that there are; what the optimizer did not keep then is 0."""
+        with torch.no_grad():
+            for k, tensor in enumerate(self._tensors()):
+                if k < len(values):
+                    tensor.copy_(values[k])
+                else:
+                    tensor.zero_()
+
+
+def _equal(these: list[Tensor], those: list[Tensor]) -> bool:
+    return len(these) == len(those) and all(torch.equal(one, other) for one, other in zip(these, those, strict=True))
+
+
+class Graph:
+    """A recorded step, which works on one buffer and leaves its answer in one place."""
+
+    def __init__(self, run: Callable[[], Tensor], buffer: Tensor):
+        self.buffer, self.graph = buffer, torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.values = run()
+
+    def replay(self, drawn: Drawn) -> Tensor:
+        """Take the step on what was drawn, which has the shapes of what was recorded."""
+        self.buffer.copy_(Packed(drawn).pinned(), non_blocking=True)
+        self.graph.replay()
+        return self.values.clone()
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Work on another stream of the GPU, as torch wants it before something is recorded."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+class Packed:
+    """Tensors of the host in one piece of memory, so that one copy brings all of them to the device."""
+
+    def __init__(self, drawn: Drawn):
+        self.drawn = drawn
+
+    def unpacked(self, device: torch.device) -> Drawn:
+        """Return the tensors on the device; on a CPU they are there already."""
+        return self.drawn if device.type == "cpu" else self.parts(self.sent(device))
+
+    def sent(self, device: torch.device) -> Tensor:
+        """Copy them to the device in one piece, without waiting."""
+        return sent(self.bytes(), device)
+
+    def pinned(self) -> Tensor:
+        """Return the piece where a copy need not be waited for."""
+        return self.bytes().pin_memory()
+
+    def bytes(self) -> Tensor:
+        """Lay the tensors one behind the other, (N,) uint8."""
+        parts = []
+        for tensor in self.drawn.values():
+            part = tensor.contiguous().view(-1).view(torch.uint8)
+            parts += [part, part.new_zeros(-len(part) % ALIGNMENT)]
+        return torch.cat(parts)
+
+    def parts(self, whole: Tensor) -> Drawn:
+        """Return the tensors as views of their piece, wherever that is."""
+        found, start = {}, 0
+        for name, tensor in self.drawn.items():
+            size = tensor.nbytes
+            found[name] = whole[start : start + size].view(tensor.dtype).view(tensor.shape)
+            start += size + -size % ALIGNMENT
+        return found
