@@ -34,7 +34,7 @@ HOUSE = {
     ),
     "reports": ("results", "tables", "stages", "bundle"),
     "study": ("stages", "graph", "plan", "workdir", "runner", "figure"),
-    "timing": ("rates", "forecast", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark"),
+    "timing": ("rates", "forecast", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "prepare_voc", "make_proxy", "train", "evaluate",
         "reproduce_table", "make", "bench", "app",
@@ -45,7 +45,7 @@ FOLDERS = tuple(dict.fromkeys(folder.split()[0] for folder in HOUSE))
 # Whoever plans, reads or prints needs no torch; these modules compute.
 HEAVY = {
     "data.resident", "data.store", "study.figure",
-    "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark",
+    "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark", "timing.card",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate",

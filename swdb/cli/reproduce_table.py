@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from swdb.study.plan import Plan
 
 
+DRIVER = Path("/dev/nvidiactl")  # is there where a GPU's driver is loaded: torch is loaded to ask it, else it is not
+
+
 def reproduce_table(
     context: typer.Context,
     number: TableNumber,
@@ -125,8 +128,14 @@ def show_plan(
     from swdb.timing.forecast import forecast
     from swdb.timing.rates import read_rates
 
-    found = forecast(graph.study, todo, read_rates(graph.study, device), jobs)
-    console.print_plan(todo, precision_words(graph, precision), found.seconds, found.lines(f"{measures} measures it"))
+    rates = read_rates(graph.study, device)
+    found = forecast(graph.study, todo, rates, jobs)
+    lines = found.lines(f"{measures} measures it")
+    if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
+        from swdb.timing.card import card_lines
+
+        lines += card_lines(graph.study, todo, rates, device)
+    console.print_plan(todo, precision_words(graph, precision), found.seconds, lines)
 
 
 def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:

@@ -24,10 +24,10 @@ from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.methods.method import METHODS
+from swdb.nn.checkpoints import WEIGHTS, room_for, save_tensors
 from swdb.nn.classifier import new_classifier
 from swdb.nn.compute import Compute
 from swdb.nn.networks import BACKBONES
-from swdb.nn.checkpoints import WEIGHTS, room_for, save_tensors
 from swdb.proxy.dsrg import DsrgNetwork
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset

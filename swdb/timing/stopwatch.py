@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from swdb.core.progress import Advance
 from swdb.data.dataset import DataSet
 from swdb.data.store import Store, training_store
 from swdb.nn.compute import Compute
+from swdb.nn.trainer import LOG_EVERY
 
+LONG = 1e9  # seconds
+LEAST_ON_GPU = 100  # steps that are timed
 WARM = 2  # steps that are not counted, where there are more
 MIB = 2**20
 
@@ -140,25 +143,35 @@ class Timing:
 def time_training(make: Callable[[Tools], object], tools: Tools, again: Callable[[], None]) -> Timing:
     """Time the steps of a stage that trains; `again` deletes what it left, for it is run twice on a GPU.
 
-    There, marks at every step would make the host wait: the steps are timed between two reads of losses, without hooks.
+    There, marks at every step would make the host wait, and a recorded step shows none: the share of data is seen with such
+    marks, and the steps are timed without, between reads of losses.
     """
-    device = tools.compute.device
-    clock = Clock(device, tools.steps + WARM, tools.seconds)
+    device, count = tools.compute.device, tools.steps + WARM
+    marked = replace(tools.compute, step=replace(tools.compute.step, graph=False))
+    clock = Clock(device, count, tools.seconds)
     again()
-    everything = Tools(tools.compute, tools.data, 10**9, 10**9, _stores=tools._stores)
     with clock.hooked():
-        make(everything)
+        make(Tools(marked, tools.data, count + LOG_EVERY, LONG, _stores=tools._stores))
     timing = clock.timing()
     if device.type != "cuda":
         return timing
-    again()
-    with suppress(Enough):
-        make(tools)
-    later = [mark for mark in tools.marks if mark[0]]
-    if len(later) < 2:
+    first, last = _marks(make, tools, again, LOG_EVERY + max(tools.steps, LEAST_ON_GPU))
+    if last[0] == first[0]:
         return timing
-    (first, then), (last, now) = later[0], later[-1]
-    return Timing((now - then) / (last - first), last - first, timing.data_share)
+    steps = last[0] - first[0]
+    return Timing((last[1] - first[1]) / steps, steps, timing.data_share)
+
+
+def _marks(
+    make: Callable[[Tools], object], tools: Tools, again: Callable[[], None], count: int
+) -> tuple[tuple[int, float], tuple[int, float]]:
+    """Train so many steps; returns the first and the last mark: how many steps were done, and when."""
+    again()
+    watched = Tools(tools.compute, tools.data, count, tools.seconds, _stores=tools._stores)
+    with suppress(Enough):
+        make(watched)
+    later = [mark for mark in watched.marks if mark[0]]
+    return later[0], later[-1]
 
 
 def time_images(make: Callable[[Tools], object], tools: Tools) -> Timing:
@@ -171,19 +184,16 @@ def time_images(make: Callable[[Tools], object], tools: Tools) -> Timing:
 
 
 def count_waits(make: Callable[[Tools], object], tools: Tools, again: Callable[[], None]) -> float | None:
-    """Count how often a step makes the host wait for the GPU: of many steps, without what a single one has; None on a CPU."""
+    """Count how often a step makes the host wait for the GPU: of many steps, without those of a beginning; None on a CPU."""
     if tools.compute.device.type != "cuda":
         return None
-    few, many = WARM, WARM + tools.steps
     found = []
-    for steps in (few, many):
-        again()
-        clock = Clock(torch.device("cpu"), steps, tools.seconds)  # which does not wait itself
-        with warned_waits() as seen, clock.hooked():
-            make(Tools(tools.compute, tools.data, 10**9, 10**9, _stores=tools._stores))
-        found.append((sum("synchroniz" in str(one.message) for one in seen), len(clock.ends)))
+    for count in (1, LOG_EVERY + tools.steps):
+        with warned_waits() as seen:
+            _, (steps, _) = _marks(make, tools, again, count)
+        found.append((sum("synchroniz" in str(one.message) for one in seen), steps))
     (first, before), (second, after) = found
-    return (second - first) / max(1, after - before)
+    return (second - first) / (after - before) if after > before else None
 
 
 @contextmanager

@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import TINY
+from pretended_gpu import pretended_gpu
 from studies import CPU, changed
 
 from swdb.core.progress import silent
+from swdb.nn import trainer
 from swdb.nn.checkpoints import WEIGHTS
+from swdb.nn.compute import Compute
 from swdb.specs.presets import load_preset
 from swdb.timing import benchmark as module
+from swdb.timing import operations, stopwatch
 from swdb.timing.benchmark import benchmark
 from swdb.timing.rates import VERSION
 
@@ -24,6 +28,7 @@ IMAGES = {"labels-1", "labels-2", "evaluation"}
 def found():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "usable_cores", lambda: 1)
+        patch.setattr(module, "TRAIN_PIXELS", 16_000)
         yield benchmark(load_preset(TINY), CPU, 2, silent)
 
 
@@ -94,6 +99,30 @@ def test_a_study_of_real_images_needs_none_and_has_no_classifier(monkeypatch, tm
     monkeypatch.setattr(module, "_plain", lambda bench: None)
     found = benchmark(small, CPU, 1, silent)
     assert {kind for kind, one in found["kinds"].items() if one["measured"]} == STEPS | IMAGES
+
+
+def test_the_same_on_a_gpu_that_is_pretended(monkeypatch):
+    """Times and memory mean nothing there; that every kind comes to its end, on the device, does."""
+    monkeypatch.setattr(module, "_plain", lambda bench: None)
+    monkeypatch.setattr(module, "TRAIN_PIXELS", 4_000)
+    monkeypatch.setattr(module, "VAL_PIXELS", 4_000)
+    monkeypatch.setattr(stopwatch, "LEAST_ON_GPU", 5)
+    for one in (stopwatch, trainer):
+        monkeypatch.setattr(one, "LOG_EVERY", 4)
+    monkeypatch.setattr(operations, "SIDES", {"cuda": 64})
+    monkeypatch.setattr(operations, "CEILING_SECONDS", 0.01)
+    for name, answer in (
+        ("reset_peak_memory_stats", None),
+        ("max_memory_allocated", 3 << 30),
+        ("set_sync_debug_mode", None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    with pretended_gpu():
+        found = benchmark(load_preset(TINY), Compute(torch.device("cuda", 0), "bf16"), 2, silent)
+    assert {kind for kind, one in found["kinds"].items() if one["measured"]} == STEPS | IMAGES | {"classifier", "cues"}
+    for kind in STEPS:
+        assert found["kinds"][kind]["waits"] is not None and found["kinds"][kind]["peak_mib"] == 3072
+    assert found["machine"]["device"] == "cuda" and found["crowd"] is None
 
 
 def test_its_own_number_of_threads_stays_as_it_is(found):

@@ -9,6 +9,7 @@ import torch
 from studies import CPU
 from torch import nn
 
+from swdb.nn.compute import Compute
 from swdb.timing import stopwatch
 from swdb.timing.stopwatch import Clock, Enough, Tools, count_waits, forget_peak, peak_mib, time_images, time_training
 
@@ -116,13 +117,33 @@ def test_a_stage_is_ended_by_the_clock_it_was_handed():
     tools(3, whole=True).progress("x", 3)(3, 3)
 
 
+def on_gpu(count: int) -> Tools:
+    return Tools(Compute(torch.device("cuda"), "fp32"), None, count, 60.0)
+
+
 def test_the_host_s_waits_are_counted_a_step(monkeypatch):
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
-    pretended = Tools(type("On", (), {"device": torch.device("cuda")})(), None, 4, 60.0)
-    assert count_waits(training(100, waits=3), pretended, nothing) == 3
+    assert count_waits(training(100, waits=3), on_gpu(4), nothing) == 3
     assert modes == ["warn", "default"] * 2
+    assert count_waits(training(1, waits=3), on_gpu(4), nothing) is None  # too short to tell its beginning from a step
     assert count_waits(training(100, waits=3), tools(4), nothing) is None  # on a CPU nobody waits
+
+
+def test_on_a_gpu_steps_are_timed_without_marks_between_them(monkeypatch):
+    synchronised, seen, begun = [], [], []
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronised.append)
+    make = training(1000, seen)
+
+    def noting(tools):
+        begun.append((len(synchronised), tools.compute.step.graph))
+        make(tools)
+
+    timing = time_training(noting, on_gpu(5), nothing)
+    assert STEP <= timing.seconds < 4 * STEP and 0.1 < timing.data_share < 0.8
+    (marked, timed) = begun
+    assert marked[1] is False and timed[1] is None  # a recorded step has no place for marks
+    assert timed[0] == len(synchronised) > 5  # in the second pass nobody waited
 
 
 def test_a_peak_of_memory_is_seen_and_forgotten():
