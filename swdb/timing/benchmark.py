@@ -140,9 +140,9 @@ def benchmark(preset: Preset, compute: Compute, steps: int, progress: Progress) 
     began = time.monotonic()
     ceilings = {name: matmul_ceiling(compute.device, name) for name in dict.fromkeys((compute.precision, "fp32"))}
     with tempfile.TemporaryDirectory(prefix="swdb-bench-") as folder:
-        bench = _begin(preset, compute, steps, ceilings[compute.precision], Path(folder))
+        bench = begin(preset, compute, steps, ceilings[compute.precision], Path(folder))
         bench.ends = began + LIMIT
-        work = list(_work(bench))
+        work = list(work_of(bench))
         advance = progress(f"measure {preset.name}", len(work))
         for done, measure in enumerate(work, start=1):
             measure()
@@ -167,7 +167,7 @@ def benchmark(preset: Preset, compute: Compute, steps: int, progress: Progress) 
     }
 
 
-def _begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: Path) -> Bench:
+def begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: Path) -> Bench:
     """Plan the study of a random data set, and finish all that its trainings are made from."""
     height, width = shape_of(preset.data)
     area, batches = height * width, (preset.training.batch, preset.dsrg.batch, preset.dsrg.retrain_batch)
@@ -185,18 +185,19 @@ def _begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder:
     runs: dict[str, RunSpec] = {}
     for run in sorted(every.values(), key=lambda run: not run.needs_proxies):
         runs.setdefault(run_kind(non_defaults(run)), run)
-    bench = Bench(preset, compute, graph, write_random_set(graph.data.folder, small.data), steps, ceiling, runs)
+    data = write_random_set(graph.data.folder, small.data)
+    bench = Bench(preset, compute, graph, data, steps, ceiling, runs)
     bench.flops = {kind: step_flops(preset, run) for kind, run in runs.items()} | proxy_flops(preset)
     bench.flops["evaluation"] = prediction_flops(preset, runs["dual"], (height, width))
     graph.weights.finish(stages.WEIGHTS.make(graph.weights, bench.tools(1)))
     finish_cues(graph.cues, bench.data)
+    _finish(graph.proxies(1), DsrgNetwork(BACKBONES[preset.network.backbone](), preset.dsrg, data.num_classes), data)
     return bench
 
 
-def _work(bench: Bench) -> Iterator[Callable[[], None]]:
+def work_of(bench: Bench) -> Iterator[Callable[[], None]]:
     """Yield what is to be measured: what matters most comes first, for there may be no time for all."""
     graph, preset, runs = bench.graph, bench.preset, bench.runs
-    first = graph.proxies(1)
     steps = {kind: graph.run(runs[kind], 0) for kind in ("dual", "single", "dual-kl")}
 
     def run(kind: str) -> Callable[[], None]:
@@ -212,7 +213,6 @@ def _work(bench: Bench) -> Iterator[Callable[[], None]]:
     def proxies(proxy_set: int) -> Callable[[], None]:
         return lambda: bench.training(f"dsrg-{proxy_set}", graph.proxies(proxy_set))
 
-    _finish(first, DsrgNetwork(BACKBONES[preset.network.backbone](), preset.dsrg, bench.data.num_classes), bench.data)
     yield run("dual")
     yield evaluation
     yield lambda: _crowd(bench)

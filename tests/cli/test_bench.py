@@ -54,7 +54,7 @@ def test_json_is_what_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "usable_cores", lambda: 1)
     monkeypatch.setattr(
         benchmark,
-        "_work",
+        "work_of",
         lambda bench: [lambda: bench.training("dual", bench.graph.run(bench.graph.run_spec("strong"), 0))],
     )
     result = succeed("bench", *OPTIONS, "--json", "--steps", "1", "--workdir", tmp_path)
@@ -78,7 +78,7 @@ def test_what_is_mistyped_is_one_line(tmp_path, words, subject):
 
 
 def test_a_preset_of_the_user_s_is_measured_under_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "_work", lambda bench: [lambda: bench.note("dual", "step", None)])
+    monkeypatch.setattr(benchmark, "work_of", lambda bench: [lambda: bench.note("dual", "step", None)])
     path = preset_file(tmp_path, ('name = "tiny"\ntitle', 'name = "mine"\ntitle'))
     succeed("bench", "--preset", path, "--device", "cpu", "--workdir", tmp_path / "work")
     assert (tmp_path / "work" / "bench" / "mine.json").is_file()

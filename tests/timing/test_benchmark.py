@@ -73,7 +73,7 @@ def test_bytes_of_weights_are_those_of_finished_ones(found, finished):
 
 def test_nothing_of_it_stays_on_the_disk(found, tmp_path, monkeypatch):
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(module, "_work", lambda bench: [lambda: bench.note("dual", "step", None)])
+    monkeypatch.setattr(module, "work_of", lambda bench: [lambda: bench.note("dual", "step", None)])
     benchmark(load_preset(TINY), CPU, 1, silent)
     assert list(tmp_path.iterdir()) == []
 

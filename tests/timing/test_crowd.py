@@ -10,12 +10,11 @@ from swdb.timing import benchmark, crowd
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    return benchmark._begin(load_preset(TINY), CPU, 2, 0.1, tmp_path_factory.mktemp("crowd"))
+    return benchmark.begin(load_preset(TINY), CPU, 2, 0.1, tmp_path_factory.mktemp("crowd"))
 
 
 def test_two_workers_train_at_once(bench, monkeypatch):
     monkeypatch.setattr(crowd, "SECONDS", 0.2)
-    list(benchmark._work(bench))  # which finishes the masks that runs learn from
     study = bench.graph.study
     assert 0 < crowd.crowded_seconds(study.folder, study.preset, "fp32", "dual", 1, 2) < 20
 
