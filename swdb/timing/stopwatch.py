@@ -46,6 +46,7 @@ class Tools:
     steps: int  # or images, after which it is enough
     seconds: float  # after which it is enough
     whole: bool = False  # let a stage come to its end
+    timer: Callable[[], float] = time.perf_counter  # or time.thread_time, which other processes hardly disturb
     sources: Any = None
     began: float = 0.0
     marks: list[tuple[int, float]] = field(default_factory=list)  # how many steps or images were done, and when
@@ -53,10 +54,10 @@ class Tools:
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: only its own marks count."""
-        self.began, self.marks = time.perf_counter(), []
+        self.began, self.marks = self.timer(), []
 
         def advance(done: int, of: int) -> None:
-            now = time.perf_counter()
+            now = self.timer()
             self.marks.append((done, now))
             over = done >= self.steps or (done and now - self.began > self.seconds)
             if over and not (self.whole and done == of):
@@ -85,6 +86,7 @@ class Clock:
     device: torch.device
     steps: int
     seconds: float
+    timer: Callable[[], float] = time.perf_counter
     began: float = 0.0
     ends: list[float] = field(default_factory=list)
     batches: list[float] = field(default_factory=list)
@@ -93,7 +95,7 @@ class Clock:
         """Return the time, once the device has done what it was asked for."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self.timer()
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -148,7 +150,7 @@ def time_training(make: Callable[[Tools], object], tools: Tools, again: Callable
     """
     device, count = tools.compute.device, tools.steps + WARM
     marked = replace(tools.compute, step=replace(tools.compute.step, graph=False))
-    clock = Clock(device, count, tools.seconds)
+    clock = Clock(device, count, tools.seconds, tools.timer)
     again()
     with clock.hooked():
         make(Tools(marked, tools.data, count + LOG_EVERY, LONG, _stores=tools._stores))
@@ -178,7 +180,7 @@ def time_images(make: Callable[[Tools], object], tools: Tools) -> Timing:
     """Time the images of a stage that goes image by image; where it came to its end, with all that it did there."""
     with suppress(Enough):
         make(tools)
-        return Timing((time.perf_counter() - tools.began) / tools.marks[-1][0], tools.marks[-1][0])
+        return Timing((tools.timer() - tools.began) / tools.marks[-1][0], tools.marks[-1][0])
     done, at = tools.marks[-1]
     return Timing((at - tools.began) / done, done)
 
