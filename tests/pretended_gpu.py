@@ -7,6 +7,7 @@ so everything else goes on as always. It cannot see kernels, their speed, their 
 """
 
 import sys
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -27,6 +28,7 @@ SAID = torch.device("cuda", 0)  # what tensors say
 INSIDE = torch.device("cpu", 1)  # what torch's own code sees, so that its CPU takes them
 HOST = torch.device("cpu")
 
+PACKAGE = Path(resident.__file__).parents[1]
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim"}
 TO_HOST = {"_local_scalar_dense", "equal", "is_nonzero"}  # of those: what returns to Python
 INDEXES = {"index", "index_put", "index_put_", "_index_put_impl_"}
@@ -85,7 +87,7 @@ def _line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if "swdb" in path.parts and "site-packages" not in path.parts:
+        if PACKAGE in path.parents:
             return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
@@ -146,7 +148,11 @@ def _check(func, name, args, kwargs, there, here, to_gpu) -> None:
         if not all(isinstance(one, OnGpu) for one in index):
             WATCH.wait(f"{name} by an index of the host")
     elif there and here:  # a scalar of the host may be read by an operation of the GPU
-        if any(one.dim() for one in here) or name in ("cat", "stack") or (func._schema.is_mutable and args[0] is here[0]):
+        if (
+            any(one.dim() for one in here)
+            or name in ("cat", "stack")
+            or (func._schema.is_mutable and args[0] is here[0])
+        ):
             wrong = f"{[tuple(one.shape) for one in here]} on cpu, {[tuple(one.shape) for one in there]} on cuda:0"
     elif there and name in READS:
         WATCH.wait(name)
@@ -259,6 +265,15 @@ def _inside(value):
     return value
 
 
+def _captured_as_it_says(optimizer) -> None:
+    """Refuse and warn as torch does, which looks at a real GPU."""
+    recorded, capturable = WATCH.recording is not None, all(group["capturable"] for group in optimizer.param_groups)
+    if recorded and not capturable:
+        raise RuntimeError("Attempting CUDA graph capture of step() but param_groups' capturable is False.")
+    if capturable and not recorded:
+        warnings.warn("capturable=True, but step() is running without CUDA graph capture", stacklevel=2)
+
+
 class _Stream:
     def wait_stream(self, other) -> None:
         """Nothing is ever late here."""
@@ -295,8 +310,12 @@ def pretended_gpu(memory: int = 24 << 30) -> Iterator[Watch]:
         for name, one in objects.items():
             stack.enter_context(mock.patch(f"torch.cuda.{name}", one))
         stack.enter_context(mock.patch("torch.autocast.__init__", autocast))
-        stack.enter_context(mock.patch("torch.optim.Optimizer._accelerator_graph_capture_health_check", lambda _: None))
-        stack.callback(future.set_overwrite_module_params_on_conversion, future.get_overwrite_module_params_on_conversion())
+        stack.enter_context(
+            mock.patch("torch.optim.Optimizer._accelerator_graph_capture_health_check", _captured_as_it_says)
+        )
+        stack.callback(
+            future.set_overwrite_module_params_on_conversion, future.get_overwrite_module_params_on_conversion()
+        )
         future.set_overwrite_module_params_on_conversion(True)
         stack.enter_context(mock.patch.dict(resident._uploaded, clear=True))
         stack.enter_context(kept_switches())

@@ -25,7 +25,7 @@ class RunStage:
             "seed": seed,
             "network": fingerprint(preset.network),
             "training": fingerprint(preset.training),
-            "precision": study.precision,
+            **study.arithmetic,
         }
         return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=preset.training.steps)
 

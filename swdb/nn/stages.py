@@ -41,7 +41,7 @@ class WeightsStage:
         key["weights"] = network.weights
         if network.weights != "pretext":
             return study.artefact(self, network.weights, key, task=task)
-        key |= {"data": data_key(preset.data), "training": asdict(training), "precision": study.precision}
+        key |= {"data": data_key(preset.data), "training": asdict(training), **study.arithmetic}
         return study.artefact(self, network.weights, key, task=task, steps=training.steps)
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
@@ -67,7 +67,7 @@ class ClassifierStage:
         preset = study.preset
         training = classifier_training(preset, preset.proxy.steps)
         task = ClassifierTask(preset.network.backbone, training)
-        key = {"training": asdict(training), "precision": study.precision}
+        key = {"training": asdict(training), **study.arithmetic}
         return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
 
     def check(self, artefact: Artefact, tools: Tools) -> None:

@@ -7,7 +7,6 @@ training's record says why.
 in: a step's number -> out: its losses, still on the device; the network's weights have moved
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,11 +143,11 @@ class Stepper:
         before = self._state()
         packed = Packed(drawn)
         buffer = packed.sent(self.device)
-        with beside(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*capturable=True.*")  # said of steps that are not recorded
+        with beside():
             values = self.run(packed.parts(buffer))
         after = self._state()
         self._restore(before)
+        self._set_capturable(True)
         try:
             graph = Graph(lambda: self.run(packed.parts(buffer)), buffer)
             self.seed_dropout(step)
@@ -159,8 +158,15 @@ class Stepper:
             self.why_no_graph = f"its step was another than without, at step {step}"
         except RuntimeError as error:
             self.why_no_graph = f"recording failed ({' '.join(str(error).split())[:200]})"
+        self._set_capturable(False)
         self._restore(after)
         return values
+
+    def _set_capturable(self, capturable: bool) -> None:
+        """Tell Adam whether it is to be recorded, else it refuses; SGD is not asked."""
+        for group in self.optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = capturable
 
     def _state(self) -> list[Tensor]:
         return [tensor.detach().clone() for tensor in self._tensors()]

@@ -97,7 +97,7 @@ def optimise(
     if ended.is_file():
         return _ended(job, ended, schedule, network)
     on_gpu = next(network.parameters()).is_cuda
-    optimizer = _optimizer(schedule, groups, on_gpu and settings.graph is not False)
+    optimizer = _optimizer(schedule, groups)
     rates = Rates([group["lr"] for group in optimizer.param_groups], schedule.factor)
     stepper = Stepper(network, optimizer, objective, rates, schedule.clip_norm, job.seed, settings)
     checkpoints = Checkpoints(job.folder, job.id, on_gpu if settings.threaded is None else settings.threaded)
@@ -150,14 +150,14 @@ def _ended(job: Job, ended: Path, schedule: Schedule, network: nn.Module) -> dic
     return record
 
 
-def _optimizer(schedule: Schedule, groups: list[dict], capturable: bool) -> torch.optim.Optimizer:
-    """Build Adam, or SGD with momentum 0.9; a group may have a weight decay of its own. Capturable: a graph may hold it.
+def _optimizer(schedule: Schedule, groups: list[dict]) -> torch.optim.Optimizer:
+    """Build Adam, or SGD with momentum 0.9; a group may have a weight decay of its own.
 
     Caffe's velocity carries the learning rate and torch's does not: after a drop of the rate they differ for some steps.
     """
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, weight_decay=schedule.weight_decay, fused=True)
-    return torch.optim.Adam(groups, weight_decay=schedule.weight_decay, fused=True, capturable=capturable)
+    return torch.optim.Adam(groups, weight_decay=schedule.weight_decay, fused=True)
 
 
 @contextmanager

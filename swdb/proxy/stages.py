@@ -62,7 +62,7 @@ class ProxiesStage:
         preset = study.preset
         dsrg, longest_side = fingerprint(preset.dsrg), preset.training.longest_side
         of_set = {name: value for name, value in dsrg.items() if name.startswith("retrain") == (proxy_set == 2)}
-        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, "precision": study.precision}
+        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, **study.arithmetic}
         if proxy_set == 1:
             key |= {"backbone": preset.network.backbone, "longest_side": longest_side}
         image_side = longest_side or preset.data.image_size

@@ -41,6 +41,12 @@ class Study:
     preset: Preset
     precision: str  # fp32 or bf16
     files: Mapping[str, NamedFile] = field(default_factory=dict)  # weights, cues, saliency: those that were named
+    compile: str = ""  # what compiles the networks that are trained, in torch.compile's words; empty: nothing
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """What the key of a training says of how numbers are computed."""
+        return {"precision": self.precision, **({"compile": self.compile} if self.compile else {})}
 
     @property
     def reports(self) -> Path:

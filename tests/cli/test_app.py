@@ -325,9 +325,9 @@ def test_a_preset_that_is_not_text_is_named(tmp_path):
 
 
 def has_gpu() -> bool:
-    import torch
+    from swdb.nn.cuda import cuda_works
 
-    return torch.cuda.is_available()
+    return cuda_works()
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "gpu", "meta"])

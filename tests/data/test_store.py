@@ -13,6 +13,7 @@ import pytest
 import torch
 import voc_tree
 from conftest import TESTS
+from gpu import needs_gpu
 from voc_tree import DATA, SIZES, TRAIN, TRAIN_AUG, VAL, image_file
 from voc_tree import prepared_mask as mask_file
 
@@ -508,14 +509,7 @@ def test_on_the_cpu_the_store_stays_where_it_is(data):
     assert store.to(torch.device("cpu")) is store
 
 
-def test_a_store_that_is_too_large_for_the_gpu_stays_mapped(data, monkeypatch):
-    store = open_store(data)
-    size = store.images.nbytes + store.masks.nbytes
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(size / stores.GPU_SHARE) - 1, 0))
-    assert store.to(torch.device("cuda")) is store
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@needs_gpu
 def test_on_the_gpu_the_store_holds_the_same_pixels(data):
     store = open_store(data)
     moved: Store = store.to(torch.device("cuda"))

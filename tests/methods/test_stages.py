@@ -74,6 +74,15 @@ def test_seed_and_precision_enter(tmp_path):
     assert len(ids) == 4
 
 
+def test_a_compiler_enters_and_none_does_not(tmp_path):
+    plain, compiled = (
+        Graph(replace(graph_of(tmp_path).study, compile=name), all_runs(load_tables())) for name in ("", "inductor")
+    )
+    for made in (lambda one: one.weights, lambda one: one.proxies(1), lambda one: one.run(one.run_spec("dual"), 0)):
+        assert made(plain).id == made(graph_of(tmp_path)).id != made(compiled).id
+        assert made(compiled).key["compile"] == "inductor" and "compile" not in made(plain).key
+
+
 @pytest.mark.parametrize(
     "values", [{"seed": 7}, {"num_train": 33}, {"name": "other"}], ids=lambda values: next(iter(values))
 )

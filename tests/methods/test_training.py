@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TESTS, TINY, other_data
 from PIL import Image
-from studies import CPU, changed, graph_of, runner
+from studies import CPU, Watcher, changed, graph_of, runner
 
 from swdb.core.errors import MissingArtefact, NotMade
 from swdb.core.files import file_digest
@@ -18,11 +18,13 @@ from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT, VAL_SPLIT
 from swdb.data.store import proxy_masks
 from swdb.methods.training import Batches, build, label_set, load_trained, schedule_of, strong_rows
 from swdb.nn.checkpoints import load_tensors
+from swdb.nn.compute import Compute, StepSettings
 from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing
 from swdb.specs.presets import load_preset
-from swdb.specs.tables import CellSource
+from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.study.graph import Graph
+from swdb.study.runner import Runner
 
 PRESET = load_preset(TINY)
 NUM_STRONG, NUM_TRAIN, NUM_VAL, BATCH, NUM_CLASSES = 12, 32, 6, 4, 6  # as in tiny.toml
@@ -47,6 +49,23 @@ def test_training_twice_gives_the_same_weights(finished, untrained):
     run = run_of(graph_of(untrained), "mixed-x2")
     runner().make([run])
     assert (run.folder / "weights.pt").read_bytes() == (finished / "runs" / run.id / "weights.pt").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dual", "dual-kl", "strong"])
+def test_a_compiled_run_is_another_artefact_and_ends_nearly_where_the_plain_one_does(finished, untrained, name):
+    plain = run_of(graph_of(finished), name)
+    study = replace(graph_of(untrained).study, compile="aot_eager")
+    graph = Graph(study, all_runs(load_tables()))
+    compute = Compute(CPU.device, "fp32", StepSettings(compile="aot_eager"))
+    run = replace(
+        run_of(graph, name), inputs=run_of(graph_of(untrained), name).inputs
+    )  # what they begin with is the same
+    assert run.id != plain.id and run.key["compile"] == "aot_eager"
+    Runner(compute, Watcher()).make([run])
+    wanted, found = (load_tensors(one.folder / "weights.pt") for one in (plain, run))
+    assert run.read_record()["training"]["step"]["compile"] == "aot_eager"
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
 
 
 def test_another_seed_is_another_training(untrained):

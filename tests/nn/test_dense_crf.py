@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED, TESTS
+from gpu import needs_gpu
 
 from swdb.core.errors import BadInput
 from swdb.nn import dense_crf
@@ -20,7 +21,6 @@ GOLDENS = SHARED / "goldens" / "crf.npz"
 NARROW = CrfSet(4, 6, 20, 3, 1)
 FORMS = ("lattice", "exact")
 needs_goldens = pytest.mark.skipif(not GOLDENS.is_file(), reason="the reference outputs are not at hand")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def scenes(batch: int = 1, height: int = 12, width: int = 14, seed: int = 0) -> torch.Tensor:

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from gpu import needs_gpu
 
 from swdb.core.errors import BadInput
 from swdb.nn.permutohedral import Lattice
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def points(batch: int = 1, count: int = 60, dimensions: int = 5, spread: float = 2.0, seed: int = 0) -> torch.Tensor:

@@ -24,12 +24,12 @@ from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact
 from swdb.core.files import file_digest
 from swdb.core.lease import leased
 from swdb.core.progress import silent
-from swdb.nn import trainer
+from swdb.nn import checkpoints, trainer
 from swdb.nn.checkpoints import load_tensors, load_weights, save_tensors
 from swdb.nn.compute import StepSettings
 from swdb.nn.networks import valueless
 from swdb.nn.step import Objective
-from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
+from swdb.nn.trainer import AS_THE_DEVICE_LIKES, Job, Schedule, optimise, seed_initial
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.tables import CellSource
 from swdb.study.runner import Runner
@@ -131,7 +131,14 @@ def test_first_values_hang_on_the_seed_and_the_branch_alone():
 # ---------------------------------------------------------------- a small training, in this process
 
 
-def fit(folder, advance=lambda done, of: None, steps=9, at_step=lambda step: None, name="small", settings=StepSettings()):
+def fit(
+    folder,
+    advance=lambda done, of: None,
+    steps=9,
+    at_step=lambda step: None,
+    name="small",
+    settings=AS_THE_DEVICE_LIKES,
+):
     """Train a small network with dropout; its losses hang on everything that a resumed run must find again."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -284,6 +291,55 @@ def test_a_training_whose_lease_was_taken_over_writes_no_more(tmp_path, monkeypa
             fit(tmp_path / "run", at_step=lose)
     assert [line["step"] for line in lines_of(tmp_path / "run")] == [0, 1, 2, 3]
     assert load_tensors(tmp_path / "run" / "checkpoint.pt")["step"] == 4
+
+
+THREADED = StepSettings(threaded=True)
+
+
+@pytest.mark.parametrize("at", [1, 4, 8])
+def test_a_training_whose_checkpoints_a_thread_writes_goes_on_from_the_last_one(tmp_path, every_step, at):
+    fit(tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", at_step=lambda step: 1 // (at - step), settings=THREADED)
+    assert load_tensors(tmp_path / "cut" / "checkpoint.pt")["step"] == at  # whole before the error was raised
+    fit(tmp_path / "cut", settings=THREADED)
+    for name in ("weights.pt", "log.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_ctrl_c_waits_for_the_thread_that_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, at_step=lambda step: signal.raise_signal(signal.SIGINT) if step == 4 else None, settings=THREADED)
+    assert load_tensors(tmp_path / "checkpoint.pt")["step"] == 5
+    assert not list(tmp_path.glob(".checkpoint*"))
+
+
+def test_a_thread_that_lost_the_lease_ends_the_training(tmp_path, every_step):
+    with leased(tmp_path / "run") as lease:
+
+        def lose(step):
+            if step == 4:
+                (lease.folder / f"{lease.epoch + 1}.epoch").touch()
+
+        with pytest.raises(LeaseLost):
+            fit(tmp_path / "run", at_step=lose, settings=THREADED)
+    assert load_tensors(tmp_path / "run" / "checkpoint.pt")["step"] in (3, 4)  # none of after
+
+
+@pytest.mark.parametrize("ending", ["the last step", "Ctrl-C"])
+def test_a_disk_that_is_full_for_a_thread_is_heard_before_the_training_ends(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0 if ending == "the last step" else 1e9)
+
+    def full(path, write):
+        raise DiskRefused(path, "the disk is full")
+
+    monkeypatch.setattr(checkpoints, "write_atomic", full)
+    stop = lambda step: signal.raise_signal(signal.SIGINT) if ending == "Ctrl-C" else None  # noqa: E731
+    with pytest.raises(DiskRefused) as caught:
+        fit(tmp_path, at_step=stop, steps=1, settings=THREADED)
+    assert caught.value.subject == tmp_path / "checkpoint.pt"
+    assert not (tmp_path / "training.json").exists()
 
 
 @pytest.mark.parametrize("ids", [None, ["a", "b"]])

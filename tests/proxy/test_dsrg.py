@@ -173,8 +173,8 @@ def test_the_boundary_loss_is_the_clipped_divergence():
 def test_the_crf_in_training_takes_minus_p_and_narrow_kernels_and_its_floor(monkeypatch):
     asked = {}
 
-    def watched(energy, images, crf):
-        asked.update(energy=energy, crf=crf)
+    def watched(energy, images, crf, check):
+        asked.update(energy=energy, crf=crf, check=check)
         return refine(energy, images, crf)
 
     monkeypatch.setattr(dsrg, "refine", watched)
@@ -184,7 +184,7 @@ def test_the_crf_in_training_takes_minus_p_and_narrow_kernels_and_its_floor(monk
     terms, (predicted, wanted) = seeded_losses(logits, seeds, images, torch.ones(2, 6, dtype=torch.bool), PRESET.dsrg)
     p = renormalise(logits.softmax(1) + FLOOR)
     torch.testing.assert_close(asked["energy"], -p)
-    assert asked["crf"] == crf_set("dsrg").scaled(1 / 12)
+    assert asked["crf"] == crf_set("dsrg").scaled(1 / 12) and asked["check"]
     q = renormalise(refine(-p, images, asked["crf"]).clamp(min=FLOOR))
     grown = grow(q, seeds, torch.ones(2, 6, dtype=torch.bool))
     assert terms["boundary"].item() == pytest.approx(boundary_loss(p, q).item())
@@ -271,9 +271,7 @@ def test_a_few_steps_lower_the_loss_and_find_the_classes(tmp_path):
 
 def test_each_round_takes_the_presets_schedule_and_rates(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        dsrg, "optimise", lambda job, net, groups, schedule, losses_at: asked.append((groups, schedule))
-    )
+    monkeypatch.setattr(dsrg, "optimise", lambda job, net, groups, schedule, *_: asked.append((groups, schedule)))
     settings = replace(
         PRESET.dsrg, optimizer="sgd", steps=11, warmup=3, decay_every=0.3, decay_factor=0.2, weight_decay=0.04,
         clip_norm=5.0, retrain_steps=7, retrain_rate=3.0, retrain_power=0.8, lr_backbone=1.0, lr_new=2.0, lr_last=4.0,

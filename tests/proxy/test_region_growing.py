@@ -5,9 +5,11 @@ import pytest
 import torch
 from conftest import SHARED
 from goldens import FOLDER
+from gpu import needs_gpu
+from pretended_gpu import pretended_gpu
 from torch import Tensor
 
-from swdb.proxy.region_growing import grow
+from swdb.proxy.region_growing import _components, grow
 
 GOLDENS = {"six cases": FOLDER / "growing_small.npz", "all 24 cases": SHARED / "goldens" / "growing.npz"}
 B, O, N = 0, 1, 2  # background and two objects  # noqa: E741
@@ -345,7 +347,37 @@ def test_seeds_grow_as_in_dsrgs_own_code(cases):
     assert ((expected & ~seeds).flatten(1).sum(1) > 500).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+# ---------------------------------------------------------------- rounds that nobody looks at, as on a GPU
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("side", [5, 16, 41])
+def test_as_many_rounds_as_can_be_needed_join_every_path(shape, side):
+    regions = torch.from_numpy(np.ascontiguousarray(SHAPES[shape](side))).long()[None]
+    found = _components(regions, look=False)
+    assert torch.equal(found, _components(regions, look=True))
+    assert len(found[regions == 1].unique()) == 1
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize(("height", "width"), [(41, 41), (8, 33), (1, 50), (7, 1)])
+def test_as_many_rounds_as_can_be_needed_join_what_looking_joins(classes, height, width):
+    random = np.random.default_rng(classes)
+    regions = torch.from_numpy(random.integers(-1, classes - 1, (12, height, width)))
+    assert torch.equal(_components(regions, look=False), _components(regions, look=True))
+
+
+def test_seeds_grow_the_same_on_a_pretended_gpu_and_nobody_waits():
+    for seed in range(3):
+        arguments = random_batch(seed, 5, 6, 41, 41, several=seed % 2 == 1)
+        with pretended_gpu() as watch:
+            grown = grow(*(argument.to("cuda") for argument in arguments))
+            assert len(watch.waits["", ""]) == 1  # the arguments went there
+            grown = grown.cpu()
+        assert torch.equal(grown, grow(*arguments))
+
+
+@needs_gpu
 def test_a_gpu_grows_what_the_processor_does():
     for seed in range(8):
         arguments = random_batch(seed, 20, 6, 41, 41, several=seed % 2 == 1)

@@ -70,6 +70,11 @@ def test_a_study_without_files_has_none(study):
     assert study.files == {}
 
 
+def test_keys_say_the_precision_and_a_compiler_where_there_is_one(study):
+    assert study.arithmetic == {"precision": "fp32"}
+    assert replace(study, compile="inductor").arithmetic == {"precision": "fp32", "compile": "inductor"}
+
+
 def test_an_artefact_lies_in_a_folder_of_its_own_below_that_of_its_stage(study):
     data = study.artefact(SimpleNamespace(kind="data", version=1, folder="data"), "tiny", {"seed": 0})
     run = study.artefact(STAGE, "dual-s0", {"steps": 6}, (data,), task="how", steps=6)
