@@ -183,9 +183,9 @@ def bench_lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"no time for {', '.join(left_out)}: what stands there (~) is what they would take")
     if any("-n" in kind for kind in found["kinds"]):
         lines.append("n: other numbers of shared layers, estimated (~) from their operations")
-    if not other:
+    if not other and not found["told"]:
         lines.append("no time for the plain loop")
-    return lines
+    return [*lines, *found["told"]]
 
 
 def _rounded(value: float) -> str:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from swdb.core.artefact import Artefact
+from swdb.core.errors import reason
 from swdb.core.processor import usable_cores
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet
@@ -67,6 +68,7 @@ class Bench:
     kinds: dict[str, dict[str, Any]] = field(default_factory=dict)
     crowd: dict[str, Any] | None = None  # of a dual run, trained on every core at once
     plain: dict[str, Any] | None = None  # of the plain loop
+    told: list[str] = field(default_factory=list)  # what people should know of it
     ends: float = 0.0
 
     @property
@@ -162,6 +164,7 @@ def benchmark(preset: Preset, compute: Compute, steps: int, progress: Progress) 
         "kinds": bench.kinds,
         "crowd": bench.crowd,
         "plain": bench.plain,
+        "told": bench.told,
         "weights_bytes": weights,
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -289,7 +292,11 @@ def _crowd(bench: Bench) -> None:
     if bench.compute.device.type != "cpu" or processes < 2 or alone > SLOWEST:
         return
     study, run = bench.graph.study, bench.runs["dual"].name
-    seconds = crowded_seconds(study.folder, study.preset, study.precision, run, torch.get_num_threads(), processes)
+    try:
+        seconds = crowded_seconds(study.folder, study.preset, study.precision, run, torch.get_num_threads(), processes)
+    except RuntimeError as error:  # there may be no memory for so many
+        bench.told.append(f"{processes} runs at once: {reason(error)}")
+        return
     speed = processes * bench.preset.training.batch / seconds
     bench.crowd = {
         "processes": processes,
@@ -315,6 +322,9 @@ def _plain(bench: Bench) -> None:
             seconds, count = plain_seconds(
                 bench.preset, bench.runs["dual"], bench.data, device, cores, PLAIN_STEPS, min(MOST, left)
             )
+        except RuntimeError as error:  # workers of a DataLoader want room in /dev/shm
+            bench.told.append(f"the plain loop: {reason(error)}")
+            break
         finally:
             torch.set_num_threads(threads)
         found.append({"threads": number, "workers": cores, "seconds": seconds, "count": count})

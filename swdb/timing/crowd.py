@@ -24,7 +24,7 @@ READY = "ready"
 
 
 def crowded_seconds(folder: Path, preset: Preset, precision: str, run: str, threads: int, processes: int) -> float:
-    """Return the median seconds of a step where so many processes train at once."""
+    """Return the median seconds of a step where so many processes train at once; raises RuntimeError where one of them dies."""
     path = folder / "crowd.toml"
     write_preset(path, preset)
     words = [sys.executable, "-m", __name__, str(folder), str(path), precision, run, str(threads), str(SECONDS)]
@@ -36,13 +36,23 @@ def crowded_seconds(folder: Path, preset: Preset, precision: str, run: str, thre
             stack.callback(worker.kill)  # before its pipes are closed and it is waited for
             workers.append(worker)
         for worker in workers:
-            while worker.stdout.readline().strip() != READY:
-                if worker.poll() is not None:
-                    raise RuntimeError(f"a worker of the benchmark ended with {worker.returncode}")
+            while (line := worker.stdout.readline()).strip() != READY:
+                if not line:
+                    raise _ended(worker)
         for worker in workers:
             worker.stdin.write("go\n")
             worker.stdin.flush()
-        return statistics.median(float(worker.communicate()[0].split()[-1]) for worker in workers)
+        found = []
+        for worker in workers:
+            said = worker.communicate()[0].split()
+            if worker.returncode or not said:
+                raise _ended(worker)
+            found.append(float(said[-1]))
+        return statistics.median(found)
+
+
+def _ended(worker: subprocess.Popen) -> RuntimeError:
+    return RuntimeError(f"a worker of the benchmark ended with {worker.wait()}")
 
 
 def main(folder: str, preset: str, precision: str, run: str, threads: str, seconds: str, seed: str) -> None:

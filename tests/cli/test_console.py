@@ -204,6 +204,7 @@ def benched(**changes) -> dict:
         "ceiling_tflops": {"bf16": 0.216, "fp32": 0.1},
         "crowd": {"processes": 2, "images_per_second": 900.0, "slowdown": 1.2},
         "plain": {"threads": 2, "workers": 2, "images_per_second": 400.0, "ratio": 3.25, "ratio_of_all_cores": 2.25},
+        "told": [],
     } | changes
 
 
@@ -231,6 +232,7 @@ def test_a_benchmark_says_how_it_compares_to_a_plain_loop_and_what_it_left_out()
         "no time for dual: what stands there (~) is what they would take",
         "no time for the plain loop",
     ]
+    assert console.bench_lines(benched(plain=None, told=["the plain loop: [died]"]))[-1] == "the plain loop: [died]"
 
 
 # ---------------------------------------------------------------- progress

@@ -87,6 +87,24 @@ def test_what_there_is_no_time_for_is_estimated_and_said(monkeypatch):
     assert found["plain"] is None and found["kinds"].keys() >= STEPS | IMAGES
 
 
+def test_what_dies_beside_it_is_told_and_the_rest_is_kept(monkeypatch):
+    def dies(*arguments):
+        raise RuntimeError("DataLoader worker (pid 7) is killed")
+
+    monkeypatch.setattr(module, "plain_seconds", dies)
+    monkeypatch.setattr(module, "crowded_seconds", dies)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(module, "work_of", lambda bench: [
+        lambda: bench.note("dual", "step", None), lambda: module._crowd(bench), lambda: module._plain(bench),
+    ])  # fmt: skip
+    found = benchmark(load_preset(TINY), CPU, 1, silent)
+    assert found["crowd"] is None and found["plain"] is None
+    assert found["told"] == [
+        "2 runs at once: DataLoader worker (pid 7) is killed",
+        "the plain loop: DataLoader worker (pid 7) is killed",
+    ]
+
+
 def test_a_study_of_real_images_needs_none_and_has_no_classifier(monkeypatch, tmp_path):
     preset = load_preset("voc-animals")
     small = replace(
