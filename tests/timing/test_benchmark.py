@@ -60,7 +60,8 @@ def test_it_says_on_what_it_was_measured(found):
 
 def test_the_plain_loop_stands_beside_it(found):
     plain = found["plain"]
-    assert plain["ratio"] == pytest.approx(found["kinds"]["dual"]["images_per_second"] / plain["images_per_second"])
+    assert plain["images_per_second"] == pytest.approx(4 / plain["seconds"])
+    assert plain["ratio"] == pytest.approx(plain["seconds"] / plain["ours"])  # of ours beside it, not minutes before
     assert (plain["workers"], plain["threads"]) == (1, 1) and found["crowd"] is None
 
 
@@ -95,7 +96,7 @@ def test_what_dies_beside_it_is_told_and_the_rest_is_kept(monkeypatch):
     monkeypatch.setattr(module, "crowded_seconds", dies)
     monkeypatch.setattr(module, "usable_cores", lambda: 2)
     monkeypatch.setattr(module, "work_of", lambda bench: [
-        lambda: bench.note("dual", "step", None), lambda: module._crowd(bench), lambda: module._plain(bench),
+        lambda: bench.training("dual", bench.graph.run(bench.runs["dual"], 0)), lambda: module._crowd(bench), lambda: module._plain(bench),
     ])  # fmt: skip
     found = benchmark(load_preset(TINY), CPU, 1, silent)
     assert found["crowd"] is None and found["plain"] is None
