@@ -17,118 +17,123 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from swdb.core.processor import usable_cores
-from swdb.core.progress import silent
-from swdb.data.store import proxy_masks
 from swdb.methods.method import METHODS
-from swdb.methods.training import Batches, build, label_set, strong_rows
 from swdb.nn.compute import Compute, choose_device
-from swdb.specs.presets import Preset, load_preset
-from swdb.specs.study import Study
-from swdb.specs.tables import all_runs, load_tables
-from swdb.study.graph import Graph
-from swdb.study.runner import Runner
+from swdb.specs.presets import load_preset
+from swdb.study.stages import RUN
+from swdb.timing.benchmark import begin
+from swdb.timing.crowd import crowded_seconds
+from swdb.timing.plain_loop import plain_seconds
+from swdb.timing.stopwatch import time_training
 
 TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
-ROUNDS, STEPS = 7, 12
-
-
-class Quiet:
-    progress = staticmethod(silent)
-
-    def tell(self, line: str) -> None:
-        pass
+ROUNDS, STEPS = 5, 12
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "swdb", *arguments]
 
 
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def seconds(call: Callable[[], object], timer: Callable[[], float] = time.perf_counter) -> float:
+    started = timer()
     call()
-    return time.perf_counter() - started
+    return timer() - started
 
 
-def ratio(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Return medians of both, taken in turn."""
-    first(), second()
-    pairs = [(seconds(first), seconds(second)) for _ in range(ROUNDS)]
-    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+class Steps:
+    """Steps of a training of the synthetic preset on random images: by the program, bare, and by a plain loop."""
 
+    def __init__(self, folder: Path, precision: str):
+        self.preset, self.on = load_preset("synthetic"), Compute(choose_device("auto"), precision)
+        self.bench = begin(self.preset, self.on, STEPS, 1.0, folder)
+        self.runs = self.bench.runs
+        self.timer = time.perf_counter
 
-class Step:
-    """One training step of a run of the synthetic preset, with fresh or with constant batches."""
+    def alone(self) -> "Steps":
+        """Count the processor's time from here on, where a step is taken by one thread: others do not disturb it."""
+        one_thread = self.on.device.type == "cpu" and torch.get_num_threads() == 1
+        self.timer = time.thread_time if one_thread else time.perf_counter
+        return self
 
-    def __init__(self, graph: Graph, runner: Runner, name: str, on: Compute):
-        artefact, self.on = graph.run(graph.run_spec(name), 0), on
-        self.run, self.training = artefact.task.run, artefact.task.training
-        self.method = METHODS[self.run.method]
-        dataset = runner.dataset(graph.data)
-        store = runner.store(graph.data, self.training.longest_side)
-        model = build(artefact, dataset.num_classes, on)
-        self.network = on.layout(model.network).train()
-        strong = strong_rows(dataset, store, self.run, 0)
-        names = [labels for labels in (self.run.strong_branch, self.run.weak_branch) if labels]
-        sets = [label_set(labels, strong, len(store.ids), 1) for labels in names]
-        proxies = proxy_masks(graph.proxies(1), dataset, store)
-        self.batches = Batches(sets, store, proxies, self.training, 0, model)
-        self.optimizer = torch.optim.Adam(self.method.groups(self.network, self.training), fused=True)
-        self.step = 0
-        self.constant = self.batch()
+    def ours(self, kind: str) -> float:
+        """Seconds of a step as a study takes it."""
+        artefact = self.bench.graph.run(self.runs[kind], 0)
+        again = lambda: shutil.rmtree(artefact.folder, ignore_errors=True)  # noqa: E731
+        tools = replace(self.bench.tools(STEPS), timer=self.timer)
+        return time_training(lambda tools: RUN.make(artefact, tools), tools, again).seconds
 
-    def batch(self):
-        self.step += 1
-        return self.batches.at(self.step)
+    def bare(self, kind: str) -> Callable[[], float]:
+        """Seconds of a step with nothing around it: one batch that is there already, forward, backward, new weights."""
+        run, training = self.runs[kind], self.preset.training
+        method, num_strong = METHODS[run.method], round(training.batch * training.strong_share)
+        network = self.on.layout(method.network(self.preset.network, self.preset.data.num_classes, run)).train()
+        optimizer = torch.optim.Adam(method.groups(network, training), fused=True)
+        inputs = self.on.inputs(torch.randn(training.batch, 3, training.crop, training.crop, device=self.on.device))
+        labels = torch.randint(0, 6, (training.batch, training.crop, training.crop), device=self.on.device)
 
-    def train(self, batch) -> None:
-        inputs, labels, num_strong = batch
-        with self.on.autocast():
-            terms = self.method.losses(
-                self.network, self.on.inputs(inputs), labels, num_strong, self.run, self.training
+        def step() -> None:
+            with self.on.autocast():
+                terms = method.losses(network, inputs, labels, num_strong, run, training)
+            optimizer.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+            optimizer.step()
+            if self.on.device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return lambda: statistics.median(seconds(step, self.timer) for _ in range(STEPS))
+
+    def plain(self) -> float:
+        """Seconds of a step of the plain loop, with our threads or one for each core, whichever is faster."""
+        threads, cores, found = torch.get_num_threads(), usable_cores(), []
+        for number in dict.fromkeys((threads, cores)):
+            torch.set_num_threads(number)
+            found.append(
+                plain_seconds(self.preset, self.runs["dual"], self.bench.data, self.on.device, cores, STEPS, 60)[0]
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        torch.set_num_threads(threads)
+        return min(found)
 
-    def fresh_steps(self) -> None:
-        for _ in range(STEPS):
-            self.train(self.batch())
+    def together(self) -> float:
+        """Seconds of a step for each of as many runs at once as there are cores, over their number."""
+        study, cores = self.bench.graph.study, usable_cores()
+        return crowded_seconds(study.folder, study.preset, study.precision, self.runs["dual"].name, 1, cores) / cores
 
-    def constant_steps(self) -> None:
-        for _ in range(STEPS):
-            self.train(self.constant)
 
-    def flops(self) -> int:
-        with FlopCounterMode(display=False) as counter:
-            self.train(self.constant)
-        return counter.get_total_flops()
+def in_turn(*sides: Callable[[], float], rounds: int = ROUNDS) -> list[float]:
+    """Return the medians of what each side measures, taken in turn."""
+    found = [[side() for side in sides] for _ in range(rounds)]
+    return [statistics.median(one) for one in zip(*found, strict=True)]
 
 
 def bench_steps(folder: Path) -> list[tuple[str, str, str]]:
-    device, preset = choose_device("auto"), shortened(load_preset("synthetic"))
-    on, plain = Compute(device, "bf16"), Compute(device, "fp32")
-    graph = Graph(Study(folder, preset, "bf16"), all_runs(load_tables()))
-    runner = Runner(on, Quiet())
-    runner.make(graph.needed(graph.proxies(1)))
-    dual, single, slow = (Step(graph, runner, *of) for of in (("dual", on), ("mixed", on), ("dual", plain)))
-    fresh, constant = ratio(dual.fresh_steps, dual.constant_steps)
-    lines = [("training loop / constant batch", f"{fresh / constant:.3f}", "at most 1.10")]
-    lines.append(("images a second, dual", f"{STEPS * preset.training.batch / fresh:.0f}", ""))
-    two, one = ratio(dual.constant_steps, single.constant_steps)
-    lines.append(("dual step / single step", f"{two / one:.2f}", ""))
-    lines.append(("FLOPs of dual / single", f"{dual.flops() / single.flops():.2f}", "below 1.25"))
-    quick, full = ratio(dual.constant_steps, slow.constant_steps)
-    lines.append(("bf16 channels_last / fp32", f"{quick / full:.2f}", "chosen where below 1"))
+    fast, slow = (Steps(folder / precision, precision) for precision in ("bf16", "fp32"))
+    batch = fast.preset.training.batch
+    loop, bare, single, full = in_turn(
+        lambda: fast.alone().ours("dual"),
+        fast.alone().bare("dual"),
+        lambda: fast.ours("single"),
+        lambda: slow.alone().ours("dual"),
+    )
+    flops = fast.bench.flops
+    lines = [
+        ("training loop / bare step", f"{loop / bare:.3f}", "at most 1.05"),
+        ("images a second, dual", f"{batch / loop:.0f}", ""),
+        ("dual step / single step", f"{loop / single:.2f}", ""),
+        ("FLOPs of dual / single", f"{flops['dual'] / flops['single']:.2f}", "below 1.25"),
+        ("bf16 channels_last / fp32", f"{loop / full:.2f}", "chosen where below 1"),
+    ]
+    best = fast if loop < full else slow
+    best.timer = time.perf_counter
+    plain, ours = in_turn(best.plain, lambda: best.ours("dual"), rounds=3)
+    lines.append(("images a second, plain loop", f"{batch / plain:.0f}", ""))
+    lines.append(("one run / plain loop", f"{plain / ours:.2f}", ""))
+    if best.on.device.type == "cpu" and usable_cores() > 1:
+        plain, ours = in_turn(best.plain, best.together, rounds=3)
+        lines.append((f"{usable_cores()} runs at once / plain loop", f"{plain / ours:.2f}", "at least 3"))
     return lines
-
-
-def shortened(preset: Preset) -> Preset:
-    """The same preset with proxies that take little time: their quality does not matter to a clock."""
-    return replace(preset, proxy=replace(preset.proxy, steps=1, pretext_steps=1))
 
 
 def bench_commands(folder: Path) -> list[tuple[str, str, str]]:
@@ -164,9 +169,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="swdb-bench-"))
     try:
-        lines = bench_commands(folder / "tiny") + bench_steps(folder / "steps")
-        if options.tables:
-            lines += bench_tables(folder / "tables")
+        sections = [bench_commands, bench_steps] + [bench_tables] * options.tables
+        lines = [line for section in sections for line in section(folder / section.__name__)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -37,9 +37,10 @@ HOUSE = {
         "stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure",
         "jobs", "cluster", "cluster_probe", "cluster_job", "status",
     ),
+    "timing": ("rates", "forecast", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
-        "reproduce_table", "make", "status", "app",
+        "reproduce_table", "make", "status", "bench", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")
@@ -47,6 +48,7 @@ FOLDERS = tuple(dict.fromkeys(folder.split()[0] for folder in HOUSE))
 # Whoever plans, reads or prints needs no torch; these modules compute.
 HEAVY = {
     "data.resident", "data.store", "study.figure",
+    "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark", "timing.card",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate",

@@ -4,8 +4,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -28,11 +29,24 @@ from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import claim_lines, frame, notes, title
 from swdb.specs.presets import Preset
 from swdb.study.status import State
+from swdb.timing.forecast import duration
 
 COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
-SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
 STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
 MOST_STATES = 200  # of a longer list only what is neither done nor to do
+SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
+STEPS_IN_WORDS = {
+    "single": "single branch",
+    "dual": "dual branch",
+    "dual-kl": "dual branch with KL",
+    "classifier": "classifier",
+    "dsrg-1": "DSRG, round 1",
+    "dsrg-2": "DSRG, round 2",
+    "labels-1": "masks of round 1",
+    "labels-2": "masks of round 2",
+    "cues": "seed cues",
+    "evaluation": "evaluation",
+}
 PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
 
 
@@ -90,14 +104,17 @@ def print_table(measured: MeasuredTable, preset: Preset, console: Console | None
     console.print()
 
 
-def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None:
-    """Print what would be made, in order, and what is there already; `precision` in words."""
+def print_plan(
+    artefacts: list[Artefact], precision: str, seconds: Mapping[str, float | None], lines: Iterable[str]
+) -> None:
+    """Print what would be made, in order, and what is there already; `precision` in words, `seconds` by id, more lines."""
     console = out()
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
     longest = max((len(artefact.id) for artefact in artefacts if artefact.kind != "score"), default=0)
-    for name in ("stage", "steps", "state", "id"):
-        whole = name == "id" and console.width >= longest + 40  # for it is copied into `swdb make`
-        table.add_column(name, justify="right" if name == "steps" else "left", overflow="fold", no_wrap=whole)
+    for name in ("stage", "steps", "time", "state", "id"):
+        whole = name == "id" and console.width >= longest + 48  # for it is copied into `swdb make`
+        justify = "right" if name in ("steps", "time") else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
     for artefact in artefacts:
         if artefact.kind == "score":  # counted below: there is one behind every run
             continue
@@ -105,16 +122,82 @@ def print_plan(artefacts: list[Artefact], precision: str, estimate: str) -> None
         state = "done" if artefact.done else "to resume" if under_way else "to do"
         verb = "train" if artefact.kind == "run" else artefact.kind
         stage = artefact.name if verb in artefact.name else f"{verb} {artefact.name}"
-        table.add_row(plain(stage, console), str(artefact.steps or ""), state, plain(artefact.id, console))
+        spent = "" if artefact.done else duration(seconds.get(artefact.id))
+        table.add_row(plain(stage, console), str(artefact.steps or ""), spent, state, plain(artefact.id, console))
     scores = [artefact for artefact in artefacts if artefact.kind == "score"]
-    done = sum(score.done for score in scores)
-    table.add_row("evaluations", "", f"{done} done, {len(scores) - done} to do", "")
+    left = [score for score in scores if not score.done]
+    spent = duration(sum(seconds.get(score.id) or 0.0 for score in left))
+    table.add_row("evaluations", "", spent, f"{len(scores) - len(left)} done, {len(left)} to do", "")
     console.print(table)
     for artefact in artefacts:
         if artefact.kind == "data":  # the one that lies under a name of its own
             console.print(plain(f"data set: {artefact.folder}", console), soft_wrap=True)
-    console.print(plain(f"precision: {precision}", console))
-    console.print(plain(estimate, console))
+    for line in (f"precision: {precision}", *lines):
+        console.print(plain(line, console), soft_wrap=True)
+
+
+def print_bench(found: dict[str, Any]) -> None:
+    """Print a benchmark: a line for each kind of work, the plain loop, the machine."""
+    console, machine = out(), found["machine"]
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "per", "images/s", "ms", "TFLOP/s", "of ceiling", "data", "waits", "MiB"):
+        table.add_column(name, justify="left" if name in ("", "per") else "right", overflow="fold")
+    for kind, one in found["kinds"].items():
+        name, _, layers = kind.partition("-n")
+        words = STEPS_IN_WORDS.get(name, name) + (f", n = {layers}" if layers else "")
+        about = "" if one["measured"] else "~"
+        table.add_row(
+            plain(words, console),
+            one["unit"],
+            f"{about}{_rounded(one['images_per_second'])}",
+            f"{about}{_rounded(1000 * one['seconds'])}",
+            _number(one["tflops"], ".3g"),
+            _number(one["share_of_ceiling"], ".0%"),
+            _number(one["data_share"], ".1%"),
+            _number(one.get("waits"), ".1f"),
+            _number(one.get("peak_mib"), ",.0f"),
+        )
+    console.print(table)
+    lines = [
+        f"{machine['name']}, {machine['device']}, {found['precision']}, {machine['threads']} of {machine['cores']} cores, "
+        f"torch {machine['torch']}, {found['date']}",
+        "ceiling: " + ", ".join(f"{value:.3g} TFLOP/s in {name}" for name, value in found["ceiling_tflops"].items()),
+        *bench_lines(found),
+    ]
+    for line in lines:
+        console.print(plain(line, console), soft_wrap=True)
+
+
+def bench_lines(found: dict[str, Any]) -> list[str]:
+    """Say what a benchmark found of the whole machine, and what it had no time for."""
+    crowd, other, lines = found["crowd"], found["plain"], []
+    if crowd:
+        lines.append(
+            f"{crowd['processes']} runs at once: {crowd['images_per_second']:,.0f} images/s together, "
+            f"each {crowd['slowdown']:.2f} x as long a step"
+        )
+    if other:
+        whole = f", all cores {other['ratio_of_all_cores']:.2f} x" if "ratio_of_all_cores" in other else ""
+        lines.append(
+            f"a plain loop (threads: {other['threads']}, workers: {other['workers']}, fp32): "
+            f"{other['images_per_second']:,.3g} images/s; a dual run here {other['ratio']:.2f} x as many{whole}"
+        )
+    left_out = [kind for kind, one in found["kinds"].items() if not one["measured"] and "-n" not in kind]
+    if left_out:
+        lines.append(f"no time for {', '.join(left_out)}: what stands there (~) is what they would take")
+    if any("-n" in kind for kind in found["kinds"]):
+        lines.append("n: other numbers of shared layers, estimated (~) from their operations")
+    if not other and not found["told"]:
+        lines.append("no time for the plain loop")
+    return [*lines, *found["told"]]
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def print_status(states: list[State], summary: str) -> None:
@@ -239,16 +322,7 @@ class Bar:
             return
         states = [lane.state for lane in self.lanes.values() if lane.state]
         left = self.bars.tasks[0].time_remaining if len(states) > 1 else None
-        self.lines.say("; ".join(states) + (f"; about {in_words(left)} left" if left else ""))
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration in its two largest units: 3 h 20 min."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes >= 10 else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+        self.lines.say("; ".join(states) + (f"; about {duration(left)} left" if left else ""))
 
 
 @contextmanager

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from swdb.study.plan import Plan
 
 
+DRIVER = Path("/dev/nvidiactl")  # is there where a GPU's driver is loaded: torch is loaded to ask it, else it is not
+
+
 def reproduce_table(
     context: typer.Context,
     number: TableNumber,
@@ -89,7 +92,7 @@ def reproduce_table(
     todo = needed(graph, plan)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
-        return show_plan(context.obj, graph, todo, precision, same)
+        return show_plan(context.obj, graph, todo, precision, resources, same)
     failed = None
     if not looks:
         record(graph.study, plan, finished := all(artefact.done for artefact in todo))
@@ -134,14 +137,29 @@ def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
 
 
 def show_plan(
-    line: CommandLine, graph: "Graph", todo: list["Artefact"], precision: str | None, same: tuple[str, ...]
+    line: CommandLine,
+    graph: "Graph",
+    todo: list["Artefact"],
+    precision: str | None,
+    resources: "Resources",
+    same: tuple[str, ...],
 ) -> None:
-    """Print what would be made, in which precision, and how long it may take; `same`: the words that make it."""
+    """Print what would be made and in which precision, how long it may take and what room; `same`: the words that make it."""
     from swdb.cli import console
-    from swdb.study.plan import estimate
+    from swdb.study.capacity import slots
+    from swdb.timing.forecast import forecast
+    from swdb.timing.rates import read_rates
 
-    console.print_plan(todo, precision_words(graph, precision), estimate(graph.study, todo))
-    propose(line, graph.study, *same)
+    study, device = graph.study, resources.device
+    rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
+    found = forecast(study, todo, rates, jobs)
+    lines = found.lines(f"{line.other('bench')} measures it")
+    if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
+        from swdb.timing.card import card_lines
+
+        lines += card_lines(study, todo, rates, device)
+    console.print_plan(todo, precision_words(graph, precision), found.seconds, lines)
+    propose(line, study, *same)
 
 
 def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:

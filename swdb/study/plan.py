@@ -7,14 +7,13 @@ in: tables, rows, seeds -> out: `reports/<preset>/plan.json`; and back
 """
 
 from collections.abc import Container, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import damage_of, read_json, write_json
+from swdb.core.files import read_json, write_json
 from swdb.core.lease import leased
 from swdb.core.names import is_inner_path, is_plain_name
 from swdb.specs.study import Study
@@ -82,22 +81,6 @@ def make_plan(graph: Graph, rows: Iterable[tuple[Table, Row]], seeds: Iterable[i
                 if (source := cell_source(row, column, graph.runs)) is not None:
                     scores[Place(table.number, row.key, column.key, seed)] = graph.score(source, seed)
     return Plan(identity_of(graph.study), scores)
-
-
-def estimate(study: Study, artefacts: Iterable[Artefact]) -> str:
-    """Say how long what is left may take, from the finished runs of this work directory."""
-    left = sum(artefact.steps for artefact in artefacts if not artefact.done)
-    if not left:
-        return "nothing is left to train"
-    steps, seconds, count = 0, 0.0, 0
-    for path in study.folder.glob("runs/*/done.json"):
-        with suppress(MissingArtefact), damage_of(path):  # whosever it is: it is only asked how fast it was
-            training = read_json(path)["training"]
-            if training["steps"] == study.preset.training.steps:
-                steps, seconds, count = steps + training["steps"], seconds + training["seconds"], count + 1
-    if not count:
-        return f"{left} optimizer steps are left; how long they take is known once a first run has finished here"
-    return f"{left} optimizer steps are left, about {left * seconds / steps / 60:.0f} minutes at the rate of {count} finished runs"
 
 
 # ---------------------------------------------------------------- on disk

@@ -94,6 +94,7 @@ def test_the_set_of_options_is_frozen():
         "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
+        "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},
     }
     assert tuple(offered) == COMMANDS
 

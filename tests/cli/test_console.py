@@ -101,10 +101,10 @@ def graph(tmp_path):
     return graph_of(tmp_path / "work")
 
 
-def printed_plan(artefacts, precision="fp32 [as typed]", estimate="an [estimate]") -> str:
+def printed_plan(artefacts, precision="fp32 [as typed]", seconds=None, lines=("an [estimate]",)) -> str:
     stream = io.StringIO()
     with redirect_stdout(stream):
-        console.print_plan(list(artefacts), precision, estimate)
+        console.print_plan(list(artefacts), precision, seconds or {}, lines)
     return stream.getvalue()
 
 
@@ -158,8 +158,81 @@ def test_a_plan_counts_evaluations_instead_of_listing_them(graph):
     assert not any(score.id in text for score in scores)
 
 
+def test_a_plan_says_how_long_what_is_left_of_it_takes(graph):
+    runs = [graph.run(graph.runs[name], 0) for name in ("strong", "mixed", "dual")]
+    finish(runs[0])
+    text = printed_plan(runs, seconds={one.id: 150.0 for one in runs[:2]} | {runs[2].id: None})
+    assert re.search(r"train mixed-s0\s+6\s+2 min\s+to do", text)
+    assert re.search(r"train strong-s0\s+6\s+done", text) and re.search(r"train dual-s0\s+6\s+to do", text)
+
+
+def test_a_plan_says_how_long_all_evaluations_take(graph):
+    from swdb.specs.tables import CellSource
+
+    scores = [graph.score(CellSource((graph.runs["dual"],), "strong"), seed) for seed in (0, 1, 2)]
+    finish(scores[0])
+    assert re.search(
+        r"evaluations\s+6 s\s+1 done, 2 to do", printed_plan(scores, seconds={one.id: 3.0 for one in scores})
+    )
+
+
 def test_a_plan_ends_with_the_precision_and_the_estimate_as_they_are():
     assert printed_plan([]).splitlines()[-2:] == ["precision: fp32 [as typed]", "an [estimate]"]
+
+
+# ---------------------------------------------------------------- a benchmark
+
+
+def benched(**changes) -> dict:
+    kind = {
+        "unit": "step", "seconds": 0.0123, "images_per_second": 1301.0, "tflops": 0.132, "share_of_ceiling": 0.61,
+        "data_share": 0.081, "waits": None, "peak_mib": 1234.0, "measured": True,
+    }  # fmt: skip
+    other = kind | {
+        "seconds": 2.5,
+        "images_per_second": 6.4,
+        "tflops": None,
+        "share_of_ceiling": None,
+        "measured": False,
+    }
+    machine = {"name": "a [processor]", "device": "cpu", "threads": 1, "cores": 2, "torch": "2"}
+    return {
+        "kinds": {"dual": kind, "dual-n0": other | {"data_share": None, "peak_mib": None}},
+        "machine": machine,
+        "precision": "bf16",
+        "date": "2030-01-02",
+        "ceiling_tflops": {"bf16": 0.216, "fp32": 0.1},
+        "crowd": {"processes": 2, "images_per_second": 900.0, "slowdown": 1.2},
+        "plain": {"threads": 2, "workers": 2, "images_per_second": 400.0, "ratio": 3.25, "ratio_of_all_cores": 2.25},
+        "told": [],
+    } | changes
+
+
+def printed_bench(found) -> str:
+    stream = io.StringIO()
+    with redirect_stdout(stream):
+        console.print_bench(found)
+    return stream.getvalue()
+
+
+def test_a_benchmark_has_a_line_for_each_kind_of_work_and_tells_what_was_estimated():
+    text = printed_bench(benched())
+    assert re.search(r"dual branch\s+step\s+1,301\s+12.3\s+0.132\s+61%\s+8.1%\s+-\s+1,234", text)
+    assert re.search(r"dual branch, n = 0\s+step\s+~6.4\s+~2,500\s+-\s+-\s+-\s+-\s+-", text)
+    assert "a [processor], cpu, bf16, 1 of 2 cores" in text and "0.216 TFLOP/s in bf16, 0.1 TFLOP/s in fp32" in text
+
+
+def test_a_benchmark_says_how_it_compares_to_a_plain_loop_and_what_it_left_out():
+    assert console.bench_lines(benched())[:2] == [
+        "2 runs at once: 900 images/s together, each 1.20 x as long a step",
+        "a plain loop (threads: 2, workers: 2, fp32): 400 images/s; a dual run here 3.25 x as many, all cores 2.25 x",
+    ]
+    kinds = {"dual": benched()["kinds"]["dual"] | {"measured": False}}
+    assert console.bench_lines(benched(kinds=kinds, crowd=None, plain=None)) == [
+        "no time for dual: what stands there (~) is what they would take",
+        "no time for the plain loop",
+    ]
+    assert console.bench_lines(benched(plain=None, told=["the plain loop: [died]"]))[-1] == "the plain loop: [died]"
 
 
 # ---------------------------------------------------------------- progress

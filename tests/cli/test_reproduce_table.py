@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from commands import CPU, FP32, call, contents, copied, next_command, only, preset_file, succeed, the_error
 from conftest import TINY, other_data
+from pretended_gpu import pretended_gpu
 
 from swdb.nn import compute
 
@@ -228,6 +229,13 @@ def test_a_plan_says_a_precision_that_is_typed_or_decided(own, tmp_path):
     (own / "precision.json").write_text('{"precision": "bf16"}')
     decided = succeed("reproduce-table", "4", "--dry-run", *CPU, "--workdir", own)
     assert "precision: bf16" in decided.stdout.splitlines()
+
+
+def test_a_plan_says_whether_the_gpu_holds_the_study(tmp_path):
+    with pretended_gpu(memory=1 << 30):
+        plan = ("reproduce-table", "4", "--dry-run", "--preset", TINY, "--workdir", tmp_path, "--device", "cuda")
+        (line,) = [line for line in succeed(*plan).stdout.splitlines() if line.startswith("GPU: ")]
+    assert line.startswith("GPU: a pretended GPU has 1.0 GiB free") and line.endswith("it does not fit")
 
 
 def test_the_command_after_a_plan_makes_what_it_showed(own, tmp_path):

@@ -21,9 +21,9 @@ from swdb.methods.stages import RunStage
 from swdb.reports.results import measure
 from swdb.specs.presets import load_preset
 from swdb.specs.study import NamedFile
-from swdb.specs.tables import CellSource, Column, Row, RunSpec, Table, all_runs, load_tables
+from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
 from swdb.study.graph import Graph
-from swdb.study.plan import Plan, estimate, identity_of, make_plan, plan_path, read_plan, write_plan
+from swdb.study.plan import Plan, identity_of, make_plan, plan_path, read_plan, write_plan
 
 TABLES = load_tables()
 WEIGHTS, CUES = NamedFile(Path("gone/mine.pth"), {"file": "1"}), NamedFile(Path("gone/cues.npz"), {"file": "2"})
@@ -333,33 +333,6 @@ def test_a_finished_study_is_measured_by_its_plan_when_a_later_version_would_pla
     assert found == expected and found.complete and found.proxies == [at.proxies(1).id, at.proxies(2).id]
 
 
-# ---------------------------------------------------------------- how long it takes
-
-
-def test_the_time_left_follows_from_the_finished_runs(at, tmp_path):
-    plan = at.needed(*(at.run(at.run_spec(name), 0) for name in ("strong", "all-strong")))
-    assert [artefact.steps for artefact in plan] == [0, 4, 6, 6]
-    assert "16 optimizer steps are left" in estimate(at.study, plan) and "minutes" not in estimate(at.study, plan)
-    # Two runs of 6 steps took 90 s: 7.5 s a step, so 10 steps take 75 s, about a minute.
-    for name, seconds in (("one", 30.0), ("two", 60.0)):
-        write_json(tmp_path / "runs" / name / "done.json", {"training": {"steps": 6, "seconds": seconds}})
-    write_json(plan[2].record, {})
-    assert plan[2].steps == 6
-    assert "10 optimizer steps are left, about 1 minutes" in estimate(at.study, plan)
-
-
-def test_runs_of_another_length_do_not_count_for_the_time_left(at, tmp_path):
-    write_json(tmp_path / "runs" / "other" / "done.json", {"training": {"steps": 600, "seconds": 1.0}})
-    assert "minutes" not in estimate(at.study, [at.run(at.run_spec("strong"), 0)])
-
-
-def test_nothing_left_is_said_so(at):
-    plan = at.needed(at.score(CellSource((at.run_spec("strong"),), "strong"), 0))
-    for artefact in plan:
-        write_json(artefact.record, {})
-    assert estimate(at.study, plan) == "nothing is left to train"
-
-
 # ---------------------------------------------------------------- without torch
 
 PLANS_AND_READS = """
@@ -367,14 +340,16 @@ import sys
 from pathlib import Path
 from swdb.specs.tables import load_tables, all_runs
 from swdb.study.graph import Graph
-from swdb.study.plan import estimate, make_plan, read_plan, write_plan
+from swdb.study.plan import make_plan, read_plan, write_plan
 from swdb.study.workdir import open_study
+from swdb.timing.forecast import forecast
+from swdb.timing.rates import read_rates
 folder, preset = sys.argv[1:]
 tables = load_tables()
 graph = Graph(open_study(Path(folder), preset, "fp32"), all_runs(tables))
 plan = make_plan(graph, [(table, row) for table in tables.values() for row in table.rows], range(3))
 write_plan(graph.study, plan)
-estimate(graph.study, graph.needed(*plan.scores.values()))
+forecast(graph.study, graph.needed(*plan.scores.values()), read_rates(graph.study)).lines("")
 print(len(read_plan(graph.study).scores), "torch" in sys.modules)
 """
 
