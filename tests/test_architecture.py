@@ -37,7 +37,7 @@ HOUSE = {
         "stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure",
         "jobs", "cluster", "cluster_probe", "cluster_job", "status",
     ),
-    "timing": ("rates", "forecast", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
+    "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
         "reproduce_table", "make", "status", "bench", "app",

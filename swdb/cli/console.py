@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -241,24 +242,39 @@ class _Lines:
         self.kept = ""
 
 
+class _Remaining(TimeRemainingColumn):
+    """The time left of all trainings as the rates of the work directory say; of anything else by its own speed."""
+
+    def __init__(self, whole: "Bar"):
+        super().__init__()
+        self.whole = whole
+
+    def render(self, task: Task) -> Text:
+        """Return what is shown for one line."""
+        known = self.whole.seconds_left() if task.id == self.whole.trainings else None
+        return super().render(task) if known is None else Text(duration(known) or "0 s", style="progress.remaining")
+
+
 class Lane:
     """One line of the progress display: what one process is at."""
 
     def __init__(self, whole: "Bar"):
         self._whole, self._task = whole, whole.bars.add_task("", total=None)
         self.state = ""  # in words
+        self.at: tuple[str, float] | None = None  # a training that counts, and which share of it is done
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
         whole = self._whole
         whole.bars.reset(self._task, description=plain(name, whole.console).plain, total=total or None)
         self._is_at(f"{name} ...")
-        seen = 0
+        self.at, seen = None, 0
 
         def advance(done: int, of: int) -> None:
             nonlocal seen
             if counts:
                 whole.bars.advance(whole.trainings, done - seen)
+                self.at = name, done / max(1, of)
             seen = done
             whole.bars.update(self._task, completed=done, total=of or None)  # 0: not known yet
             self._is_at(f"{name}: {done}" + (f" of {of}" if of else ""))
@@ -267,7 +283,7 @@ class Lane:
 
     def idle(self) -> None:
         """Show that nothing is being made here."""
-        self.state = ""
+        self.state, self.at = "", None
         self._whole.bars.reset(self._task, description="", total=None)
 
     def tell(self, line: str) -> None:
@@ -292,7 +308,7 @@ class Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _Remaining(self),
             console=self.console,
             disable=self.plain,
             transient=True,
@@ -300,6 +316,11 @@ class Bar:
         )
         self.trainings = self.bars.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
         self.lanes: dict[int, Lane] = {}
+        self.time_left: Callable[[Mapping[str, float]], float | None] = lambda shares: None
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds that all work takes from now on; None where nobody knows."""
+        return self.time_left(dict(lane.at for lane in self.lanes.values() if lane.at is not None))
 
     def lane(self, number: int) -> Lane:
         """Return the line of a worker."""
@@ -321,7 +342,10 @@ class Bar:
         if not self.plain:
             return
         states = [lane.state for lane in self.lanes.values() if lane.state]
-        left = self.bars.tasks[0].time_remaining if len(states) > 1 else None
+        left = None
+        if len(self.lanes) > 1:
+            left = self.seconds_left()
+            left = self.bars.tasks[0].time_remaining if left is None else left
         self.lines.say("; ".join(states) + (f"; about {duration(left)} left" if left else ""))
 
 

@@ -32,6 +32,8 @@ NO_MEMORY = (
     "not enough memory",
 )  # as torch says it
 
+GPU_FAILS = ("CUDA error", "CUDNN_STATUS", "CUBLAS_STATUS", "cuDNN error")  # as torch says it
+
 
 def exit_code_of(error: BaseException, line: CommandLine) -> int:
     """Say what happened on stderr; returns the exit code."""
@@ -62,6 +64,9 @@ def _known(error: BaseException) -> SwdbError | None:
     ):
         found = f"there is not enough ({on_one_line(reason(error))[:200]})"
         return BadInput("memory", found, "less: smaller batches, crops or networks in the preset, or another device")
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in GPU_FAILS):
+        found = f"fails ({on_one_line(reason(error))[:200]})"
+        return BadInput("the GPU", found, "one that works: what was saved is gone on with, here or on another device")
     return None
 
 

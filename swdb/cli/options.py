@@ -185,24 +185,32 @@ def running(
         if len(slots) > 1:
             from swdb.study.workers import Workers
 
-            workers = stack.enter_context(Workers(slots, study.folder, study.precision, threads, doing, bar))
-        compute = _compute(resources, study.precision, threads, slots)
+            hired = Workers(slots, study.folder, study.precision, threads, doing, bar, study.compile)
+            workers = stack.enter_context(hired)
         from swdb.study.runner import Runner
+        from swdb.timing.time_left import TimeLeft
 
+        bar.time_left = TimeLeft(study, todo, resources.device, max(1, len(slots)))
+        compute = _compute(resources, study, threads, slots)
+        if compute.device.type == "cuda":
+            from swdb.timing.card import refuse_too_small
+
+            refuse_too_small(study, todo, capacity.gpu_numbers(resources, len(capacity.visible_gpus())))
         yield Runner(compute, bar, doing, workdir=study.folder, workers=workers)
 
 
-def _compute(resources: "Resources", precision: str, threads: int, slots: list["Slot"]) -> "Compute":
+def _compute(resources: "Resources", study: "Study", threads: int, slots: list["Slot"]) -> "Compute":
     """Return where this process computes: of GPUs that workers use, none is begun here."""
     import torch
 
-    from swdb.nn.compute import Compute, choose_device, use_threads
+    from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
 
     use_threads(threads)
+    step = StepSettings(compile=study.compile)
     if len(slots) > 1 and slots[0].device == "cuda":
-        return Compute(torch.device("cuda"), precision)
+        return Compute(torch.device("cuda"), study.precision, step)
     device = f"cuda:{resources.devices[0]}" if resources.devices else resources.device
-    return Compute(choose_device(device), precision)
+    return Compute(choose_device(device), study.precision, step)
 
 
 def propose(line: CommandLine, study: "Study", verb: str, *words: str) -> None:

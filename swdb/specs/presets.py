@@ -48,6 +48,7 @@ from swdb.specs.toml import read_dataclass, read_toml
 
 PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
+COMPILERS = ("", "inductor", "aot_eager")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
 
@@ -283,6 +284,14 @@ class Preset:
         one_of((*PRECISIONS, "auto")),
         default="auto",
     )
+    compile: str = setting(
+        "inductor, aot_eager or empty",
+        UNKNOWN,
+        "torch.compile's backend for what is trained; it changes the last digits, and so the ids",
+        one_of(COMPILERS),
+        omit_default=True,
+        default="",
+    )
     data: Data
     network: Network
     training: Training
@@ -297,7 +306,8 @@ class Preset:
 
     def digest(self) -> str:
         """Return the sha256 of all settings: two presets with one digest plan the same artefacts."""
-        return digest({name: fingerprint(values) for name, values in self.groups.items()})
+        compiler = {"compile": self.compile} if self.compile else {}
+        return digest({**{name: fingerprint(values) for name, values in self.groups.items()}, **compiler})
 
 
 @dataclass(frozen=True)

@@ -68,21 +68,26 @@ def slots(resources: Resources, todo: Iterable[Artefact], workdir: Path) -> list
 
 def chosen_gpus(resources: Resources) -> list[str]:
     """Return the GPUs to be used, as CUDA_VISIBLE_DEVICES names each; none where a CPU computes. Raises BadInput."""
+    seen = visible_gpus() if resources.device != "cpu" else []
+    return [seen[number] for number in gpu_numbers(resources, len(seen))]
+
+
+def gpu_numbers(resources: Resources, seen: int) -> list[int]:
+    """Return the numbers of the GPUs to be used, of so many that are seen; raises BadInput for one that is not there."""
     name, _, number = resources.device.partition(":")
-    if name == "cpu" or (name not in ("auto", "cuda")):
+    if name not in ("auto", "cuda"):
         if resources.devices is not None:
-            raise BadInput(
-                f"--devices {_typed(resources)}", f"numbers GPUs, beside --device {resources.device}", "--device cuda"
-            )
+            found = f"numbers GPUs, beside --device {resources.device}"
+            raise BadInput(f"--devices {_typed(resources)}", found, "--device cuda")
         return []
-    seen = visible_gpus()
     if resources.devices is None:
-        return [seen[int(number)]] if number.isdecimal() and int(number) < len(seen) else [] if number else seen
+        chosen = [int(number)] if number.isdecimal() else range(seen)
+        return [gpu for gpu in chosen if gpu < seen]  # what is not there is refused where it is begun
     for gpu in resources.devices:
-        if gpu >= len(seen):
-            known = ", ".join(map(str, range(len(seen)))) or "none: there is no GPU that torch can use"
+        if gpu >= seen:
+            known = ", ".join(map(str, range(seen))) or "none: there is no GPU that torch can use"
             raise BadInput(f"--devices {_typed(resources)}", f"there is no GPU {gpu}", known)
-    return [seen[gpu] for gpu in resources.devices]
+    return list(resources.devices)
 
 
 def visible_gpus() -> list[str]:

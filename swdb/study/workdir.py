@@ -78,7 +78,8 @@ def open_study(
         "cues": memory.file("cues", named.cues, cue_digests, kept_cues),
         "saliency": memory.saliency(named.saliency) if preset.proxy.cues == "classifier" else None,
     }
-    study = Study(folder, preset, "fp32", {name: file for name, file in files.items() if file is not None})
+    named_files = {name: file for name, file in files.items() if file is not None}
+    study = Study(folder, preset, "fp32", named_files, preset.compile)
     return replace(study, precision=precision or known_precision(study) or _assumed_precision())
 
 

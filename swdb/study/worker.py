@@ -129,11 +129,11 @@ def main(fd: int) -> int:
 
 def _begin(connection: Connection, reporter: Reporter) -> tuple[Making, Queue]:
     """Load torch, then wait for what is to be done."""
-    from swdb.nn.compute import Compute, choose_device, use_threads
+    from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
 
     todo: Assignment = connection.recv()
     use_threads(todo.threads)
-    compute = Compute(choose_device(todo.device), todo.precision)
+    compute = Compute(choose_device(todo.device), todo.precision, StepSettings(compile=todo.compiler))
     runner = Making(compute, reporter, todo.doing, workdir=todo.workdir)
     queue = Queue(todo.artefacts, todo.doing, left_out=set(todo.left_out))
     while connection.poll():  # said while this process was beginning

@@ -57,6 +57,7 @@ class Assignment:
     precision: str
     threads: int
     doing: str
+    compiler: str = ""
 
 
 @dataclass
@@ -83,6 +84,7 @@ class Workers:
     threads: int
     doing: str
     display: Display
+    compiler: str = ""
     program: tuple[str, ...] = (sys.executable, "-m", "swdb.study.worker")
     _workers: list[Worker] = field(default_factory=list, repr=False)
     _artefacts: dict[str, Artefact] = field(default_factory=dict, repr=False)
@@ -145,7 +147,7 @@ class Workers:
     def _assign(self, worker: Worker) -> None:
         assignment = Assignment(
             list(self._artefacts.values()), frozenset(self._left_out), self.workdir.absolute(),
-            worker.slot.device, self.precision, self.threads, self.doing,
+            worker.slot.device, self.precision, self.threads, self.doing, self.compiler,
         )  # fmt: skip
         worker.observer.idle()
         with contextlib.suppress(OSError):  # one that died already is seen to have

@@ -57,6 +57,21 @@ def card_lines(study: Study, artefacts: Iterable[Artefact], rates: Rates, device
     return [verdict(torch.cuda.get_device_name(chosen), free_memory(chosen), kind, needs[kind].with_store(store))]
 
 
+def refuse_too_small(study: Study, artefacts: Iterable[Artefact], gpus: Iterable[int]) -> None:
+    """Raise BadInput where one of some GPUs can never hold the largest training that is left."""
+    needs = needs_of_kinds(study, artefacts)
+    if not needs:
+        return
+    kind = max(needs, key=lambda kind: needs[kind].least)
+    for gpu in gpus:
+        card = torch.cuda.get_device_properties(gpu)
+        if card.total_memory < needs[kind].least:
+            found = (
+                f"{card.name} has {amount(card.total_memory)}, and a {kind} training needs {amount(needs[kind].least)}"
+            )
+            raise BadInput(f"GPU {gpu}", found, "a larger one, or smaller batches or crops in the preset")
+
+
 def verdict(name: str, free: int, kind: str, needs: Needs) -> str:
     """Say whether a GPU with so many bytes free holds a training, and all images beside it."""
     found = f"GPU: {name} has {amount(free)} free; a {kind} training needs {amount(needs.least)}"

@@ -30,6 +30,12 @@ def caught(error: BaseException) -> BaseException:
         (OSError(5, "I/O error", b"x"), 2, "error: x: cannot be used (I/O error)"),
         (PermissionError(13, "Permission denied", 7), 2, "error: a file: cannot be written (no permission)"),
         (MemoryError(), 2, "error: memory: there is not enough (MemoryError)"),
+        (
+            RuntimeError("CUDA out of memory. Tried"),
+            2,
+            "error: memory: there is not enough (CUDA out of memory. Tried)",
+        ),
+        (RuntimeError("CUDA error: an illegal access"), 2, "error: the GPU: fails (CUDA error: an illegal access)"),
         (KeyboardInterrupt(), 130, "interrupted; what was done is kept"),
     ],
 )

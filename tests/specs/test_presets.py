@@ -126,7 +126,7 @@ def test_the_defaults_are_in_their_ranges():
 
 def test_a_preset_has_no_settings_outside_its_sections():
     own = {one.name for one in dataclasses.fields(Preset)}
-    assert own == {"name", "title", "comparable", "seeds", "precision", *SECTIONS}
+    assert own == {"name", "title", "comparable", "seeds", "precision", "compile", *SECTIONS}
     assert {name: type(values) for name, values in load_preset(TINY).groups.items()} == SECTIONS
 
 
@@ -247,6 +247,13 @@ def test_a_preset_may_decide_the_precision(preset, precision):
     assert load_preset(str(preset)).precision == "auto"
     edit(preset, "seeds = 2", f'seeds = 2\nprecision = "{precision}"')
     assert load_preset(str(preset)).precision == precision
+
+
+def test_a_preset_may_have_what_is_trained_compiled_and_is_another_one_then(preset):
+    before = load_preset(str(preset))
+    edit(preset, "seeds = 2", 'seeds = 2\ncompile = "inductor"')
+    after = load_preset(str(preset))
+    assert (before.compile, after.compile) == ("", "inductor") and before.digest() != after.digest()
 
 
 @pytest.mark.parametrize("name", [*preset_names(), TINY])

@@ -1,12 +1,16 @@
 """Whether a GPU holds a study: the training that needs most decides."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 from pretended_gpu import pretended_gpu
 from studies import graph_of
 
+from swdb.core.errors import BadInput
 from swdb.nn.memory import Needs
 from swdb.specs.presets import load_preset
-from swdb.timing.card import card_lines, needs_of_kinds, verdict
+from swdb.timing.card import card_lines, needs_of_kinds, refuse_too_small, verdict
 from swdb.timing.rates import read_rates
 
 from .conftest import finish
@@ -67,3 +71,14 @@ def test_on_a_cpu_nothing_is_said_and_a_gpu_that_is_not_there_is(graph):
     assert card_lines(graph.study, everything(graph), rates, "cpu") == []
     (line,) = card_lines(graph.study, everything(graph), rates, "cuda:9")
     assert line.startswith("GPU: --device cuda:9")
+
+
+def test_a_gpu_that_can_never_hold_what_is_left_is_refused_before_anything_begins(graph, monkeypatch):
+    cards = [SimpleNamespace(name="small", total_memory=GIB), SimpleNamespace(name="large", total_memory=80 * GIB)]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", cards.__getitem__)
+    refuse_too_small(graph.study, everything(graph), [1])
+    refuse_too_small(graph.study, [graph.data], [0, 1])
+    with pytest.raises(BadInput) as caught:
+        refuse_too_small(graph.study, everything(graph), [1, 0])
+    assert caught.value.subject == "GPU 0"
+    assert caught.value.found.startswith("small has 1.0 GiB, and a ")
