@@ -68,7 +68,7 @@ test: $(READY) ## the quick tests, minutes on two cores
 	$(PY) -m pytest $(PARALLEL)
 
 slurm: $(READY) ## the tests of jobs on a Slurm of one node, with the slow one
-	$(PY) -m pytest -m 'slow or not slow' -rs tests/study/test_cluster.py
+	$(PY) -m pytest -m 'slow or not slow' -rs tests/cluster/test_slurm.py
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py

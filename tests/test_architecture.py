@@ -35,8 +35,8 @@ HOUSE = {
     "reports": ("results", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "capacity", "queue", "workers", "runner", "worker", "figure",
-        "jobs", "cluster", "cluster_probe", "cluster_job", "status",
     ),
+    "cluster": ("jobs", "slurm", "probe", "job", "status"),
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
@@ -148,7 +148,7 @@ def test_the_package_has_the_folders_of_the_house_and_each_says_what_it_holds():
         ("rich", {"cli.console"}),
         ("typer", {"cli"}),
         ("filelock", {"core.lease"}),
-        ("submitit", {"study.cluster", "study.cluster_job"}),
+        ("submitit", {"cluster.slurm", "cluster.job"}),
         ("pandas", {"reports.tables", "data.split_audit"}),
     ],
 )

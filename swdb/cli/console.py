@@ -24,12 +24,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from swdb.cli.terminal import on_one_line, shown
+from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
 from swdb.core.progress import Advance
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import claim_lines, frame, notes, title
 from swdb.specs.presets import Preset
-from swdb.study.status import State
 from swdb.timing.forecast import duration
 
 COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}

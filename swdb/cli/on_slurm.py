@@ -8,16 +8,16 @@ import typer
 
 from swdb.cli.command_line import KEPT, CommandLine
 from swdb.cli.options import propose, running, say
+from swdb.cluster.jobs import Job, as_jobs, jobs_path, needs_no_training, note_job, read_jobs
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, unknown
 from swdb.core.identity import Code
 from swdb.core.lease import leased
 from swdb.study.capacity import Resources
-from swdb.study.jobs import Job, as_jobs, jobs_path, needs_no_training, note_job, read_jobs
 
 if TYPE_CHECKING:
+    from swdb.cluster.slurm import Cluster
     from swdb.specs.study import Study
-    from swdb.study.cluster import Cluster
 
 On = Annotated[str, typer.Option("--on", help="here, or slurm: submit a job for each artefact, and end.")]
 SlurmOptions = Annotated[
@@ -38,7 +38,7 @@ def open_slurm(line: CommandLine, on: str, typed: str | None, workdir: Path, dev
         if typed is not None:
             raise BadInput(f"--slurm {typed}", "says how jobs are submitted, and none are", "--on slurm beside it")
         return None
-    from swdb.study.cluster import open_cluster, read_options
+    from swdb.cluster.slurm import open_cluster, read_options
 
     options = read_options(typed)
     return OnSlurm(line, open_cluster(workdir, options), "cuda" if options.gpus and device == "auto" else device)
@@ -80,14 +80,14 @@ class OnSlurm:
         propose(self.line, study, "status")
 
     def _probe(self) -> tuple[str, dict[str, Any]]:
-        from swdb.study.cluster_probe import probe
+        from swdb.cluster.probe import probe
 
         self._probed = self._probed or probe(self.cluster, self.device, say)
         return self._probed
 
     def _under_way(self, study: "Study") -> dict[str, str]:
         """Return the number of the job that waits or runs for what is made, by id."""
-        from swdb.study.cluster import queue
+        from swdb.cluster.slurm import queue
 
         noted = read_jobs(study.folder)
         known = queue() if noted else {}
@@ -133,7 +133,7 @@ class OnSlurm:
         needs: tuple[Path, ...] = (),
         computes: bool = True,
     ) -> str:
-        from swdb.study.cluster_job import Make
+        from swdb.cluster.job import Make
 
         work = Make(words, self.cluster.workdir, ids, needs, Code.here())
         number = self.cluster.submit(work, name, dependency, computes)

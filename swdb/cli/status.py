@@ -7,7 +7,7 @@ from swdb.cli.options import Json, PresetName, Workdir, show
 from swdb.core.errors import NotMade
 
 if TYPE_CHECKING:
-    from swdb.study.status import State
+    from swdb.cluster.status import State
 
 
 def status(
@@ -22,10 +22,10 @@ def status(
     swdb status --json
     """
     from swdb.cli import console
-    from swdb.study.cluster import queue
-    from swdb.study.jobs import read_jobs
+    from swdb.cluster.jobs import read_jobs
+    from swdb.cluster.slurm import queue
+    from swdb.cluster.status import counts, states
     from swdb.study.plan import plan_path, read_plan
-    from swdb.study.status import counts, states
     from swdb.study.workdir import open_study
 
     study = open_study(workdir, preset, remember=False)

@@ -8,11 +8,11 @@ import pytest
 from commands import call, contents, copied, next_command, only, the_error, the_hint
 from conftest import TINY
 
+from swdb.cluster.jobs import read_jobs
+from swdb.cluster.slurm import Cluster, Queued
 from swdb.core.errors import BadInput
 from swdb.specs import tables
 from swdb.study import cluster
-from swdb.study.cluster import Cluster, Queued
-from swdb.study.jobs import read_jobs
 
 FP32 = ("--precision", "fp32", "--device", "cpu")
 UNPROBED = ("--on", "slurm", "--slurm", "probe=0")

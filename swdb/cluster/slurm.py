@@ -1,4 +1,4 @@
-"""Slurm, through submitit: how jobs are submitted, and what the queue says of them. With `cluster_job.py`, which is what
+"""Slurm, through submitit: how jobs are submitted, and what the queue says of them. With `job.py`, which is what
 runs in a job, the only module that knows either; both are loaded where they are needed.
 
 The queue, its dependencies, limits and preemption are Slurm's. Nothing of ours stays on the machine that submits.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swdb.cluster.jobs import FOLDER
 from swdb.core.errors import BadInput, unknown
-from swdb.study.jobs import FOLDER
 
 PASSED_ON = {  # our word -> sbatch's
     **{word: word for word in ("partition", "account", "qos", "mem", "gres", "constraint", "exclude", "nodelist")},

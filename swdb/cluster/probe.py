@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from swdb.cluster.jobs import FOLDER
+from swdb.cluster.slurm import Cluster, Queued, cancel, queue
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.files import read_json, write_json
 from swdb.core.identity import Code
-from swdb.study.cluster import Cluster, Queued, cancel, queue
-from swdb.study.jobs import FOLDER
 
 NAME = "swdb-probe"
 POLL = 1.0  # seconds between two looks

@@ -3,9 +3,9 @@
 import pytest
 from studies import graph_of
 
+from swdb.cluster.jobs import Noted, as_jobs, jobs_path, needs_no_training, note_job, read_jobs
 from swdb.core.errors import MissingArtefact
 from swdb.specs.tables import CellSource
-from swdb.study.jobs import Noted, as_jobs, jobs_path, needs_no_training, note_job, read_jobs
 
 
 def made_by_jobs(graph, *artefacts):

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from studies import graph_of
 
+from swdb.cluster.jobs import Noted
+from swdb.cluster.slurm import Queued
+from swdb.cluster.status import WORDS, counts, states
 from swdb.core import lease
 from swdb.core.journal import Journal
 from swdb.core.lease import STALE, Lease
 from swdb.specs.tables import CellSource
 from swdb.study import status
-from swdb.study.cluster import Queued
-from swdb.study.jobs import Noted
 from swdb.study.plan import Place, Plan
-from swdb.study.status import WORDS, counts, states
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swdb.cluster.jobs import Noted
+from swdb.cluster.slurm import Queued
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.journal import ERROR, LOGS, last_lines
 from swdb.core.lease import STALE, Holder, Lease, now_on_disk
-from swdb.study.cluster import Queued
-from swdb.study.jobs import Noted
 from swdb.study.plan import Plan
 
 WORDS = ("done", "running", "queued", "failed", "lost", "to do")

@@ -15,12 +15,13 @@ from commands import call, contents, copied, only, preset_file, succeed, the_err
 from conftest import REPOSITORY, TINY
 from one_node_slurm import OneNode
 
+from swdb.cluster import probe as cluster_probe
+from swdb.cluster import slurm as cluster
+from swdb.cluster.jobs import read_jobs
+from swdb.cluster.slurm import Cluster, Options, Queued, open_cluster, queue, read_options
 from swdb.core.errors import BadInput
 from swdb.core.lease import Lease
 from swdb.nn.trainer import load_tensors
-from swdb.study import cluster, cluster_probe
-from swdb.study.cluster import Cluster, Options, Queued, open_cluster, queue, read_options
-from swdb.study.jobs import read_jobs
 
 FP32 = ("--device", "cpu", "--precision", "fp32")
 JOBS = ("--on", "slurm")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from swdb.cluster import probe as cluster_probe
+from swdb.cluster.probe import Probe, probe
+from swdb.cluster.slurm import Options, Queued, read_options
 from swdb.core.errors import BadInput
 from swdb.core.identity import Code
-from swdb.study import cluster_probe
-from swdb.study.cluster import Options, Queued, read_options
-from swdb.study.cluster_probe import Probe, probe
 
 
 @dataclass

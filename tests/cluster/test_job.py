@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
+from swdb.cluster import job as cluster_job
+from swdb.cluster.job import Make
 from swdb.core.identity import Code
 from swdb.core.journal import Journal, last_lines
-from swdb.study import cluster_job
-from swdb.study.cluster_job import Make
 
 ID = "dual-s0-0123456789"
 
