@@ -43,18 +43,13 @@ def unmade(finished: Path, work: Path) -> dict[str, Artefact]:
 
 
 def contents(artefact: Artefact) -> dict[str, bytes]:
-    """Return all files of an artefact by name, but for logs, leases, what can be decoded again, and what making it took."""
+    """Return all files of an artefact by name, but for logs, leases and what can be decoded again."""
     found = {path.relative_to(artefact.folder): path for path in artefact.folder.rglob("*") if path.is_file()}
-    files = {
+    return {
         name.as_posix(): path.read_bytes()
         for name, path in found.items()
         if ".leases" not in name.parts and path.suffix not in (".npy", ".jsonl")
     }
-    record = json.loads(files[artefact.record_name])
-    files[artefact.record_name] = json.dumps(
-        {k: v for k, v in record.items() if k not in ("memory", "making")}
-    ).encode()
-    return files
 
 
 def in_small_parts(note, role: str) -> None:

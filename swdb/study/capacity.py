@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swdb.core.artefact import Artefact
-from swdb.core.errors import BadInput, SwdbError
-from swdb.core.files import read_json
+from swdb.core.errors import BadInput
 from swdb.core.processor import usable_cores, usable_memory
+from swdb.study.costs import MIB, peaks
 
-MIB = 2**20
 GUESS = 1200 * MIB  # that a worker takes at most, where none of its kind has been measured here
 SHARE = 0.9  # of the memory that is available
 MOST_JOBS = 512
@@ -117,16 +116,5 @@ def _fitting(todo: list[Artefact], threads: int, workdir: Path) -> int:
 
 
 def largest(todo: Iterable[Artefact], workdir: Path) -> int:
-    """Return how many bytes a worker takes at most for what is left, as measured here for each kind; a guess where none was."""
-    folders = {artefact.folder.parent for artefact in todo if artefact.steps}
-    peaks = [peak for folder in folders if folder.is_relative_to(workdir) for peak in _peaks(folder)]
-    return max(peaks, default=GUESS)
-
-
-def _peaks(folder: Path) -> Iterable[int]:
-    """Yield the bytes that finished artefacts of a folder took."""
-    for record in folder.glob("*/done.json"):
-        try:
-            yield max(1, int(read_json(record)["memory"]["peak_mib"])) * MIB
-        except (SwdbError, KeyError, TypeError, ValueError):
-            continue  # of an earlier version
+    """Return how many bytes a worker takes at most for what is left, as measured here for its kinds; a guess where none was."""
+    return max(peaks(workdir, {artefact.kind for artefact in todo if artefact.steps}), default=GUESS)

@@ -29,6 +29,7 @@ from swdb.data.audit import verify
 from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.prepare import NO_SOURCES
+from swdb.study.costs import note_cost
 from swdb.study.queue import Queue, without
 from swdb.study.stages import STAGES
 
@@ -178,11 +179,10 @@ class Runner:
             artefact.begin()
             forget_peak_memory()
             began = time.monotonic()
-            made = STAGES[artefact.kind].make(artefact, self)
-            measured: dict[str, object] = {"memory": {"peak_mib": peak_memory() // MIB}}
-            if not gone_on_with:  # all of it was seen: forecasts are made from it
-                measured["making"] = {"seconds": round(time.monotonic() - began, 3)}
-            artefact.finish({**made, **measured})
+            artefact.finish(STAGES[artefact.kind].make(artefact, self))
+            if self.workdir is not None:
+                spent = None if gone_on_with else time.monotonic() - began
+                note_cost(self.workdir, artefact, spent, peak_memory())
 
     @contextmanager
     def _noted(self, artefact: Artefact) -> Iterator[None]:

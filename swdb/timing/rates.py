@@ -22,6 +22,7 @@ from swdb.core.processor import processor_name
 from swdb.data.dataset import counted
 from swdb.specs.study import Study
 from swdb.specs.tables import RunSpec
+from swdb.study.costs import read_cost
 
 VERSION = 1  # of bench/<preset>.json
 RECORDS = ("*/*/done.json", "proxies/*/quality.json", "*/*/evals/*/result.json")
@@ -103,13 +104,13 @@ class Finished:
     peak_mib: list[float] = field(default_factory=list)  # memory of the worker
     folders: list[Path] = field(default_factory=list)
 
-    def add(self, record: Mapping[str, Any], folder: Path) -> None:
+    def add(self, record: Mapping[str, Any], cost: Mapping[str, float], folder: Path) -> None:
         """Count one more record; raises what it raises for one of another form, and counts nothing of it."""
-        training, whole = record.get("training"), record.get("making", {}).get("seconds")
+        training, whole = record.get("training"), cost.get("seconds")
         spent = 0.0 if training is None else float(training["seconds"])
         per_step = [spent / training["steps"]] if training and training["steps"] else []
         beyond = [] if whole is None else [max(0.0, float(whole) - spent)]
-        peak = record.get("memory", {}).get("peak_mib")
+        peak = cost.get("peak_mib")
         self.peak_mib += [] if peak is None else [float(peak)]
         self.per_step += per_step
         self.beyond += beyond
@@ -142,18 +143,18 @@ def read_finished(folder: Path) -> dict[tuple[str, str], Finished]:
     groups: dict[tuple[str, str], Finished] = {}
     run_keys: dict[str, Mapping[str, Any]] = {}
     for path, record in _records(folder):
-        kind, key = record["kind"], record["key"]
+        kind, key, cost = record["kind"], record["key"], read_cost(folder, str(record.get("id")))
         with suppress(KeyError, TypeError, AttributeError, ValueError, StopIteration):
             if kind == "run":
                 run_keys[record["id"]] = key
                 exact = groups.setdefault((run_kind(key["run"]), _values(kind, key)), Finished())
-                exact.add(record, path.parent)
+                exact.add(record, cost, path.parent)
             if kind == "score":
                 run = next(run_keys[one] for one in record["inputs"] if one in run_keys)
                 group = "score", _values("run", run) + json.dumps(key, sort_keys=True)
             else:
                 group = kind, _values(kind, key)
-            groups.setdefault(group, Finished()).add(record, path.parent)
+            groups.setdefault(group, Finished()).add(record, cost, path.parent)
     return groups
 
 

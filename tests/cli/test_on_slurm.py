@@ -8,11 +8,11 @@ import pytest
 from commands import call, contents, copied, next_command, only, the_error, the_hint
 from conftest import TINY
 
+from swdb.cluster import slurm as cluster
 from swdb.cluster.jobs import read_jobs
 from swdb.cluster.slurm import Cluster, Queued
 from swdb.core.errors import BadInput
 from swdb.specs import tables
-from swdb.study import cluster
 
 FP32 = ("--precision", "fp32", "--device", "cpu")
 UNPROBED = ("--on", "slurm", "--slurm", "probe=0")
@@ -93,6 +93,7 @@ def test_words_lead_to_the_same_study_from_any_folder(desk, bare, monkeypatch, t
         "--weights": str(tmp_path / "own.pth"),
         "--preprocessing": "imagenet",
         "--device": "cpu",
+        "--jobs": "1",
     }
     assert desk.taken[-1][0][:3] == ("reproduce-table", "2", "--no-train")
     assert desk.taken[-1][0][3:5] == ("--rows", "strong")
@@ -104,7 +105,7 @@ def test_words_lead_to_the_same_study_from_any_folder(desk, bare, monkeypatch, t
 def test_gpus_that_are_asked_for_are_computed_on(desk, bare):
     words = ("reproduce-table", "2", "--rows", "strong", "--preset", TINY, "--workdir", bare, "--precision", "fp32")
     assert call(*words, "--on", "slurm", "--slurm", "probe=0,gpus=1").exit_code == 0
-    assert desk.taken[0][0][-2:] == ("--device", "cuda")
+    assert desk.taken[0][0][-4:] == ("--device", "cuda", "--jobs", "1")
 
 
 def test_what_is_under_way_is_not_submitted_again_but_waited_for(desk, bare):

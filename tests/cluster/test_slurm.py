@@ -21,7 +21,7 @@ from swdb.cluster.jobs import read_jobs
 from swdb.cluster.slurm import Cluster, Options, Queued, open_cluster, queue, read_options
 from swdb.core.errors import BadInput
 from swdb.core.lease import Lease
-from swdb.nn.trainer import load_tensors
+from swdb.nn.checkpoints import load_tensors
 
 FP32 = ("--device", "cpu", "--precision", "fp32")
 JOBS = ("--on", "slurm")

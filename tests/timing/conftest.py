@@ -20,8 +20,11 @@ def toy(name: str, *inputs: Artefact, steps: int = 0) -> Artefact:
     return Artefact("toy", name, name, Path("nowhere") / name, inputs=inputs, steps=steps)
 
 
-def finish(artefact: Artefact, **record) -> None:
-    """Write the record of an artefact, as if it had been made."""
+def finish(artefact: Artefact, cost: dict | None = None, **record) -> None:
+    """Write the record of an artefact, as if it had been made below `work`, and what that took."""
+    if cost is not None:
+        work = next(folder for folder in artefact.folder.parents if folder.name == "work")
+        write_json(work / "costs" / f"{artefact.id}.json", {"kind": artefact.kind} | cost)
     inputs = {other.id: "0" for other in artefact.inputs}
     write_json(
         artefact.record, {"id": artefact.id, "kind": artefact.kind, "key": artefact.key, "inputs": inputs} | record

@@ -138,7 +138,7 @@ def _longer(folder):
 
 
 def test_time_around_a_training_counts(graph):
-    finish(*runs(graph, "strong"), **trained(30.0, 6), making={"seconds": 37.0})
+    finish(*runs(graph, "strong"), **trained(30.0, 6), cost={"seconds": 37.0})
     assert forecast(graph.study, runs(graph, "mixed"), read_rates(graph.study)).total == pytest.approx(37)
 
 
@@ -146,7 +146,7 @@ def test_scores_count_with_the_runs_of_their_settings(graph):
     spec = graph.run_spec("strong")
     run, score = graph.run(spec, 0), graph.score(CellSource((spec,), "strong"), 0)
     finish(run, **trained(30.0, 6))
-    finish(score, making={"seconds": 9.0})
+    finish(score, cost={"seconds": 9.0})
     other = graph.score(CellSource((spec,), "strong"), 1)
     found = forecast(graph.study, [graph.run(spec, 1), other], read_rates(graph.study))
     assert found.seconds[other.id] == pytest.approx(9) and found.total == pytest.approx(39)
@@ -172,8 +172,8 @@ def test_nothing_left_is_said_so(graph):
 
 
 def test_memory_is_that_of_the_worker_that_needs_most(graph):
-    finish(*runs(graph, "strong"), **trained(30.0, 6), memory={"peak_mib": 700.0})
-    finish(*runs(graph, "weak"), **trained(30.0, 6), memory={"peak_mib": 1536.0})
+    finish(*runs(graph, "strong"), **trained(30.0, 6), cost={"peak_mib": 700.0})
+    finish(*runs(graph, "weak"), **trained(30.0, 6), cost={"peak_mib": 1536.0})
     found = forecast(graph.study, runs(graph, "mixed"), read_rates(graph.study))
     assert found.peak_mib == 1536 and "memory: up to 1.5 GiB a worker" in found.lines("")
 

@@ -157,7 +157,7 @@ def test_a_record_of_another_form_is_passed_over(graph, record):
 
 
 def test_work_around_a_training_is_told_from_it(graph):
-    finish(graph.proxies(1), **trained(6.0, 6), making={"seconds": 10.0}, memory={"peak_mib": 900.0})
+    finish(graph.proxies(1), **trained(6.0, 6), cost={"seconds": 10.0, "peak_mib": 900.0})
     found = read_rates(graph.study)
     assert found.work(graph.proxies(1)) == (6.0, 4.0) and found.peak_mib(graph.proxies(1)) == 900
 

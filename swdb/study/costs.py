@@ -1,0 +1,46 @@
+"""What making an artefact took, in time and memory: read for forecasts and for how many workers there are, never for a result.
+
+It lies beside the work, not in records: those are the same whenever, and beside whatever else, an artefact is made.
+
+in: an artefact that was made -> out: `<work directory>/costs/<id>.json`; and back
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from swdb.core.artefact import Artefact
+from swdb.core.errors import SwdbError
+from swdb.core.files import read_json, write_json
+
+COSTS = "costs"
+MIB = 2**20
+
+
+def note_cost(workdir: Path, artefact: Artefact, seconds: float | None, peak: int) -> None:
+    """Note what an artefact took; seconds: None where not all of its making was seen; peak: bytes of the process."""
+    found: dict[str, Any] = {"kind": artefact.kind, "peak_mib": peak // MIB}
+    if seconds is not None:
+        found["seconds"] = round(seconds, 3)
+    with suppress(SwdbError):  # a disk that does not take it
+        write_json(workdir / COSTS / f"{artefact.id}.json", found)
+
+
+def read_cost(workdir: Path, artefact_id: str) -> dict[str, float]:
+    """Return what is noted of an artefact: `peak_mib`, `seconds`, or neither."""
+    with suppress(SwdbError, ValueError, TypeError, AttributeError):
+        found = read_json(workdir / COSTS / f"{artefact_id}.json")
+        return {name: float(found[name]) for name in ("peak_mib", "seconds") if name in found}
+    return {}
+
+
+def peaks(workdir: Path, kinds: Iterable[str]) -> list[int]:
+    """Return the bytes of memory that artefacts of some kinds took here."""
+    wanted, found = set(kinds), []
+    for path in (workdir / COSTS).glob("*.json"):
+        with suppress(SwdbError, ValueError, TypeError, KeyError):
+            cost = read_json(path)
+            if cost["kind"] in wanted and cost["peak_mib"] > 0:
+                found.append(int(cost["peak_mib"]) * MIB)
+    return found
