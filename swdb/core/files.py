@@ -114,10 +114,13 @@ def damage_of(path: Path, what: str = "a record") -> Iterator[None]:
         raise MissingArtefact(path, "damaged", what) from None
 
 
-def sweep_temporary(folder: Path) -> None:
-    """Delete what killed writers left half written in a folder; only for whoever holds the lease on it."""
+def sweep_temporary(folder: Path, name: str = "") -> None:
+    """Delete what killed writers left half written in a folder; only for whoever holds the lease on it.
+
+    name: of the one file that the lease is on, where others write into the folder.
+    """
     with contextlib.suppress(OSError):
-        for path in folder.glob(".*.tmp"):
+        for path in folder.glob(f".{glob.escape(name)}*.tmp"):
             if OURS.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -121,7 +121,7 @@ def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, advance: Adva
     if not _is_whole(path, shape):
         with leased(path, "decoding masks"):
             if not _is_whole(path, shape):
-                sweep_temporary(path.parent)
+                sweep_temporary(path.parent, path.name)  # the report on their quality may be written just now
                 if masks_digest(proxies.folder) != proxies.digest():
                     raise MissingArtefact(proxies.folder, "its masks are not those that were made")
                 _decode_proxies(path, dataset, store, advance or silent())

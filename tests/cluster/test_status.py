@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from studies import graph_of
 
+from swdb.cluster import status
 from swdb.cluster.jobs import Noted
 from swdb.cluster.slurm import Queued
 from swdb.cluster.status import WORDS, counts, states
@@ -15,7 +16,6 @@ from swdb.core import lease
 from swdb.core.journal import Journal
 from swdb.core.lease import STALE, Lease
 from swdb.specs.tables import CellSource
-from swdb.study import status
 from swdb.study.plan import Place, Plan
 
 

@@ -431,3 +431,12 @@ def test_who_lost_its_lease_is_told_that_and_not_what_is_missing(tmp_path):
         temporary.unlink()
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(temporary))
     assert not (folder / "x.txt").exists()
+
+
+def test_what_others_write_into_a_folder_is_left_to_them(tmp_path):
+    ours, theirs = (tmp_path / f".{name}.0123456789ab.tmp" for name in ("masks.npy", "quality.jpg"))
+    ours.touch(), theirs.touch()
+    sweep_temporary(tmp_path, "masks.npy")
+    assert theirs.exists() and not ours.exists()
+    sweep_temporary(tmp_path)
+    assert not theirs.exists()
