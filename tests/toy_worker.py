@@ -1,6 +1,6 @@
 """Workers that make toys: `planned` lays out a study of no work, and this file, run as a program, is one of its workers.
 
-How an artefact behaves stands in `FOLDER/behaviour.json`, by its name: `kill` (the process kills itself), `exit`, `fail`
+How an artefact behaves stands in `FOLDER/behaviour.json`, by its name: `kill` (the process kills itself), `exit`, `interrupt`, `fail`
 (the stage refuses), `bug`, `full` (the disk is), `lost` (another process took it over), `slow` (a minute, unless it is
 interrupted); a number behind it says how often, as in `kill 1`.
 """
@@ -42,6 +42,9 @@ class Behaving(toys.Toy):
 
     def exit(self, artefact, tools):
         os._exit(7)
+
+    def interrupt(self, artefact, tools):
+        raise KeyboardInterrupt
 
     def fail(self, artefact, tools):
         raise BadInput(artefact.name, "cannot be made")

@@ -193,6 +193,7 @@ def running(
         bar.time_left = TimeLeft(study, todo, resources.device, max(1, len(slots)))
         compute = _compute(resources, study, threads, slots)
         if compute.device.type == "cuda":
+            workers = workers if slots and slots[0].device == "cuda" else None  # a GPU that was not seen before torch
             from swdb.timing.card import refuse_too_small
 
             refuse_too_small(study, todo, capacity.gpu_numbers(resources, len(capacity.visible_gpus())))

@@ -21,6 +21,7 @@ from swdb.study.costs import MIB, peaks
 GUESS = 1200 * MIB  # that a worker takes at most, where none of its kind has been measured here
 SHARE = 0.9  # of the memory that is available
 MOST_JOBS = 512
+DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def slots(resources: Resources, todo: Iterable[Artefact], workdir: Path) -> list
     if gpus:
         count = resources.jobs or min(len(gpus) * resources.per_device, max(1, len(todo)))
         return [Slot("cuda", gpus[number % len(gpus)]) for number in range(count)]
+    if resources.device.startswith("cuda"):
+        return [Slot(resources.device)]  # which says itself that it is not there
     count = resources.jobs or min(_fitting(todo, threads_of(resources), workdir), max(1, len(todo)))
     return [Slot("cpu")] * count
 
@@ -102,7 +105,7 @@ def visible_gpus() -> list[str]:
 
 def _may_have_gpus() -> bool:
     """Whether it is worth loading torch to ask."""
-    return any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
+    return any(Path(path).exists() for path in DRIVERS)
 
 
 def _typed(resources: Resources) -> str:

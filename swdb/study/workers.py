@@ -20,13 +20,12 @@ from typing import Any, Protocol
 
 import swdb
 from swdb.core.artefact import Artefact
-from swdb.core.errors import MissingArtefact, disk_error
+from swdb.core.errors import MissingArtefact, NotMade, disk_error
 from swdb.core.journal import LOGS, Journal, last_lines
 from swdb.core.progress import Advance
 from swdb.study.capacity import Slot
 from swdb.study.queue import made_from, without
 
-ORDERLY = (0, 130, -signal.SIGINT)  # exit codes: done, and stopped by Ctrl-C
 TRIES = 2  # of an artefact whose worker died
 SHOWN = 5  # lines of a log
 PATIENCE = 10.0  # seconds that an ended worker is given to be gone
@@ -113,6 +112,9 @@ class Workers:
             raise
         if self._fatal is not None:
             raise self._fatal
+        for artefact in artefacts:
+            if not artefact.done and artefact.id not in self._left_out:  # no worker should end before
+                raise NotMade(artefact.folder, "not made, and no worker is left")
         return list(self._failed.values())
 
     # ---------------------------------------------------------------- starting and ending
@@ -243,7 +245,7 @@ class Workers:
         code = _code_of(worker.process)
         lines = last_lines(worker.log, SHOWN)
         self._forget(worker)
-        if code in ORDERLY or not replace:
+        if code == 0 or not replace:
             return
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         artefact = worker.making

@@ -131,3 +131,7 @@ def test_torch_is_not_asked_where_there_is_no_driver(monkeypatch):
     monkeypatch.setattr(capacity, "_may_have_gpus", lambda: False)
     monkeypatch.setitem(__import__("sys").modules, "torch", SimpleNamespace())  # has no cuda
     assert visible_gpus() == []
+
+
+def test_a_gpu_that_is_typed_and_not_there_is_no_reason_to_start_workers(machine, tmp_path):
+    assert slots(Resources("cuda"), artefacts(tmp_path), tmp_path) == [Slot("cuda")]

@@ -12,7 +12,7 @@ import pytest
 import toy_worker
 import toys
 
-from swdb.core.errors import BadInput, DiskRefused, MissingArtefact
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, NotMade
 from swdb.core.journal import Journal, last_lines
 from swdb.core.lease import process_start
 from swdb.study.capacity import Slot
@@ -203,3 +203,19 @@ def test_a_folder_that_cannot_hold_logs_is_refused(tmp_path):
     (tmp_path / "logs").write_text("in the way")
     with pytest.raises(DiskRefused):
         work(tmp_path, toy_worker.planned(tmp_path))
+
+
+def test_a_worker_that_somebody_else_interrupts_is_replaced(tmp_path):
+    artefacts = toy_worker.planned(tmp_path, m0="interrupt 1")
+    display = Display()
+    assert work(tmp_path, artefacts, 1, display) == []
+    assert all(one.done for one in artefacts)
+    assert any("ended with exit code 130 while it made" in line for line in display.lines)
+
+
+def test_workers_that_end_before_all_is_made_are_not_taken_for_success(tmp_path):
+    program = (sys.executable, "-c", "pass")
+    artefacts = toy_worker.planned(tmp_path)
+    with pytest.raises(NotMade) as caught:
+        work(tmp_path, artefacts, 2, None, program)
+    assert caught.value.subject == artefacts[0].folder
