@@ -27,7 +27,7 @@ from swdb.study.graph import Graph
 from swdb.study.plan import make_plan, write_plan
 from swdb.study.workers import Workers
 
-WORKERS, ARTEFACTS, SEEDS = 8, 64, 37
+WORKERS, ARTEFACTS, SEEDS = 8, 64, 50
 
 
 class Quiet:
