@@ -5,17 +5,15 @@ over strong labels alone, at the paper's n = 3 the seeds do not decide it; nothi
 also be able to say no: three planted faults, each of which must turn it red.
 """
 
-import os
 import shutil
 from dataclasses import replace
 
 import pytest
-import torch
 from studies import Watcher, study_of
 
 from swdb.methods.strong_weak import StrongWeak
 from swdb.nn import losses
-from swdb.nn.compute import Compute, choose_device, preferred_precision
+from swdb.nn.compute import Compute, choose_device, preferred_precision, use_threads
 from swdb.specs import claims
 from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.study.graph import Graph
@@ -39,7 +37,7 @@ class Loud(Watcher):
 
 def measure(folder, name, seeds=SEEDS):
     """Train and score a run by its strong branch; returns mIoU by seed."""
-    torch.set_num_threads(os.cpu_count() or 1)  # the quick tests keep to one
+    use_threads(1)  # as every training
     device = choose_device("auto")
     compute = Compute(device, preferred_precision(device))
     study = replace(study_of(folder, "synthetic"), precision=compute.precision)
