@@ -17,7 +17,8 @@ from swdb.nn.permutohedral import Lattice
 from swdb.specs.crf_parameters import CrfSet
 
 EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # pixels of an image up to which whole kernel matrices are the faster way
-MEMORY = 2**31  # bytes, about, that the images of a batch that are worked on together may take
+# Bytes, about, that the images that are worked on together may take: on a CPU what its cache holds is faster.
+MEMORY = {"cpu": 2**25, "cuda": 2**31}
 LATTICE_BYTES = 900  # that a lattice takes for each pixel while it is built
 TINY = 1e-20  # pydensecrf's, against division by 0
 
@@ -55,7 +56,10 @@ def refine(energy: Tensor, images: Tensor, crf: CrfSet, form: str = "auto", chec
     pixels = height * width
     if form == "auto":
         form = "exact" if pixels <= EXACT_UP_TO["cuda" if energy.is_cuda else "cpu"] else "lattice"
-    together = max(1, MEMORY // (pixels * (LATTICE_BYTES if form == "lattice" else 4 * pixels)))
+    together = max(
+        1,
+        MEMORY["cuda" if energy.is_cuda else "cpu"] // (pixels * (LATTICE_BYTES if form == "lattice" else 4 * pixels)),
+    )
     believed = -energy.float().permute(0, 2, 3, 1).reshape(batch, pixels, classes).contiguous()  # log p + a constant
     refined = torch.empty_like(believed)
     with torch.autocast(energy.device.type, enabled=False):

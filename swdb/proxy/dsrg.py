@@ -181,7 +181,9 @@ def dsrg_needs(backbone: str, settings: Dsrg, num_classes: int, precision: str, 
             return {"masks": cross_entropy(logits, logits.new_empty(logits[:, 0].shape, dtype=torch.int64))}
         probability = renormalise(logits.softmax(1) + FLOOR)
         points = logits.shape[-2] * logits.shape[-1]
-        kernels = torch.empty(2, min(batch * points**2, CRF_MEMORY // 4))  # the CRF's, whole, and as much to make them
+        kernels = torch.empty(
+            2, min(batch * points**2, CRF_MEMORY["cuda"] // 4)
+        )  # the CRF's, whole, and as much to make them
         del kernels
         refined = torch.empty_like(probability)
         seeds = torch.empty(probability.shape, dtype=torch.bool)
