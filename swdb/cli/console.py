@@ -266,7 +266,7 @@ class Lane:
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
         whole = self._whole
-        whole.bars.reset(self._task, description=plain(name, whole.console).plain, total=total or None)
+        whole.bars.reset(self._task, description=plain(name, whole.console).plain, total=total or None, visible=True)
         self._is_at(f"{name} ...")
         self.at, seen = None, 0
 
@@ -284,7 +284,7 @@ class Lane:
     def idle(self) -> None:
         """Show that nothing is being made here."""
         self.state, self.at = "", None
-        self._whole.bars.reset(self._task, description="", total=None)
+        self._whole.bars.reset(self._task, description="", total=None, visible=False)
 
     def tell(self, line: str) -> None:
         """Print a line above the display."""

@@ -76,7 +76,8 @@ class OnSlurm:
             if tables:
                 self._submit_tables(study, todo, numbers, tables, anew=bool(jobs))
         done = sum(artefact.done for artefact in todo)
-        say(f"{len(jobs)} jobs submitted, {waiting} were under way; {done} of {len(todo)} artefacts are done")
+        own, others = (f"{count} job{'s' * (count != 1)}" for count in (len(jobs), waiting))
+        say(f"{own} submitted for artefacts, {others} under way before; {done} of {len(todo)} artefacts are done")
         propose(self.line, study, "status")
 
     def _probe(self) -> tuple[str, dict[str, Any]]:
@@ -116,9 +117,13 @@ class OnSlurm:
     def _submit_tables(
         self, study: "Study", todo: Sequence[Artefact], numbers: dict[str, str], tables: str, anew: bool
     ) -> None:
+        from swdb.cluster.slurm import cancel
+
         name = f"table-{tables}-{study.preset.name}"
-        if name in numbers and not anew:
-            return
+        if name in numbers:
+            if not anew:
+                return
+            cancel(numbers[name])  # it waits for jobs that are gone, and would show less
         after = dict.fromkeys(numbers[artefact.id] for artefact in todo if artefact.id in numbers)
         words = ("reproduce-table", tables, "--no-train", *limits(self.line), *self._options(study))
         number = self._send(words, name, f"afterany:{':'.join(after)}" if after else "", computes=False)

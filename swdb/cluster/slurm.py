@@ -9,6 +9,7 @@ in: jobs, the options that were typed -> out: their numbers in the queue; errors
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ class Options:
     @property
     def minutes(self) -> int:
         """The time limit of a job."""
-        return _minutes(self.values["time"]) if "time" in self.values else TIME
+        return _minutes("time", self.values["time"]) if "time" in self.values else TIME
 
     @property
     def probe(self) -> int:
         """How many minutes the probe job may take; 0: there is none."""
-        return _minutes(self.values["probe"], least=0) if "probe" in self.values else PROBE
+        return _minutes("probe", self.values["probe"], least=0) if "probe" in self.values else PROBE
 
     @property
     def gpus(self) -> bool:
@@ -76,16 +77,16 @@ def read_options(typed: str | None) -> Options:
     return options
 
 
-def _minutes(text: str, least: int = 1) -> int:
+def _minutes(key: str, text: str, least: int = 1) -> int:
     """Read a time as Slurm does: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S; rounded up to minutes."""
     days, dash, rest = text.rpartition("-")
     fields = rest.split(":")
     if not all(field.isdecimal() and len(field) < 7 for field in (*fields, days or "0")) or len(fields) > 3:
-        raise BadInput(f"--slurm: time {text!r}", "not a time", "as Slurm's: 90 (minutes), 2:00:00 or 1-12:00:00")
+        raise BadInput(f"--slurm {key}={text}", "not a time", "as Slurm's: 90 (minutes), 2:00:00 or 1-12:00:00")
     units = (60, 1, 1 / 60) if dash or len(fields) == 3 else (1, 1 / 60)
     minutes = int(days or 0) * 1440 + sum(int(field) * unit for field, unit in zip(fields, units, strict=False))
     if minutes < least:
-        raise BadInput(f"--slurm: time {text!r}", "too short", "at least a minute")
+        raise BadInput(f"--slurm {key}={text}", "too short", "at least a minute")
     return int(-(-minutes // 1))
 
 
@@ -200,4 +201,5 @@ def queue() -> dict[str, Queued] | None:
 
 def cancel(job: str) -> None:
     """Take a job out of the queue, if it is still there."""
-    subprocess.run(["scancel", job], capture_output=True, timeout=60, check=False)
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(["scancel", job], capture_output=True, timeout=60, check=False)

@@ -211,7 +211,10 @@ class Rates:
         crowd = self.bench.get("crowd") or {}
         processes, slowdown = crowd.get("processes", 1), crowd.get("slowdown", 1.0)
         busy = (min(jobs, processes) - 1) / (processes - 1) if processes > 1 else 0.0
-        return float(self.bench["kinds"][kind]["seconds"]) * (1 + (slowdown - 1) * busy)
+        queueing = max(
+            1.0, jobs / max(processes, int(self.bench["machine"].get("cores", jobs)))
+        )  # more jobs than cores
+        return float(self.bench["kinds"][kind]["seconds"]) * (1 + (slowdown - 1) * busy) * queueing
 
     def peak_mib(self, artefact: Artefact) -> float | None:
         """Return the memory that a worker took at most when it made one like this; None where nobody measured it."""

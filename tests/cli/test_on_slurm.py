@@ -112,7 +112,11 @@ def test_what_is_under_way_is_not_submitted_again_but_waited_for(desk, bare):
     assert table(bare, "--rows", "strong").exit_code == 0
     before = len(desk.taken)
     again = table(bare, "--rows", "strong")
-    assert again.exit_code == 0 and len(desk.taken) == before and "0 jobs submitted, 1 were under way" in again.stderr
+    assert (
+        again.exit_code == 0
+        and len(desk.taken) == before
+        and "0 jobs submitted for artefacts, 1 job under way before" in again.stderr
+    )
     assert table(bare).exit_code == 0
     new = [name for _, name, _, _ in desk.taken[before:]]
     assert new and not any(name.startswith("strong-s0-") for name in new)

@@ -79,7 +79,7 @@ def test_a_table_made_by_jobs_has_the_bytes_of_one_that_was_made_here(emptied, t
     assert len(first) == 11 and "table-4-tiny" in first  # weights, classifier, cues, proxies, six runs
     again = table(there, *JOBS, "--seeds", "2", number=4)  # while they are under way
     assert submitted(again) == {}
-    assert "0 jobs submitted" in again.stderr
+    assert "0 jobs submitted for artefacts" in again.stderr
     queued = [entry["state"] for entry in states(there).values()]
     assert "queued" in queued and set(queued) <= {"done", "running", "queued"}
     succeed("reproduce-table", "4", "--preset", TINY, "--seeds", "2", "--workdir", here, *FP32)
@@ -431,9 +431,9 @@ def test_a_probe_may_take_as_long_as_was_typed():
         ("cpus=1,cpus=2", "--slurm cpus"),
         ("cpus=many", "--slurm cpus=many"),
         ("cpus=0", "--slurm cpus=0"),
-        ("time=soon", "--slurm: time 'soon'"),
-        ("time=0", "--slurm: time '0'"),
-        ("probe=1:2:3:4", "--slurm: time '1:2:3:4'"),
+        ("time=soon", "--slurm time=soon"),
+        ("time=0", "--slurm time=0"),
+        ("probe=1:2:3:4", "--slurm probe=1:2:3:4"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(typed, subject):
