@@ -112,8 +112,7 @@ class Lease:
             with contextlib.suppress(OSError):
                 if (holder := self.holder()) is not None and holder.token == self.token:
                     self._note.unlink(missing_ok=True)
-            with contextlib.suppress(OSError, RuntimeError):
-                self._lock.release(force=True)
+            self._unlock()
 
     def holder(self) -> Holder | None:
         """Return who holds the lease, as far as a note says so."""
@@ -169,17 +168,25 @@ class Lease:
             _open_epoch(self.folder, epoch + 1)  # its files are garbage: nobody can hold it any more
             return False
         if _epoch(self.folder) != epoch:  # superseded meanwhile
-            self._lock.release(force=True)
+            self._unlock()
             return False
         try:
             _write_note(self._note, self.token, self.doing)
             _clear_epochs_before(self.folder, epoch)
         except OSError:
-            self._lock.release(force=True)
+            self._unlock()
             raise
         self._checked = _uptime()
         _held[self.path] = self
         return True
+
+    def _unlock(self) -> None:
+        """Give the lock back; where a full disk does not take that, supersede ourselves, for which an empty file is enough."""
+        try:
+            self._lock.release(force=True)
+        except (OSError, RuntimeError):
+            with contextlib.suppress(OSError):
+                _open_epoch(self.folder, self.epoch + 1)
 
     def _new_lock(self, epoch: int) -> Any:
         from filelock import SoftReadWriteLock

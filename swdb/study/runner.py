@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 
 MIB = 2**20
+NAMELESS = 5.0  # seconds
 HELP_EVERY = 1.0  # seconds between two offers to help, which look at what is there
 SHORTEST_POLL = 0.02  # seconds; what is waited for longer is looked at less often
 CHECKPOINTS = 6  # as large as the weights: the network and Adam's two moments, and their successor beside them
@@ -73,6 +74,7 @@ class Runner:
     workers: Helpers | None = None  # None: everything is made in this process
     failures: list[tuple[Artefact, Exception]] = field(default_factory=list)  # what could not be made
     _journal: Journal | None = field(default=None, repr=False)  # of the artefact that is being made
+    _nameless: dict[str, float] = field(default_factory=dict, repr=False)  # since when, by id
     _help_at: float = field(default=0.0, repr=False)  # when to offer help again
     _datasets: dict[str, DataSet] = field(default_factory=dict, repr=False)
     _stores: dict[tuple[str, int], "Store"] = field(default_factory=dict, repr=False)
@@ -269,11 +271,15 @@ class Runner:
             self._help([artefact for artefact, _ in held])
             self._help_at = time.monotonic() + HELP_EVERY
         for artefact, holder in held:
-            known = (holder.is_dead or lease.is_colleague(holder)) if holder else pause < POLL  # not noted yet
+            known = holder.is_dead or lease.is_colleague(holder) if holder else not self._is_long_nameless(artefact)
             if not known and (artefact.id, holder) not in said:
                 said.add((artefact.id, holder))
                 self.tell(f"waiting for {artefact.id}, held by {holder or 'another process'}")
         time.sleep(pause)
+
+    def _is_long_nameless(self, artefact: Artefact) -> bool:
+        """Whether nobody has said for a while who holds an artefact's lease; who took it just now has perhaps not said so yet."""
+        return time.monotonic() - self._nameless.setdefault(artefact.id, time.monotonic()) > NAMELESS
 
     def _help(self, held: list[Artefact]) -> None:
         """Do a share of what other processes are making."""

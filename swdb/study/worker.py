@@ -116,6 +116,7 @@ def main(fd: int) -> int:
     lease.is_colleague = _is_colleague
     try:
         runner, queue = _begin(connection, reporter)
+        reporter.send("ready")
         threading.Thread(target=_obey, args=(connection, queue), daemon=True).start()
         runner.make_free(queue)
     except EOFError:  # the command ended before it had anything to do

@@ -12,21 +12,23 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import swdb
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, NotMade, disk_error
-from swdb.core.journal import LOGS, Journal, last_lines
+from swdb.core.journal import TAIL, Journal, last_lines
 from swdb.core.progress import Advance
 from swdb.study.capacity import Slot
 from swdb.study.queue import made_from, without
 
 TRIES = 2  # of an artefact whose worker died
+MOST_IDLE = 20  # workers that die one after the other without having begun anything
 SHOWN = 5  # lines of a log
 PATIENCE = 10.0  # seconds that an ended worker is given to be gone
 
@@ -67,10 +69,11 @@ class Worker:
     slot: Slot
     process: subprocess.Popen
     connection: Connection
-    log: Path
+    log: IO[bytes]  # without a name: nothing is left of it when this process is killed
     observer: Any
     making: Artefact | None = None
     advance: Advance | None = None
+    ready: bool = False  # whether it ever came to work
 
 
 @dataclass
@@ -90,6 +93,7 @@ class Workers:
     _deaths: Counter = field(default_factory=Counter, repr=False)
     _failed: dict[str, tuple[Artefact, Exception]] = field(default_factory=dict, repr=False)
     _left_out: set[str] = field(default_factory=set, repr=False)
+    _told: set[str] = field(default_factory=set, repr=False)
     _fatal: Exception | None = None
 
     def __enter__(self) -> "Workers":
@@ -121,7 +125,6 @@ class Workers:
 
     def _start(self, number: int, slot: Slot) -> Worker:
         """Start a worker; it hears of this process's end by that of the connection."""
-        log = self.workdir / LOGS / f"worker-{os.getpid()}-{number}.log"
         here, there = Pipe()
         threads = str(self.threads)
         environment = {
@@ -133,15 +136,14 @@ class Workers:
             **slot.environment,
         }
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [*self.program, str(there.fileno())],
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
-                    pass_fds=(there.fileno(),), process_group=0,  # Ctrl-C reaches this process alone, which passes it on
-                )  # fmt: skip
+            log = tempfile.TemporaryFile("ab+", buffering=0)  # noqa: SIM115  # as long as the worker lives
+            process = subprocess.Popen(
+                [*self.program, str(there.fileno())],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                pass_fds=(there.fileno(),), process_group=0,  # Ctrl-C reaches this process alone, which passes it on
+            )  # fmt: skip
         except OSError as error:
-            raise disk_error(error, log) from error
+            raise disk_error(error, tempfile.gettempdir()) from error
         finally:
             there.close()
         return Worker(number, slot, process, here, log, self.display.lane(number))
@@ -179,8 +181,7 @@ class Workers:
 
     def _forget(self, worker: Worker) -> None:
         worker.connection.close()
-        with contextlib.suppress(OSError):
-            worker.log.unlink(missing_ok=True)
+        worker.log.close()
 
     # ---------------------------------------------------------------- while they work
 
@@ -196,8 +197,12 @@ class Workers:
                 else:
                     getattr(self, f"_hear_{kind}")(worker, *values)
 
+    def _hear_ready(self, worker: Worker) -> None:
+        worker.ready = True
+
     def _hear_begin(self, worker: Worker, artefact_id: str) -> None:
         worker.making = self._artefacts[artefact_id]
+        self._deaths[""] = 0  # workers do come to work
 
     def _hear_made(self, worker: Worker) -> None:
         worker.making = None
@@ -211,7 +216,9 @@ class Workers:
             worker.advance(done, of)
 
     def _hear_tell(self, worker: Worker, line: str) -> None:
-        self.display.tell(line)
+        if line not in self._told:  # all workers wait for the same
+            self.display.tell(line)
+        self._told.add(line)
 
     def _hear_failed(self, worker: Worker, error: Exception, account: str) -> None:
         artefact, worker.making = worker.making, None
@@ -243,7 +250,7 @@ class Workers:
         """See off a worker: one that died is reported, what it made is tried once more, by another one in its place."""
         self._workers.remove(worker)
         code = _code_of(worker.process)
-        lines = last_lines(worker.log, SHOWN)
+        lines = _last_words(worker.log)
         self._forget(worker)
         if code == 0 or not replace:
             return
@@ -256,10 +263,10 @@ class Workers:
         name = artefact.id if artefact is not None else ""
         self._deaths[name] += 1
         what = f" while it made {name}" if name else ""
-        self.display.tell(f"worker {worker.number} {how}{what}; its last lines:")
+        self.display.tell(f"worker {worker.number} {how}{what}" + ("; its last lines:" if lines else ""))
         for line in lines:
             self.display.tell(f"  {line}")
-        if self._deaths[name] < TRIES:
+        if self._deaths[name] < (TRIES if name or not worker.ready else MOST_IDLE):
             self.display.tell("it is tried once more" if name else "another one is started")
         else:
             self._give_up(artefact, how)
@@ -280,6 +287,13 @@ class Workers:
 def _package() -> str:
     """Return the folder that this very package is imported from."""
     return str(Path(swdb.__file__).absolute().parent.parent)
+
+
+def _last_words(log: IO[bytes]) -> list[str]:
+    """Return the last lines of a worker's log, read without moving the place where it writes."""
+    size = os.fstat(log.fileno()).st_size
+    text = os.pread(log.fileno(), TAIL, max(0, size - TAIL)).decode("utf-8", "replace")
+    return [line for line in text.splitlines() if line.strip()][-SHOWN:]
 
 
 def _code_of(process: subprocess.Popen) -> int:

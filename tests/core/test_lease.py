@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import filelock  # noqa: F401  # looks once at what the system can do: before tests let it refuse hard links
+import filelock  # looks once at what the system can do: before tests let it refuse hard links
 import pytest
 
 from swdb.core import lease
@@ -923,3 +923,24 @@ def test_the_disks_clock_leaves_nothing_behind_and_needs_a_disk_that_can_be_writ
     assert lease.now_on_disk(tmp_path) == pytest.approx(time.time(), abs=10)
     assert list(tmp_path.iterdir()) == []
     assert lease.now_on_disk(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("note_too", [False, True])
+def test_a_full_disk_at_the_end_of_a_holding_keeps_nobody_waiting(tmp_path, monkeypatch, note_too):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    first = Lease(tmp_path / "x")
+    if note_too:
+        monkeypatch.setattr(lease, "_write_note", full)
+    monkeypatch.setattr(filelock.SoftReadWriteLock, "release", full)
+    if note_too:
+        with pytest.raises(DiskRefused):
+            first.try_take()
+    else:
+        assert first.try_take()
+        first.release()
+    monkeypatch.undo()
+    second = Lease(tmp_path / "x")
+    assert second.try_take()
+    second.release()

@@ -78,13 +78,16 @@ def test_a_worker_whose_command_ends_first_ends_quietly():
 def test_a_worker_says_what_it_begins_and_what_it_made(tmp_path):
     artefacts = toy_worker.planned(tmp_path, 1)
     code, heard = start(Assignment(artefacts, frozenset(), tmp_path, "cpu", "fp32", 1, "playing"))
-    assert code == 0 and heard == [event for one in artefacts for event in (("begin", one.id), ("made",))]
+    assert code == 0 and heard == [
+        ("ready",),
+        *(event for one in artefacts for event in (("begin", one.id), ("made",))),
+    ]
 
 
 def test_what_is_left_out_from_the_start_is_not_made(tmp_path):
     root, middle, end = toy_worker.planned(tmp_path, 1)
     todo = Assignment([root, middle, end], frozenset({middle.id, end.id}), tmp_path, "cpu", "fp32", 1, "playing")
-    assert start(todo) == (0, [("begin", root.id), ("made",)])
+    assert start(todo) == (0, [("ready",), ("begin", root.id), ("made",)])
     assert root.done and not middle.done
 
 

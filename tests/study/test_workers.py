@@ -14,7 +14,7 @@ import toys
 
 from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, NotMade
 from swdb.core.journal import Journal, last_lines
-from swdb.core.lease import process_start
+from swdb.core.lease import Lease, parent_of, process_start
 from swdb.study.capacity import Slot
 from swdb.study.workers import Workers
 
@@ -186,7 +186,8 @@ def test_a_worker_knows_its_gpu_and_its_threads_before_anything_is_loaded(tmp_pa
     )
     display = Display()
     slots = [Slot("cuda", "3"), Slot("cuda", "GPU-5f")]
-    assert work(tmp_path, toy_worker.planned(tmp_path), 2, display, (sys.executable, str(speaks)), slots) == []
+    with pytest.raises(NotMade):  # they only speak
+        work(tmp_path, toy_worker.planned(tmp_path), 2, display, (sys.executable, str(speaks)), slots)
     assert sorted(display.lines) == ["3 1", "GPU-5f 1"]
 
 
@@ -199,10 +200,28 @@ def test_workers_that_cannot_begin_are_an_error_with_their_last_words(tmp_path):
     assert "  no such library" in display.lines
 
 
-def test_a_folder_that_cannot_hold_logs_is_refused(tmp_path):
-    (tmp_path / "logs").write_text("in the way")
-    with pytest.raises(DiskRefused):
-        work(tmp_path, toy_worker.planned(tmp_path))
+def test_workers_that_die_while_they_wait_are_replaced_as_long_as_others_work(tmp_path):
+    artefacts = toy_worker.planned(tmp_path, root="slow")
+    idle = []
+
+    def on_stage(name):
+        if not idle:
+            idle.append(name)
+            for seconds in (0.3, 2.0, 4.0, 6.0):
+                threading.Timer(seconds, kill_one).start()
+            threading.Timer(8.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    def kill_one():
+        (root,) = [holder.pid for holder in [Lease(artefacts[0].folder).holder()]]
+        for number in filter(str.isdecimal, os.listdir("/proc")):
+            if parent_of(int(number)) == os.getpid() and int(number) != root:
+                os.kill(int(number), signal.SIGKILL)
+                return
+
+    display = Display(on_stage)
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, artefacts, 2, display)
+    assert sum("was killed by signal 9" in line for line in display.lines) >= 3
 
 
 def test_a_worker_that_somebody_else_interrupts_is_replaced(tmp_path):
