@@ -42,7 +42,10 @@ class Queue:
                 return artefact, None
             lease = self._leases.setdefault(artefact.id, Lease(artefact.leased_path, self.doing))
             if lease.try_take():
-                return artefact, lease
+                if artefact.id not in self.left_out:
+                    return artefact, lease
+                lease.release()  # it was left out just now, by whoever held the lease
+                continue
             self.held.append((artefact, lease.holder()))
         return None
 

@@ -28,6 +28,7 @@ from swdb.study.capacity import Slot
 from swdb.study.queue import made_from, without
 
 TRIES = 2  # of an artefact whose worker died
+STARTS = 5  # of workers, one after the other, that die before they come to work
 MOST_IDLE = 20  # workers that die one after the other without having begun anything
 SHOWN = 5  # lines of a log
 PATIENCE = 10.0  # seconds that an ended worker is given to be gone
@@ -266,7 +267,7 @@ class Workers:
         self.display.tell(f"worker {worker.number} {how}{what}" + ("; its last lines:" if lines else ""))
         for line in lines:
             self.display.tell(f"  {line}")
-        if self._deaths[name] < (TRIES if name or not worker.ready else MOST_IDLE):
+        if self._deaths[name] < (TRIES if name else MOST_IDLE if worker.ready else STARTS):
             self.display.tell("it is tried once more" if name else "another one is started")
         else:
             self._give_up(artefact, how)

@@ -71,3 +71,18 @@ def test_the_line_about_it_names_a_few(toys):
     assert without(toys["m0"], error, []) == f"failed: {toys['m0'].id}: m0: broken; everything else goes on"
     many = without(toys["m0"], error, [toys["e0"]] * (MOST_NAMED + 3))
     assert many.count("e0") == MOST_NAMED and "e0 and 3 more; everything" in many
+
+
+def test_what_is_left_out_while_its_lease_is_taken_is_given_back(toys, monkeypatch):
+    finish(toys["root"])
+    queue = Queue([toys["m0"], toys["m1"]])
+    take = Lease.try_take
+
+    def left_out_meanwhile(self):
+        queue.left_out.add(toys["m0"].id)
+        return take(self)
+
+    monkeypatch.setattr(Lease, "try_take", left_out_meanwhile)
+    assert queue.take()[0].name == "m1"
+    monkeypatch.undo()
+    assert Lease(toys["m0"].folder).try_take()
