@@ -55,8 +55,13 @@ def last_lines(path: Path, count: int = 1) -> list[str]:
     """Return the last lines of a journal, the last one last; none where there is no journal."""
     try:
         with path.open("rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
-            text = stream.read().decode("utf-8", "replace")
+            return last_lines_of(stream.fileno(), count)
     except OSError:
         return []
+
+
+def last_lines_of(descriptor: int, count: int) -> list[str]:
+    """Return the last lines of an open file; the place where it is written stays. Raises OSError."""
+    start = max(0, os.fstat(descriptor).st_size - TAIL)
+    text = os.pread(descriptor, TAIL, start).decode("utf-8", "replace")
     return [line for line in text.splitlines() if line.strip()][-count:]

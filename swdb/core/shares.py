@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +97,22 @@ def take_parts(
             return
         if len(left) == before:
             _wait(lambda: any(is_done(part) for part in left.values()))
+
+
+def do_free_parts(
+    leases: Path,
+    folder: Path,
+    parts: Sequence[Part],
+    is_done: Callable[[Part], bool],
+    do: Callable[[Part, Add], Iterable[Any]],
+    doing: str,
+) -> None:
+    """Do the parts that nobody is at, for a process that holds no lease on `folder`, to which `do` adds what is missing."""
+    taken = take_parts(leases, parts, is_done, doing, to_the_end=False)
+    with adding_to(folder) as add, closing(taken):
+        for part in taken:
+            for _ in do(part, add):  # nobody here watches how far it is
+                pass
 
 
 def _wait(is_over: Callable[[], bool]) -> None:

@@ -8,7 +8,6 @@ in: sizes of images, how a batch is read and labelled -> out: a palette PNG for 
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from torch import Tensor
 from swdb.core.errors import BadInput
 from swdb.core.parallel import in_order
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
+from swdb.core.shares import Add, Terms, do_free_parts, open_folder, replacing_in, shared_parts
 from swdb.data.images import palette_png
 
 PART = {"cpu": 8, "cuda": 64}  # images, or a few more, that a process takes at a time: a lease costs some 10 ms
@@ -60,11 +59,7 @@ class Labelling:
 
     def free_parts(self, leases: Path) -> None:
         """Label the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""
-        parts = take_parts(leases, self._parts(), self._is_done, "helping to label images", to_the_end=False)
-        with adding_to(self.folder) as add, closing(parts):
-            for part in parts:
-                for _ in self._do(part, add):
-                    pass
+        do_free_parts(leases, self.folder, self._parts(), self._is_done, self._do, "helping to label images")
 
     def _parts(self) -> list[list[list[int]]]:
         """Return neighbouring batches together, until they hold enough images."""

@@ -7,7 +7,6 @@ in: a trained classifier, images, tags -> out: cue maps (N, 41, 41) uint8, 255 w
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from swdb.core.errors import SwdbError
 from swdb.core.progress import Advance
-from swdb.core.shares import Add, Terms, adding_to, open_folder, replacing_in, shared_parts, take_parts
+from swdb.core.shares import Add, Terms, do_free_parts, open_folder, replacing_in, shared_parts
 from swdb.data.resident import sent
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
@@ -94,11 +93,7 @@ class CueMaking:
 
     def free_parts(self, leases: Path) -> None:
         """Make the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""
-        taken = take_parts(leases, self._parts(), self._is_done, "helping to make cues", to_the_end=False)
-        with adding_to(self.folder) as add, closing(taken):
-            for part in taken:
-                for _ in self._make(part, add):
-                    pass
+        do_free_parts(leases, self.folder, self._parts(), self._is_done, self._make, "helping to make cues")
 
     def _parts(self) -> list[range]:
         count = len(self.tags)

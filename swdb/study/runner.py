@@ -29,7 +29,7 @@ from swdb.data.audit import verify
 from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.prepare import NO_SOURCES
-from swdb.study.costs import note_cost
+from swdb.study.costs import MIB, note_cost
 from swdb.study.queue import Queue, without
 from swdb.study.stages import STAGES
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from swdb.nn.compute import Compute
 
 
-MIB = 2**20
 NAMELESS = 5.0  # seconds
 HELP_EVERY = 1.0  # seconds between two offers to help, which look at what is there
 SHORTEST_POLL = 0.02  # seconds; what is waited for longer is looked at less often

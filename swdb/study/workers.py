@@ -22,7 +22,7 @@ from typing import IO, Any, Protocol
 import swdb
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, NotMade, disk_error
-from swdb.core.journal import TAIL, Journal, last_lines
+from swdb.core.journal import ERROR, Journal, last_lines, last_lines_of
 from swdb.core.progress import Advance
 from swdb.study.capacity import Slot
 from swdb.study.queue import made_from, without
@@ -251,7 +251,7 @@ class Workers:
         """See off a worker: one that died is reported, what it made is tried once more, by another one in its place."""
         self._workers.remove(worker)
         code = _code_of(worker.process)
-        lines = _last_words(worker.log)
+        lines = last_lines_of(worker.log.fileno(), SHOWN)
         self._forget(worker)
         if code == 0 or not replace:
             return
@@ -260,7 +260,7 @@ class Workers:
         if artefact is not None:
             journal = Journal(self.workdir, artefact.id)
             lines = lines or last_lines(journal.path, SHOWN)
-            journal.note(f"error: the process that made it {how}")
+            journal.note(f"{ERROR}the process that made it {how}")
         name = artefact.id if artefact is not None else ""
         self._deaths[name] += 1
         what = f" while it made {name}" if name else ""
@@ -288,13 +288,6 @@ class Workers:
 def _package() -> str:
     """Return the folder that this very package is imported from."""
     return str(Path(swdb.__file__).absolute().parent.parent)
-
-
-def _last_words(log: IO[bytes]) -> list[str]:
-    """Return the last lines of a worker's log, read without moving the place where it writes."""
-    size = os.fstat(log.fileno()).st_size
-    text = os.pread(log.fileno(), TAIL, max(0, size - TAIL)).decode("utf-8", "replace")
-    return [line for line in text.splitlines() if line.strip()][-SHOWN:]
 
 
 def _code_of(process: subprocess.Popen) -> int:
