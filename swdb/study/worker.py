@@ -63,6 +63,10 @@ class Making(Runner):
             super()._make_one(artefact)
         self.observer.send("made")
 
+    def _help(self, held: list[Artefact]) -> None:
+        super()._help(held)
+        self.observer.send("idle")  # else what was helped with last would stand in the display
+
     def _lost(self, artefact: Artefact, error: LeaseLost) -> None:
         self.observer.send("made")
         self.tell(f"{artefact.id}: {error}; left to it")

@@ -209,6 +209,9 @@ class Workers:
         worker.making = None
         worker.observer.idle()
 
+    def _hear_idle(self, worker: Worker) -> None:
+        worker.observer.idle()
+
     def _hear_stage(self, worker: Worker, name: str, total: int, counts: bool) -> None:
         worker.advance = worker.observer.progress(name, total, counts)
 
