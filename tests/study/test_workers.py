@@ -14,7 +14,7 @@ import toys
 
 from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, NotMade
 from swdb.core.journal import Journal, last_lines
-from swdb.core.lease import Lease, parent_of, process_start
+from swdb.core.lease import Lease, process_start
 from swdb.study.capacity import Slot
 from swdb.study.workers import Workers
 
@@ -202,31 +202,28 @@ def test_workers_that_cannot_begin_are_an_error_with_their_last_words(tmp_path):
 
 def test_workers_that_die_while_they_wait_are_replaced_as_long_as_others_work(tmp_path):
     artefacts = toy_worker.planned(tmp_path, root="slow")
-    timers = [threading.Timer(seconds, lambda: kill_idle(artefacts[0])) for seconds in (0.3, 3.0, 6.0)]
-    timers.append(threading.Timer(9.0, os.kill, (os.getpid(), signal.SIGINT)))
-
-    def on_stage(name):
-        if not timers[0].ident:
-            for timer in timers:
-                timer.start()
-
-    display = Display(on_stage)
-    try:
+    display = Display()
+    with Workers([Slot("cpu")] * 2, tmp_path, "fp32", 1, "playing", display, program=toy_worker.PROGRAM) as workers:
+        killing = threading.Thread(target=kill_two_idle, args=(workers, artefacts[0], display))
+        killing.start()
         with pytest.raises(KeyboardInterrupt):
-            work(tmp_path, artefacts, 2, display)
-    finally:
-        for timer in timers:
-            timer.cancel()
-    assert sum("was killed by signal 9" in line for line in display.lines) >= 2
+            workers.make(artefacts)
+        killing.join()
+    assert sum("was killed by signal 9" in line for line in display.lines) == 2
+    assert display.lines.count("another one is started") == 2
 
 
-def kill_idle(making) -> None:
-    """Kill the worker that waits for what another one is making."""
-    holder = Lease(making.folder).holder()
-    for number in map(int, filter(str.isdecimal, os.listdir("/proc"))):
-        if holder is not None and parent_of(number) == os.getpid() and number != holder.pid:
-            os.kill(number, signal.SIGKILL)
-            return
+def kill_two_idle(workers, making, display) -> None:
+    """Kill the worker that waits for what another one is making, then its successor, then interrupt them all."""
+    holder, end = None, time.monotonic() + 50
+    for deaths in (1, 2):
+        while sum("was killed" in line for line in display.lines) < deaths and time.monotonic() < end:
+            holder = holder or Lease(making.folder).holder()
+            for worker in [*workers._workers]:
+                if holder is not None and worker.ready and worker.process.pid != holder.pid:
+                    worker.process.kill()
+            time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_worker_that_somebody_else_interrupts_is_replaced(tmp_path):
