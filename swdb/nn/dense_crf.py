@@ -21,6 +21,7 @@ EXACT_UP_TO = {"cpu": 400, "cuda": 1681}  # pixels of an image up to which whole
 MEMORY = {"cpu": 2**25, "cuda": 2**31}
 LATTICE_BYTES = 900  # that a lattice takes for each pixel while it is built
 TINY = 1e-20  # pydensecrf's, against division by 0
+FEW_CLASSES = 16  # below so many, a CPU's vectors are better filled by points than by classes
 
 
 class Kernel(NamedTuple):
@@ -99,10 +100,17 @@ def _kernels(images: Tensor, crf: CrfSet) -> list[Kernel]:
 
 def _iterate(believed: Tensor, messages: Messages, iterations: int) -> Tensor:
     """Run the mean-field updates: each point hears what all others are, weighted by how close they are."""
-    current = believed.softmax(2)
+    current = _softmax(believed)
     for _ in range(iterations):
-        torch.softmax(messages(current).add_(believed), 2, out=current)
+        current = _softmax(messages(current).add_(believed))
     return current
+
+
+def _softmax(values: Tensor) -> Tensor:
+    """Return the softmax over classes of points (B, N, C)."""
+    if values.is_cuda or values.shape[2] >= FEW_CLASSES:
+        return values.softmax(2)
+    return values.mT.contiguous().softmax(1).mT.contiguous()
 
 
 def _lattice_messages(kernels: list[Kernel]) -> Messages:

@@ -61,7 +61,7 @@ class CuesStage:
 class ProxiesStage:
     """Proxy masks of all training images by DSRG; set 2 comes from its retrain round on set 1."""
 
-    kind, version, folder = "proxies", 1, "proxies"
+    kind, version, folder = "proxies", 2, "proxies"
 
     def artefact(self, study: Study, proxy_set: int, inputs: tuple[Artefact, ...]) -> Artefact:
         """Plan a set: the first on data, weights and cues, the second on data and the first."""
