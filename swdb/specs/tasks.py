@@ -87,3 +87,16 @@ class ScoreTask:
 
     scoring: Scoring
     longest_side: int
+
+
+@dataclass(frozen=True)
+class LabTask:
+    """One run evaluated in all ways that are in use."""
+
+    scoring: Scoring  # the preset's own, from which the others differ
+    longest_side: int
+    crop: int  # pixels; the side of training's crops
+    largest: int  # pixels; the longest side that an image may have
+    preset: str
+    comparable: bool  # with the paper
+    printed: float | None  # what the paper prints for this run and branch
