@@ -96,7 +96,7 @@ def stored_counts(score: Artefact, dataset: DataSet) -> tuple[np.ndarray, float]
     """Return the counts of a finished score (N, C, C) and its mIoU; raises MissingArtefact where they do not agree."""
     path = score.folder / "confusion.npz"
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as stream, np.load(stream) as saved:
             ids, counts = saved["ids"].tolist(), saved["counts"].astype(np.int64)
     except FileNotFoundError:
         raise MissingArtefact(path, "missing") from None
@@ -166,7 +166,11 @@ def _together(found: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
 
 def _kept(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Read a part that is there, else make and keep it."""
-    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path) as saved:
+    with (
+        suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
+        path.open("rb") as stream,
+        np.load(stream) as saved,
+    ):
         return saved["counts"], saved["void"]
     counts, void = make()
     write_atomic(path, lambda stream: np.savez_compressed(stream, counts=counts, void=void))
