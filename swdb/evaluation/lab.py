@@ -8,7 +8,7 @@ in: a laboratory's artefact, whose inputs are the data set, a finished run and i
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +35,15 @@ from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import PREDICTIONS, batches_of, confusion_on_device, true_mask
 from swdb.evaluation.geometry import arranged, brought_back, on_grid, shrunk
 from swdb.evaluation.lab_table import markdown
+from swdb.evaluation.views import Look, averaged, looking, views_of, way_of
 from swdb.methods.method import METHODS, Method
 from swdb.methods.training import load_trained
-from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import energy_of, refine
 from swdb.nn.labelling import PART, Fitting
 from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import LabTask, Scoring
-
-Way = tuple[str, tuple[float, ...], bool]  # branch, scales, mirror: what is averaged
-Look = Callable[[tuple[str, ...], float, bool], dict[str, Tensor]]  # at a view, by some branches
 
 
 def examine(artefact: Artefact, tools: Tools) -> dict[str, Any]:
@@ -57,7 +54,6 @@ def examine(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         METHODS[run.task.run.method],
         load_trained(run, dataset.num_classes, tools.compute),
         choices_of(task, run.task.run.branches),
-        tools.compute,
         dataset.num_classes,
     )
     counts, stored = stored_counts(score, dataset)
@@ -187,7 +183,6 @@ class Bench:
     method: Method
     model: Model
     choices: list[Choice]
-    compute: Compute
     num_classes: int
 
     @property
@@ -208,7 +203,7 @@ class Bench:
         inputs, size = self.model.inputs(shown), tuple(truth.shape[1:])
         ours, found = way_of(self.choices[0].scoring), {}
         whole = [one for one in self.choices if one.geometry is None]
-        for way, probabilities in averaged(self._look(inputs), dict.fromkeys(way_of(one.scoring) for one in whole)):
+        for way, probabilities in averaged(self._look_at(inputs), dict.fromkeys(way_of(one.scoring) for one in whole)):
             full = resize(probabilities, size)
             for one in whole:
                 if way_of(one.scoring) == way:
@@ -222,17 +217,13 @@ class Bench:
                 found |= self._shown_otherwise(geometry, inputs, truth)
         return list(torch.stack([found[one.key] for one in self.choices], 1))
 
-    def _look(self, inputs: Tensor) -> Look:
-        def look(branches: tuple[str, ...], scale: float, mirrored: bool) -> dict[str, Tensor]:
-            with self.compute.autocast():
-                return self.method.view(self.model.network, self.compute.inputs(inputs), branches, scale, mirrored)
-
-        return look
+    def _look_at(self, inputs: Tensor) -> Look:
+        return looking(self.method, self.model, inputs)
 
     def _shown_otherwise(self, geometry: Geometry, inputs: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Count what the network says of images that it sees cut, padded or resized, by the choices' keys."""
         ours, size = self.choices[0].scoring, tuple(inputs.shape[-2:])
-        ((_, said),) = averaged(self._look(arranged(inputs, geometry)), [way_of(ours)])
+        ((_, said),) = averaged(self._look_at(arranged(inputs, geometry)), [way_of(ours)])
         found = {}
         for one in self.choices:
             if one.geometry is None or (one.geometry.shown, one.geometry.side) != (geometry.shown, geometry.side):
@@ -264,35 +255,3 @@ class Bench:
 def _refined(scores: Tensor, images: Tensor, scoring: Scoring) -> Tensor:
     """Refine probabilities as a scoring says."""
     return scores if scoring.crf is None else refine(energy_of(scores), images, crf_set(scoring.crf))
-
-
-def way_of(scoring: Scoring) -> Way:
-    """Return what is averaged for a scoring, before a CRF."""
-    return scoring.branch, scoring.scales, scoring.flip
-
-
-def views_of(ways: Iterator[Way] | Sequence[Way]) -> list[tuple[float, bool]]:
-    """List the views that some ways need, each once: scale after scale, each plain and then mirrored, as `predict` adds them up."""
-    found = {
-        (scale, mirrored)
-        for _, scales, flip in ways
-        for scale in scales
-        for mirrored in ((False, True) if flip else (False,))
-    }
-    return sorted(found)
-
-
-def averaged(look: Look, ways: Sequence[Way] | dict[Way, None]) -> Iterator[tuple[Way, Tensor]]:
-    """Yield each way with its probabilities (B, C, H, W), as soon as all of its views were looked at; each view is once."""
-    totals: dict[Way, Any] = dict.fromkeys(ways, 0)
-    left = {way: views_of([way]) for way in totals}
-    for view in views_of(list(totals)):
-        using = [way for way in left if view in left[way]]
-        found = look(tuple(dict.fromkeys(branch for branch, _, _ in using)), *view)
-        for way in using:
-            branch, scales, flip = way
-            for _ in range(scales.count(view[0])):
-                totals[way] = totals[way] + found[branch]
-            left[way].remove(view)
-            if not left[way]:
-                yield way, totals.pop(way) / (len(scales) * (2 if flip else 1))

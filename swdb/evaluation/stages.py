@@ -1,4 +1,4 @@
-"""The stages that score runs, and that evaluate one in other ways."""
+"""The stages that score runs, and two that only diagnose one: other ways to evaluate it, other steps of its training."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from swdb.evaluation.definitions import DEFINITIONS
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
 from swdb.specs.tables import RunSpec
-from swdb.specs.tasks import LabTask, ScoreTask, Scoring
+from swdb.specs.tasks import LabTask, PeekTask, ScoreTask, Scoring
 
+POINTS = 10  # of a training at which it is looked at
 LONGEST_NAME = 80  # characters: file systems take 255, with an id behind it
 
 
@@ -74,3 +75,27 @@ class LabStage:
         from swdb.evaluation.lab import examine
 
         return examine(artefact, tools)
+
+
+class PeekStage:
+    """A run's training once more, scored on its way: what choosing on val would have printed. No table reads it."""
+
+    kind, version, folder = "peek", 1, "peeks"
+
+    def artefact(self, study: Study, run: Artefact, scorings: tuple[Scoring, ...]) -> Artefact:
+        """Plan it from a run and all that the run was made from; scorings: one for each branch."""
+        task = PeekTask(scorings, study.preset.training.longest_side, POINTS)
+        key = {"scorings": [non_defaults(scoring) for scoring in scorings], "points": POINTS}
+        return study.artefact(self, f"{run.name}-peek", key, (run, *run.inputs), task, steps=run.steps)
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the weights of the run, which are there while it lasts."""
+        from swdb.methods.stages import RunStage
+
+        return RunStage().room(artefact.input("run"), tools)  # the first: it may itself start from another
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train again, and look."""
+        from swdb.evaluation.peek import peek
+
+        return peek(artefact, tools)

@@ -100,3 +100,12 @@ class LabTask:
     preset: str
     comparable: bool  # with the paper
     printed: float | None  # what the paper prints for this run and branch
+
+
+@dataclass(frozen=True)
+class PeekTask:
+    """A run's training once more, scored on the way."""
+
+    scorings: tuple[Scoring, ...]  # one for each branch
+    longest_side: int
+    points: int  # how often it is scored, at equal distances, the last time at the end

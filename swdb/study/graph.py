@@ -12,7 +12,7 @@ from swdb.core.errors import unknown
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_values
 from swdb.specs.tasks import Scoring
-from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
 
 
 @dataclass
@@ -79,6 +79,10 @@ class Graph:
         score, printed = self.score(source, seed), self._printed.get(source)
         return LAB.artefact(self.study, self.data, self.run(spec, seed), score, printed)
 
+    def peek(self, run: RunSpec, seed: int) -> Artefact:
+        """A run's training once more, scored on its way as the preset scores its branches."""
+        return PEEK.artefact(self.study, self.run(run, seed), tuple(map(self.scoring, run.branches)))
+
     @cached_property
     def _printed(self) -> dict[CellSource, float]:
         return printed_values(load_tables(), self.runs)
@@ -107,3 +111,4 @@ class Graph:
                     source = CellSource((run,), branch)
                     yield self.score(source, seed)
                     yield self.lab(source, seed)
+                yield self.peek(run, seed)
