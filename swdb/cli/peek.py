@@ -28,11 +28,6 @@ TITLE = "Best on val would have printed (not a result: the tables count last wei
 Peeks = Mapping["Place", Artefact | None]  # None: an average of runs, or a run of another version
 
 
-def peeks_of(graph: "Graph", plan: "Plan") -> Peeks:
-    """Return the peek at the run behind each cell and seed."""
-    return {place: _peek(graph, score) for place, score in plan.scores.items()}
-
-
 def _peek(graph: "Graph", score: Artefact) -> Artefact | None:
     runs = [other for other in score.inputs if other.kind == "run"]
     try:
@@ -43,10 +38,14 @@ def _peek(graph: "Graph", score: Artefact) -> Artefact | None:
     return graph.peek(spec, seed) if [one.id for one in runs] == [planned.id] else None
 
 
-def with_peeks(graph: "Graph", todo: list[Artefact], peeks: Peeks) -> list[Artefact]:
-    """Return what is to be made, and behind it the peeks with what those need; says what they cost."""
+def with_peeks(graph: "Graph", plan: "Plan", todo: list[Artefact], show_peek: bool) -> tuple[list[Artefact], Peeks]:
+    """Return what is to be made, behind it the peeks with what those need, and the peek behind each cell and seed.
+
+    Says what they cost; without `show_peek` there are none.
+    """
     from swdb.core.artefact import still_needed
 
+    peeks: Peeks = {place: _peek(graph, score) for place, score in plan.scores.items()} if show_peek else {}
     wanted = {one.id: one for one in peeks.values() if one is not None}.values()
     if left := [one for one in wanted if not one.done]:
         steps = sum(one.steps for one in left)
@@ -54,11 +53,13 @@ def with_peeks(graph: "Graph", todo: list[Artefact], peeks: Peeks) -> list[Artef
             f"--show-peek trains {len(left)} runs once more ({steps:,} steps), scored on their way; no table reads that"
         )
     known = {one.id for one in todo}
-    return todo + [one for one in still_needed(graph.needed(*wanted)) if one.id not in known]
+    return todo + [one for one in still_needed(graph.needed(*wanted)) if one.id not in known], peeks
 
 
 def show_peeks(tables: Iterable["Table"], peeks: Peeks, seeds: Sequence[int], form: str) -> None:
-    """Print what the peeks say, a line each cell: beside tables for people on stdout, else on stderr."""
+    """Print what the peeks say, if there are any, a line each cell: beside tables for people on stdout, else on stderr."""
+    if not peeks:
+        return
     lines = [line for table in tables for line in peek_lines(table, peeks, seeds)]
     shown = [TITLE, *(f"- {line}" for line in lines)]
     if form in ("rich", "md"):
