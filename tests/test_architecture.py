@@ -27,7 +27,7 @@ HOUSE = {
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),
-    "evaluation": ("confusion", "figures", "evaluate", "stages"),
+    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
@@ -39,7 +39,7 @@ HOUSE = {
     "cluster": ("jobs", "slurm", "probe", "job", "status"),
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
-        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
+        "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate", "peek",
         "reproduce_table", "make", "status", "bench", "app",
     ),
 }  # fmt: skip
@@ -51,7 +51,7 @@ HEAVY = {
     "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark", "timing.card",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
-    "evaluation.evaluate",
+    "evaluation.evaluate", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
     "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.masks", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart

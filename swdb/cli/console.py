@@ -137,6 +137,26 @@ def print_plan(
         console.print(plain(line, console), soft_wrap=True)
 
 
+def print_parts(
+    title: str, header: tuple[str, ...], parts: Mapping[str, Iterable[tuple[str, ...]]], lines: Iterable[str]
+) -> None:
+    """Print a table in parts, each under words of its own; the first and the last column hold words, the others numbers."""
+    console = out()
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, name in enumerate(header):
+        number = 0 < k < len(header) - 1
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for words, rows in parts.items():
+        table.add_section()
+        table.add_row(plain(words, console, "bold"))
+        for row in rows:
+            table.add_row(*[plain(cell, console) for cell in row])
+    console.print(plain(title, console, "bold"), soft_wrap=True)
+    console.print(table)
+    for line in lines:
+        console.print(plain(line, console), soft_wrap=True)
+
+
 def print_bench(found: dict[str, Any]) -> None:
     """Print a benchmark: a line for each kind of work, the plain loop, the machine."""
     console, machine = out(), found["machine"]

@@ -1,11 +1,13 @@
 """`swdb eval`: the score of one run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from swdb.cli import arguments
+from swdb.cli.lab import refuse_beside_lab, show_lab
 from swdb.cli.options import (
     Crf,
     Cues,
@@ -30,9 +32,11 @@ from swdb.cli.options import (
 )
 from swdb.core.errors import NotMade
 from swdb.core.files import damage_of
+from swdb.specs.tables import CellSource
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
+    from swdb.specs.tasks import Scoring
     from swdb.study.graph import Graph
     from swdb.study.runner import Runner
 
@@ -47,6 +51,10 @@ def evaluate(
         str | None, typer.Option("--scales", help="Average over scales, as in 0.75,1,1.25; else the preset's.")
     ] = None,
     crf: Crf = None,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="Score it in all ways that are in use, from one set of predictions.")
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="Of --lab: rich or md.")] = "rich",
     figure: Annotated[
         bool, typer.Option("--figure", help="Write a grid of a few images: truth, proxy, both branches.")
     ] = False,
@@ -69,22 +77,19 @@ def evaluate(
     swdb eval dual --branch weak
     swdb eval dual --flip --scales 0.75,1,1.25 --crf deeplab-vgg16-run-densecrf
     swdb eval dual --figure
+    swdb eval dual --lab
     """
-    from swdb.specs.tables import CellSource
-    from swdb.specs.tasks import Scoring
-
+    refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
     graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, preprocessing=preprocessing)
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
-    arguments.branch(branch, spec)
-    tables = graph.scoring(branch)
-    at = arguments.scales(scales) if scales else tables.scales
-    scoring = Scoring(branch, at, flip or tables.flip, arguments.crf(crf))
-    artefact = graph.run(spec, number)
+    artefact, source = graph.run(spec, number), CellSource((spec,), arguments.branch(branch, spec))
     if not artefact.done:
         raise NotMade(artefact.folder, "not trained yet", "a finished run")
-    score = graph.score(CellSource((spec,), branch), number, scoring)
+    if lab:
+        return show_lab(context.obj, graph, resources, source, number, "json" if json else form)
+    score = graph.score(source, number, scoring(graph, branch, scales, flip, crf))
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
         path = draw(graph, runner, artefact) if figure else None
@@ -96,6 +101,13 @@ def evaluate(
     if path:
         say(f"figure: {path}")
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: str | None) -> "Scoring":
+    """Return how a branch is scored: as for the tables, but for what was typed."""
+    tables = graph.scoring(branch)
+    at = arguments.scales(scales) if scales else tables.scales
+    return replace(tables, scales=at, flip=flip or tables.flip, crf=arguments.crf(crf))
 
 
 def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:

@@ -22,7 +22,7 @@ from swdb.core.errors import (
 )
 from swdb.specs.presets import Preset, load_preset
 
-MADE = ("weights", "classifiers", "cues", "proxies", "runs", "averages")  # folders of artefacts by id
+MADE = ("weights", "classifiers", "cues", "proxies", "runs", "averages", "peeks")  # folders of artefacts by id
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 
 

@@ -160,9 +160,10 @@ class OnSlurm:
 
 
 def limits(line: CommandLine) -> list[str]:
-    """Return the options that leave out rows or seeds of tables, as they were typed."""
+    """Return the options that leave out rows or seeds of tables, or look at more, as they were typed."""
     typed = ((option, line.option(option)) for option in ("rows", "seeds"))
-    return [word for option, value in typed if value for word in (f"--{option}", value)]
+    words = [word for option, value in typed if value for word in (f"--{option}", value)]
+    return [*words, *(["--show-peek"] if "--show-peek" in line.words else [])]
 
 
 def _absolute(name: str) -> str:

@@ -31,6 +31,7 @@ from swdb.cli.options import (
     running,
     say,
 )
+from swdb.cli.peek import ShowPeek, show_peeks, with_peeks
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def reproduce_table(
     seeds: Seeds = None,
     dry_run: DryRun = False,
     no_train: NoTrain = False,
+    show_peek: ShowPeek = False,
     form: Format = "rich",
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
@@ -89,7 +91,7 @@ def reproduce_table(
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
-    todo = needed(graph, plan)
+    todo, peeks = with_peeks(graph, plan, needed(graph, plan), show_peek)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
         return show_plan(context.obj, graph, todo, precision, resources, same)
@@ -100,6 +102,7 @@ def reproduce_table(
             return queue.submit(graph.study, todo, number)
         failed = None if finished else make_most(context.obj, graph.study, resources, todo)
     show_tables(graph, everything, tables, asked, form, keep=looks)
+    show_peeks(tables, peeks, asked, form)
     if failed is not None:
         raise failed
     propose(context.obj, graph.study, *(following(graph, plan) or same))

@@ -6,7 +6,7 @@ in: a score's artefact, whose inputs are the data set and finished runs
 -> out: `runs/<id>/evals/<name>/{predictions/*.png, confusion.npz, result.json}`
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
-from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size, in_threads, neighbours
+from swdb.nn.labelling import Fitting, Labelled, Labelling, Size, by_size, in_threads, neighbours
 from swdb.nn.losses import resize
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import ScoreTask, Scoring
@@ -110,7 +110,9 @@ def _labelling(
     def read(rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         images = [dataset.image(ids[row]) for row in rows]
         shown = [resize_longest_side(image, task.longest_side) for image in images]
-        truth = [_truth(dataset, ids[row], image) for row, image in zip(rows, images, strict=True)] if on_gpu else None
+        truth = (
+            [true_mask(dataset, ids[row], image) for row, image in zip(rows, images, strict=True)] if on_gpu else None
+        )
         return np.stack(shown), np.stack(images), None if truth is None else np.stack(truth)
 
     def label(rows: list[int], found: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Labelled:
@@ -137,9 +139,15 @@ def _labelling(
 
         return labels, finish
 
-    # On a CPU larger batches gain nothing, and images that follow each other are what it has always put together.
-    batches = (by_size if on_gpu else neighbours)(sizes, lambda area: -(-BATCH_PIXELS[device.type] // area))
+    batches = batches_of(sizes, device)
     return Labelling(artefact.folder / PREDICTIONS, ids, batches, dataset.facts.palette, read, label, device)
+
+
+def batches_of(sizes: Sequence[Size], device: torch.device) -> list[list[int]]:
+    """Return which images are predicted together, by their rows: all of one batch have one size."""
+    # On a CPU larger batches gain nothing, and images that follow each other are what it has always put together.
+    together = by_size if device.type == "cuda" else neighbours
+    return together(sizes, lambda area: -(-BATCH_PIXELS[device.type] // area))
 
 
 def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -> dict[str, Any]:
@@ -172,10 +180,10 @@ def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -
 def _count(dataset: DataSet, path: Path, image_id: str) -> np.ndarray:
     """Count one prediction, which is as large as its image."""
     prediction = read_mask(path, dataset.num_classes)
-    return confusion(_truth(dataset, image_id, prediction), prediction, dataset.num_classes)
+    return confusion(true_mask(dataset, image_id, prediction), prediction, dataset.num_classes)
 
 
-def _truth(dataset: DataSet, image_id: str, like: np.ndarray) -> np.ndarray:
+def true_mask(dataset: DataSet, image_id: str, like: np.ndarray) -> np.ndarray:
     """Read an image's true mask, which is as large as the image, or as its prediction."""
     truth, truth_path = dataset.mask(image_id, VAL_SPLIT), dataset.mask_path(image_id, VAL_SPLIT)
     check_sizes(dataset.settings.image_size, dataset.image_path(image_id), like, truth_path, truth)

@@ -1,13 +1,17 @@
-"""The stage that scores runs."""
+"""The stages that score runs, and two that only diagnose one: other ways to evaluate it, other steps of its training."""
 
 from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.stage import Tools
+from swdb.evaluation.choices import choices_of
+from swdb.evaluation.definitions import DEFINITIONS
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
-from swdb.specs.tasks import ScoreTask, Scoring
+from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import LabTask, PeekTask, ScoreTask, Scoring
 
+POINTS = 10  # of a training at which it is looked at
 LONGEST_NAME = 80  # characters: file systems take 255, with an id behind it
 
 
@@ -37,3 +41,61 @@ class ScoreStage:
         from swdb.evaluation.evaluate import help_with_predictions
 
         help_with_predictions(artefact, tools)
+
+
+class LabStage:
+    """One run evaluated in all ways that are in use: a diagnosis beside its scores, which no table reads."""
+
+    kind, version, folder = "lab", 1, "runs"
+
+    def artefact(self, study: Study, data: Artefact, run: Artefact, score: Artefact, printed: float | None) -> Artefact:
+        """Plan what lies beside a run's score, which is ours among the others; printed: what the paper has for it."""
+        preset, scoring = study.preset, score.task.scoring
+        spec: RunSpec = run.task.run
+        task = LabTask(
+            scoring,
+            preset.training.longest_side,
+            preset.training.crop,
+            preset.data.image_size,
+            preset.name,
+            preset.comparable,
+            printed,
+        )
+        key = {
+            "scoring": non_defaults(scoring),
+            "definitions": [one.key for one in DEFINITIONS],
+            "choices": [one.key for one in choices_of(task, spec.branches)],
+        }
+        name = f"lab{scoring.name.removeprefix('val').removeprefix('-strong')}"
+        place = {"folder": run.folder / "evals", "record_name": f"{name}.json", "shares_folder": True}
+        return study.artefact(self, f"{run.name}-{name}", key, (data, run, score), task, **place)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Look at every image in all ways."""
+        from swdb.evaluation.lab import examine
+
+        return examine(artefact, tools)
+
+
+class PeekStage:
+    """A run's training once more, scored on its way: what choosing on val would have printed. No table reads it."""
+
+    kind, version, folder = "peek", 1, "peeks"
+
+    def artefact(self, study: Study, run: Artefact, scorings: tuple[Scoring, ...]) -> Artefact:
+        """Plan it from a run and all that the run was made from; scorings: one for each branch."""
+        task = PeekTask(scorings, study.preset.training.longest_side, POINTS)
+        key = {"scorings": [non_defaults(scoring) for scoring in scorings], "points": POINTS}
+        return study.artefact(self, f"{run.name}-peek", key, (run, *run.inputs), task, steps=run.steps)
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the weights of the run, which are there while it lasts."""
+        from swdb.methods.stages import RunStage
+
+        return RunStage().room(artefact.input("run"), tools)  # the first: it may itself start from another
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train again, and look."""
+        from swdb.evaluation.peek import peek
+
+        return peek(artefact, tools)

@@ -3,6 +3,7 @@
 A new one is a file beside `strong_weak.py`, an entry here, and its words for tables in `specs/methods.py`.
 """
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -26,8 +27,13 @@ class Method(Protocol):
     ) -> dict[str, Tensor]:
         """Return the terms to minimise, by name: inputs (B, 3, H, W), labels (B, H, W), the strong branch's images first."""
 
+    def view(
+        self, network: nn.Module, inputs: Tensor, branches: Iterable[str], scale: float, mirrored: bool
+    ) -> dict[str, Tensor]:
+        """Return branches' class probabilities (B, C, H, W) float32 of whole images as seen once: scaled, perhaps mirrored."""
+
     def predict(self, network: nn.Module, inputs: Tensor, branch: str, scales: tuple[float, ...], flip: bool) -> Tensor:
-        """Return a branch's class probabilities (B, C, H, W) float32 of whole images."""
+        """Return a branch's class probabilities (B, C, H, W) float32 of whole images, averaged over views."""
 
 
 METHODS: dict[str, Method] = {"strong-weak": StrongWeak()}

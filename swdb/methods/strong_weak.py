@@ -6,6 +6,7 @@ in: inputs (B, 3, H, W) float, labels (B, H, W) int64 of 0..C-1 and 255 -> out: 
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -94,20 +95,29 @@ class StrongWeak:
         }
 
     @torch.no_grad()
+    def view(
+        self, network: StrongWeakNetwork, inputs: Tensor, branches: Iterable[str], scale: float, mirrored: bool
+    ) -> dict[str, Tensor]:
+        """Return branches' class probabilities (B, C, H, W) float32 of whole images as seen once: scaled, perhaps mirrored."""
+        size = inputs.shape[-2:]
+        scaled = inputs if scale == 1 else _scaled(inputs, scale)
+        height, width = scaled.shape[-2:]
+        features, found = network.features(scaled.flip(-1) if mirrored else scaled), {}
+        for branch in branches:
+            logits = network.logits(features, branch)
+            logits = logits[..., :height, :width]  # the stride rounds up: what lies beyond the image goes
+            logits = logits.flip(-1) if mirrored else logits
+            found[branch] = resize(logits, size).softmax(1)
+        return found
+
     def predict(
         self, network: StrongWeakNetwork, inputs: Tensor, branch: str, scales: tuple[float, ...], flip: bool
     ) -> Tensor:
         """Return class probabilities (B, C, H, W) float32 of whole images, averaged over scales and mirrors."""
-        size = inputs.shape[-2:]
         total = torch.zeros((), device=inputs.device)
         for scale in scales:
-            scaled = inputs if scale == 1 else _scaled(inputs, scale)
-            height, width = scaled.shape[-2:]
             for mirrored in (False, True) if flip else (False,):
-                logits = network.logits(network.features(scaled.flip(-1) if mirrored else scaled), branch)
-                logits = logits[..., :height, :width]  # the stride rounds up: what lies beyond the image goes
-                logits = logits.flip(-1) if mirrored else logits
-                total = total + resize(logits, size).softmax(1)
+                total = total + self.view(network, inputs, (branch,), scale, mirrored)[branch]
         return total / (len(scales) * (2 if flip else 1))
 
 

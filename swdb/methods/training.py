@@ -28,14 +28,19 @@ from swdb.nn.model import Model
 from swdb.nn.networks import preprocessing_of, valueless
 from swdb.nn.sampling import LabelSet, crop_drawn, drawn_crops, sample_crops, sample_indices, strong_subset
 from swdb.nn.step import Drawn, Objective
-from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
+from swdb.nn.trainer import Job, Schedule, Stops, optimise, seed_initial
 from swdb.specs.presets import Training
 from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import RunTask
 
+NOBODY = Stops()
 
-def train_run(artefact: Artefact, tools: Tools) -> dict[str, Any]:
-    """Train one run to its end, going on from its last checkpoint; returns what its record says."""
+
+def train_run(artefact: Artefact, tools: Tools, name: str = "", stops: Stops = NOBODY) -> dict[str, Any]:
+    """Train one run to its end, going on from its last checkpoint; returns what its record says.
+
+    name: what it is called where somebody watches; stops: who looks at its network on the way, which changes nothing.
+    """
     task: RunTask = artefact.task
     run, training, method = task.run, task.training, METHODS[task.run.method]
     dataset, store = tools.dataset(artefact.input("data")), tools.store(artefact.input("data"), training.longest_side)
@@ -60,8 +65,8 @@ def train_run(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     losses_of = tools.compute.compiled(losses_of)
     objective = Objective(batches.draw, lambda drawn: losses_of(*batches.cut(drawn)))
 
-    advance = tools.progress(artefact.name, artefact.steps, counts=True)
-    job = Job(artefact.folder, artefact.id, task.seed, advance)
+    advance = tools.progress(name or artefact.name, artefact.steps, counts=True)
+    job = Job(artefact.folder, artefact.id, task.seed, advance, stops=stops)
     groups, schedule = method.groups(network, training), schedule_of(training)
     record = optimise(job, network, groups, schedule, objective, tools.compute.step)
     return {

@@ -65,6 +65,17 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Stops:
+    """Steps after which somebody looks at the network of a training, and leaves it as it was: training itself has none.
+
+    Whoever looks is asked again for a step that a training, killed meanwhile, comes to again.
+    """
+
+    steps: frozenset[int] = frozenset()
+    look: Callable[[int, nn.Module], None] = lambda step, network: None
+
+
+@dataclass(frozen=True)
 class Job:
     """One training: where it keeps itself, what it is called, its seed, and who watches."""
 
@@ -73,11 +84,19 @@ class Job:
     seed: int = 0
     advance: Advance = field(default_factory=silent)
     ids_at: Callable[[int], list[str]] | None = None  # the images of a step, for an error that names them
+    stops: Stops = field(default_factory=Stops)
 
     def place(self, step: int) -> str:
         """Say which step it was, and with which images."""
         ids = self.ids_at(step) if self.ids_at else []
         return f"step {step} (images {', '.join(ids)})" if ids else f"step {step}"
+
+    def stop(self, step: int, network: nn.Module) -> None:
+        """Let somebody look who wants to, after so many steps."""
+        if step in self.stops.steps:
+            network.eval()
+            self.stops.look(step, network)
+            network.train()
 
 
 def optimise(
@@ -106,6 +125,7 @@ def optimise(
     log = Log(job, objective, step)
     job.advance(step, schedule.steps)
     network.train()
+    job.stop(step, network)
     started = saved = time.monotonic()
     with _interrupts() as interrupted, waited_for(checkpoints):
         while step < schedule.steps:
@@ -129,6 +149,7 @@ def optimise(
             if interrupted:
                 checkpoints.wait()
                 raise KeyboardInterrupt
+            job.stop(step, network)
     record = {
         "steps": step,
         "seconds": round(seconds + time.monotonic() - started, 2),

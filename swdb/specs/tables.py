@@ -119,6 +119,14 @@ def cell_source(row: Row, column: Column, runs: Mapping[str, RunSpec]) -> CellSo
     return CellSource(chosen, column.branch)
 
 
+def printed_values(tables: Mapping[int, Table], runs: Mapping[str, RunSpec]) -> dict[CellSource, float]:
+    """Return what the paper prints for a prediction, where it prints something."""
+    cells = [
+        (row.paper.get(column.key), source) for table in tables.values() for row, column, source in table.cells(runs)
+    ]
+    return {source: value for value, source in reversed(cells) if value is not None}
+
+
 def tables_folder() -> Path:
     """Return where the table specs lie: beside the package in a checkout, inside it in a wheel."""
     inside = PACKAGE / "tables"

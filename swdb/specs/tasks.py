@@ -87,3 +87,25 @@ class ScoreTask:
 
     scoring: Scoring
     longest_side: int
+
+
+@dataclass(frozen=True)
+class LabTask:
+    """One run evaluated in all ways that are in use."""
+
+    scoring: Scoring  # the preset's own, from which the others differ
+    longest_side: int
+    crop: int  # pixels; the side of training's crops
+    largest: int  # pixels; the longest side that an image may have
+    preset: str
+    comparable: bool  # with the paper
+    printed: float | None  # what the paper prints for this run and branch
+
+
+@dataclass(frozen=True)
+class PeekTask:
+    """A run's training once more, scored on the way."""
+
+    scorings: tuple[Scoring, ...]  # one for each branch
+    longest_side: int
+    points: int  # how often it is scored, at equal distances, the last time at the end

@@ -10,9 +10,9 @@ from functools import cached_property
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
 from swdb.specs.study import Study
-from swdb.specs.tables import CellSource, RunSpec
+from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_values
 from swdb.specs.tasks import Scoring
-from swdb.study.stages import CLASSIFIER, CUES, DATA, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
 
 
 @dataclass
@@ -73,6 +73,20 @@ class Graph:
         runs = tuple(self.run(run, seed) for run in source.runs)
         return SCORE.artefact(self.study, self.data, runs, scoring or self.scoring(source.branch))
 
+    def lab(self, source: CellSource, seed: int) -> Artefact:
+        """One run evaluated in all ways that are in use, beside its score."""
+        (spec,) = source.runs
+        score, printed = self.score(source, seed), self._printed.get(source)
+        return LAB.artefact(self.study, self.data, self.run(spec, seed), score, printed)
+
+    def peek(self, run: RunSpec, seed: int) -> Artefact:
+        """A run's training once more, scored on its way as the preset scores its branches."""
+        return PEEK.artefact(self.study, self.run(run, seed), tuple(map(self.scoring, run.branches)))
+
+    @cached_property
+    def _printed(self) -> dict[CellSource, float]:
+        return printed_values(load_tables(), self.runs)
+
     def scoring(self, branch: str) -> Scoring:
         """How the preset scores a branch for its tables."""
         evaluation = self.study.preset.evaluation
@@ -94,4 +108,7 @@ class Graph:
             for run in self.runs.values():
                 yield self.run(run, seed)
                 for branch in run.branches:
-                    yield self.score(CellSource((run,), branch), seed)
+                    source = CellSource((run,), branch)
+                    yield self.score(source, seed)
+                    yield self.lab(source, seed)
+                yield self.peek(run, seed)

@@ -18,7 +18,7 @@ from swdb.nn.networks import BACKBONES
 from swdb.proxy.dsrg import dsrg_needs
 from swdb.specs.study import Study
 from swdb.timing.forecast import amount
-from swdb.timing.rates import Rates, step_kind
+from swdb.timing.rates import Rates, step_kind, trained_as
 
 
 def needs_of_kinds(study: Study, artefacts: Iterable[Artefact]) -> dict[str, Needs]:
@@ -26,7 +26,8 @@ def needs_of_kinds(study: Study, artefacts: Iterable[Artefact]) -> dict[str, Nee
     first: dict[str, Artefact] = {}
     for artefact in artefacts:
         if artefact.steps and artefact.task is not None and not artefact.done:
-            first.setdefault(step_kind(artefact.kind, artefact.key), artefact)
+            trained = trained_as(artefact)
+            first.setdefault(step_kind(trained.kind, trained.key), trained)
     return {kind: _needs(study, artefact) for kind, artefact in first.items()}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from swdb.core.artefact import Artefact
 from swdb.specs.study import Study
 from swdb.study.runner import CHECKPOINTS
-from swdb.timing.rates import Rates, Work, image_kind, step_kind
+from swdb.timing.rates import Rates, Work, image_kind, step_kind, trained_as
 
 TINY = 1e-9  # seconds
 GIB = 2**30
@@ -170,6 +170,7 @@ def _disk(study: Study, left: list[Artefact], rates: Rates, jobs: int) -> tuple[
 
 def _weights(artefact: Artefact, rates: Rates) -> int | None:
     """Return the bytes of an artefact's weights, from those of a finished one or from the benchmark."""
+    artefact = trained_as(artefact)
     folder = rates.folder_like(artefact)
     if folder is not None and (folder / "weights.pt").is_file():
         return (folder / "weights.pt").stat().st_size

@@ -52,6 +52,11 @@ def step_kind(kind: str, key: Mapping[str, Any]) -> str | None:
     return "classifier" if kind in ("classifier", "weights") else None
 
 
+def trained_as(artefact: Artefact) -> Artefact:
+    """Return the artefact whose training is gone through: a peek repeats that of its run."""
+    return artefact.input("run") if artefact.kind == "peek" else artefact
+
+
 def image_kind(artefact: Artefact) -> str | None:
     """Name the kind of work that an artefact takes for each image; None where there is none, or none worth a name."""
     if artefact.kind == "proxies":
@@ -172,6 +177,10 @@ class Rates:
 
     def work(self, artefact: Artefact, jobs: int = 1) -> Work | None:
         """Return the seconds that an artefact takes where `jobs` of them are made at once; None where nobody knows."""
+        if artefact.kind == "peek":
+            training, each = self.work(trained_as(artefact), jobs), self._benched("evaluation", jobs) or 0.0
+            looks = artefact.key["points"] * len(artefact.key["scorings"]) * each * self.num_val
+            return None if training is None else Work(sum(training) + looks)
         kind, values = _group(artefact)
         same = self.finished.get((kind, values), Finished())
         alone = 0.0

@@ -90,8 +90,10 @@ def test_the_set_of_options_is_frozen():
         },
         "make-proxy": computing | {"--set", "--again", "--saliency", "--json", "--on", "--slurm"},
         "train": computing | {"--seed"},
-        "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
-        "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
+        "eval": computing
+        | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--lab", "--format", "--json"},
+        "reproduce-table": computing
+        | {"--rows", "--seeds", "--dry-run", "--no-train", "--show-peek", "--format", "--on", "--slurm"},
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},

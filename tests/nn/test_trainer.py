@@ -29,7 +29,7 @@ from swdb.nn.checkpoints import load_tensors, load_weights, save_tensors
 from swdb.nn.compute import StepSettings
 from swdb.nn.networks import valueless
 from swdb.nn.step import Objective
-from swdb.nn.trainer import AS_THE_DEVICE_LIKES, Job, Schedule, optimise, seed_initial
+from swdb.nn.trainer import AS_THE_DEVICE_LIKES, Job, Schedule, Stops, optimise, seed_initial
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.tables import CellSource
 from swdb.study.runner import Runner
@@ -622,3 +622,30 @@ def test_a_training_that_diverges_names_its_step_and_run(finished, tmp_path):
     assert re.search(r"(nan|inf).* at step [1-5]\b", caught.value.found)
     assert "learning rates" in caught.value.expected
     assert not run.done
+
+
+# ---------------------------------------------------------------- who looks on the way
+
+
+def test_whoever_looks_sees_the_network_at_its_steps_ready_to_predict_and_changes_nothing(tmp_path):
+    seen, ends = [], []
+
+    def look(step, network):
+        seen.append((step, network.training, network.weight.detach().clone()))
+        network(torch.ones(2, 3))
+
+    def squares(network):
+        return lambda drawn: {"loss": network(drawn["x"]).square().mean()}
+
+    for stops in (Stops(), Stops(frozenset({2, 5}), look)):
+        torch.manual_seed(0)
+        network = nn.Linear(3, 1)
+        folder = tmp_path / str(len(ends))
+        objective = Objective(lambda step: {"x": torch.full((4, 3), float(step))}, squares(network))
+        groups = [{"params": list(network.parameters()), "lr": 0.1}]
+        record = optimise(Job(folder, "toy", stops=stops), network, groups, Schedule(5, 0, 1.0, 1.0), objective)
+        assert network.training
+        ends.append(record["weights_sha256"])
+    assert ends[0] == ends[1]
+    assert [(step, training) for step, training, _ in seen] == [(2, False), (5, False)]
+    assert torch.equal(seen[-1][2], network.weight) and not torch.equal(seen[0][2], seen[1][2])

@@ -8,7 +8,17 @@ import pytest
 
 from swdb.core.errors import BadInput
 from swdb.specs import tables
-from swdb.specs.tables import CellSource, Column, Row, RunSpec, all_runs, cell_source, load_tables, runs_of
+from swdb.specs.tables import (
+    CellSource,
+    Column,
+    Row,
+    RunSpec,
+    all_runs,
+    cell_source,
+    load_tables,
+    printed_values,
+    runs_of,
+)
 
 # ---------------------------------------------------------------- what the supplement prints, typed from its tables
 
@@ -630,3 +640,12 @@ def test_a_run_whose_name_is_no_folder_s_is_refused(tmp_path, name):
     with pytest.raises(BadInput) as caught:
         load_tables(folder)
     assert "key 'name'" in caught.value.subject and repr(name) in caught.value.found
+
+
+def test_what_the_paper_prints_for_a_prediction_is_found_whatever_table_it_stands_in():
+    specs = load_tables()
+    runs = all_runs(specs)
+    printed = printed_values(specs, runs)
+    assert printed[CellSource((runs["dual"],), "strong")] == 72.2
+    assert printed[CellSource((runs["strong"],), "strong")] == 68.9
+    assert CellSource((runs["strong"],), "weak") not in printed

@@ -15,6 +15,8 @@ from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import (
     ClassifierTask,
     CuesTask,
+    LabTask,
+    PeekTask,
     ProxiesTask,
     RunTask,
     ScoreTask,
@@ -66,6 +68,8 @@ TASKS = [
     ProxiesTask(2, "small", TINY_PRESET.dsrg, 0, 32),
     RunTask(RunSpec(name="strong", strong_branch="strong"), 0, TINY_PRESET.network, TINY_PRESET.training),
     ScoreTask(Scoring("strong"), 0),
+    LabTask(Scoring("strong"), 0, 328, 500, "voc", True, 72.2),
+    PeekTask((Scoring("strong"), Scoring("weak")), 0, 10),
 ]
 
 

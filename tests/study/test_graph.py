@@ -441,6 +441,15 @@ def test_everything_that_can_be_asked_for_is_listed_seed_after_seed():
     assert runs == [f"{name}-s{seed}" for seed in range(2) for name in RUNS]
     scores = [artefact.name for artefact in everything if artefact.kind == "score"]
     assert scores == [f"{name}-s{seed}-val-{b}" for seed in range(2) for name in RUNS for b in RUNS[name].branches]
+    looks = [artefact.name for artefact in everything if artefact.kind == "lab"]
+    assert looks == [
+        f"{name}-s{seed}-lab{'-weak' * (b == 'weak')}"
+        for seed in range(2)
+        for name in RUNS
+        for b in RUNS[name].branches
+    ]
+    peeks = [artefact.name for artefact in everything if artefact.kind == "peek"]
+    assert peeks == [f"{name}-peek" for name in runs]
     planned = {artefact.id for artefact in everything}
     assert planned >= {artefact.id for artefact in with_inputs(*everything)}
     assert len(planned) == len(everything)

@@ -52,6 +52,13 @@ def test_what_is_finished_needs_nothing(graph):
     assert card_lines(graph.study, [run], read_rates(graph.study), "cuda") == []
 
 
+def test_a_peek_needs_what_its_run_needs(graph):
+    spec = graph.run_spec("dual")
+    expected = needs_of_kinds(graph.study, [graph.run(spec, 0)])
+    finish(graph.run(spec, 0))
+    assert needs_of_kinds(graph.study, [graph.run(spec, 0), graph.peek(spec, 0)]) == expected
+
+
 def test_the_paper_s_scale_needs_what_was_counted_by_hand(tmp_path):
     graph = graph_of(tmp_path, load_preset("voc"))
     found = needs_of_kinds(graph.study, [graph.run(graph.run_spec("dual"), 0)])["dual"]

@@ -170,3 +170,13 @@ def test_a_finished_study_says_how_fast_it_was(finished):
         seconds = json.loads(run.record.read_text())["training"]["seconds"]
         assert 0 < found.work(graph.run(graph.run_spec(name), 5)).alone < 20 * max(seconds, 0.1)
     assert found.folder_like(graph.run(graph.run_spec("dual"), 5)).name.startswith("dual-")
+
+
+def test_a_peek_takes_what_its_run_takes_and_its_scores_on_the_way(finished):
+    graph = graph_of(finished)
+    known = read_rates(graph.study)
+    run, peek = graph.run(graph.run_spec("dual"), 0), graph.peek(graph.run_spec("dual"), 0)
+    assert sum(known.work(peek)) == pytest.approx(sum(known.work(run)))  # scores are not known without a benchmark
+    seconds = {"seconds": 2.0}
+    benched = replace(known, bench={"kinds": {"evaluation": seconds}, "machine": {"cores": 2}})
+    assert sum(benched.work(peek)) == pytest.approx(sum(known.work(run)) + 10 * 2 * 2.0 * known.num_val)
