@@ -10,7 +10,7 @@ from functools import cached_property
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
 from swdb.specs.study import Study
-from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_values
+from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
 from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
 
@@ -85,7 +85,7 @@ class Graph:
 
     @cached_property
     def _printed(self) -> dict[CellSource, float]:
-        return printed_values(load_tables(), self.runs)
+        return printed_by_source(load_tables(), self.runs)
 
     def scoring(self, branch: str) -> Scoring:
         """How the preset scores a branch for its tables."""
