@@ -8,6 +8,8 @@ import numpy as np
 
 from swdb.data.voc import IGNORE
 
+PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
+
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
     """Count pixels by (true class, predicted class), (C, C) int64; void pixels of the truth do not count."""
