@@ -18,7 +18,7 @@ from swdb.evidence.layout import CRATE, About, Listed, finished, folders_of, pla
 from swdb.specs.presets import Preset
 from swdb.study.plan import Plan
 
-CONTEXT = "https://w3id.org/ro/crate/1.1/context"
+CONTEXT = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "http://schema.org/sha256"}]  # which 1.1 does not know yet
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 LICENSE = "https://spdx.org/licenses/MIT"

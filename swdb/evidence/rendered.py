@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swdb.reports.stages import TableStage
+from swdb.reports.ledger import ledger_of
+from swdb.reports.results import measure
 from swdb.reports.tables import FORMATS, render, settings
 from swdb.specs.study import Study
 from swdb.specs.tables import Table, all_runs
@@ -27,12 +28,10 @@ class Rendered:
 def rendered(study: Study, plan: Plan, tables: Mapping[int, Table], numbers: Iterable[int]) -> Rendered:
     """Render some tables from the scores that are finished; the ledger is of the claims of all tables."""
     runs = all_runs(tables)
-    measured = {
-        number: TableStage().artefact(study, table, runs, plan.cells(number)).task.measure()
-        for number, table in tables.items()
-    }
+    measured = {number: measure(table, runs, plan.cells(number)) for number, table in tables.items()}
+    ledger = ledger_of(measured.values(), study.preset)
     files = {SETTINGS: settings(study.preset)}
     for number in numbers:
         for form in FORMATS:
-            files[f"table{number}.{form}"] = render([measured[number]], study.preset, form)
-    return Rendered(files, {"claims": []})
+            files[f"table{number}.{form}"] = render([measured[number]], study.preset, form, ledger)
+    return Rendered(files, ledger.to_json())
