@@ -19,7 +19,7 @@ from swdb.core.files import replacing
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
 from swdb.evidence.derived import derived
-from swdb.evidence.gather import Sources, finished_day, gathered
+from swdb.evidence.gather import Source, Sources, finished_day, gathered
 from swdb.evidence.layout import About, Listed, missing, versions_here
 from swdb.specs.study import Study
 from swdb.specs.tables import Table
@@ -30,7 +30,13 @@ MODE = 0o100644 << 16  # a plain file
 
 
 def bundle(
-    study: Study, plan: Plan, spec: str, tables: Mapping[int, Table], numbers: list[int], output: Path, progress: Progress
+    study: Study,
+    plan: Plan,
+    spec: str,
+    tables: Mapping[int, Table],
+    numbers: list[int],
+    output: Path,
+    progress: Progress,
 ) -> list[Artefact]:
     """Write what is finished of a plan, with some tables rendered; returns what is missing.
 
@@ -55,7 +61,9 @@ def write_bundle(
     """Write recorded files with all that follows from them; the records of the plan lie below the study's folder."""
     names = sorted(sources)
     advance, listed = progress("look at the files", len(names)), {}
-    for done, (name, one) in enumerate(zip(names, in_order(lambda name: listed_source(sources[name]), names), strict=True)):
+    for done, (name, one) in enumerate(
+        zip(names, in_order(lambda name: listed_source(sources[name]), names), strict=True)
+    ):
         listed[name] = one
         advance(done + 1, len(names))
     texts = derived(study, plan, tables, about, listed)
@@ -70,17 +78,19 @@ def write_bundle(
             advance(done, len(whole))
 
 
-def bytes_of(source: Path | bytes) -> bytes:
+def bytes_of(source: Source) -> bytes:
     """Return the contents of a recorded file; raises MissingArtefact where it is gone."""
     if isinstance(source, bytes):
         return source
+    if callable(source):
+        return source()
     try:
         return source.read_bytes()
     except FileNotFoundError:
         raise MissingArtefact(source, "missing", "a file that was recorded") from None
 
 
-def listed_source(source: Path | bytes) -> Listed:
+def listed_source(source: Source) -> Listed:
     """Return how a file is listed."""
     content = bytes_of(source)
     return Listed(hashlib.sha256(content).hexdigest(), len(content))

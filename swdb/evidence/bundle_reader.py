@@ -144,7 +144,9 @@ def _strict(read: Callable[[str], bytes], path: Path, name: str) -> Any:
     try:
         return loads(read(name))
     except ValueError as error:
-        raise BadInput(f"{OPTION} {path}: {name}", f"is no JSON ({str(error)[:100]})", "JSON of finite numbers") from None
+        raise BadInput(
+            f"{OPTION} {path}: {name}", f"is no JSON ({str(error)[:100]})", "JSON of finite numbers"
+        ) from None
 
 
 # ---------------------------------------------------------------- what it is
@@ -177,7 +179,9 @@ def _checked_names(path: Path) -> set[str]:
     for key, name in names.items():
         parts = key.split("/")
         if above := next((names[one] for k in range(1, len(parts)) if (one := "/".join(parts[:k])) in names), ""):
-            raise BadInput(f"{OPTION} {path}: the member {name[:200]!r}", f"lies below the file {above!r}", "a folder there")
+            raise BadInput(
+                f"{OPTION} {path}: the member {name[:200]!r}", f"lies below the file {above!r}", "a folder there"
+            )
     return set(names.values())
 
 
@@ -213,6 +217,10 @@ def _about(found: Any, path: Path) -> About:
     except (KeyError, TypeError, ValueError):
         raise BadInput(where, "has another form", "what a bundle says of itself") from None
     texts = (published, *versions, *versions.values())
-    if not is_plain_name(preset) or not all(type(one) is int for one in tables) or not all(type(t) is str for t in texts):
+    if (
+        not is_plain_name(preset)
+        or not all(type(one) is int for one in tables)
+        or not all(type(t) is str for t in texts)
+    ):
         raise BadInput(where, "has another form", "what a bundle says of itself")
     return About(preset, tables, published, versions, parts)

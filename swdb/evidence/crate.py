@@ -18,7 +18,10 @@ from swdb.evidence.layout import CRATE, About, Listed, finished, folders_of, pla
 from swdb.specs.presets import Preset
 from swdb.study.plan import Plan
 
-CONTEXT = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "http://schema.org/sha256"}]  # which 1.1 does not know yet
+CONTEXT = [
+    "https://w3id.org/ro/crate/1.1/context",
+    {"sha256": "http://schema.org/sha256"},
+]  # which 1.1 does not know yet
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 LICENSE = "https://spdx.org/licenses/MIT"
@@ -37,11 +40,7 @@ def crate(root: Path, about: About, preset: Preset, plan: Plan, listed: Mapping[
     by_run = _scores_by_run(done)
     folders = folders_of(listed)
     program = _program(about)
-    actions = [
-        _action(root, about, one, by_run[one.id], listed, program["@id"])
-        for one in done
-        if one.kind == "run"
-    ]
+    actions = [_action(root, about, one, by_run[one.id], listed, program["@id"]) for one in done if one.kind == "run"]
     machines = [value for action in actions for value in action.pop("values")]
     entities = [
         {"@id": CRATE, "@type": "CreativeWork", "about": {"@id": "./"}, "conformsTo": {"@id": SPECIFICATION}},
@@ -159,4 +158,3 @@ def _file(name: str, listed: Listed) -> Entity:
         "encodingFormat": MEDIA.get(path.suffix, "application/octet-stream"),
         "sha256": listed.sha256,
     }
-

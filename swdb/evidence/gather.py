@@ -8,6 +8,7 @@ in: a study, its plan -> out: paths or contents, by their names in the bundle
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from swdb.specs.tables import tables_folder
 from swdb.study.costs import COSTS
 from swdb.study.plan import Plan, to_json
 
-Sources = dict[str, Path | bytes]  # by their names in the bundle
+Source = Path | bytes | Callable[[], bytes]  # where the bytes of a file come from
+Sources = dict[str, Source]  # by their names in the bundle
 
 # What is kept beside the record of an artefact, where it is there.
 KEPT = (

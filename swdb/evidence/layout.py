@@ -109,7 +109,9 @@ def place_of(artefact: Artefact, root: Path) -> str:
 
 def study_of(root: Path, preset: Preset, planned: dict[str, Any]) -> Study:
     """Return the study of a plan below a folder; the files that were named to it are known by their digests alone."""
-    files = {name: NamedFile(Path(f"(not in the bundle)/{name}"), digests) for name, digests in planned["files"].items()}
+    files = {
+        name: NamedFile(Path(f"(not in the bundle)/{name}"), digests) for name, digests in planned["files"].items()
+    }
     return Study(root, preset, planned["precision"], files, preset.compile)
 
 

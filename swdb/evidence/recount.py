@@ -121,8 +121,14 @@ def _count_image(
         counted.append(found := confusion(true, labels, len(names)))
         fault, other = bundle.fault_of(name, content), difference(score.counts[row], found, names)
         if other or fault:
-            parts = [f"image {image_id}", *([fault.found] if fault else []), other or "no pixel that counts is another one"]
-            findings.append(Finding(name, ": ".join((parts[0], "; ".join(parts[1:]))), "the prediction that was scored"))
+            parts = [
+                f"image {image_id}",
+                *([fault.found] if fault else []),
+                other or "no pixel that counts is another one",
+            ]
+            findings.append(
+                Finding(name, ": ".join((parts[0], "; ".join(parts[1:]))), "the prediction that was scored")
+            )
     return counted, findings
 
 

@@ -147,7 +147,9 @@ def _close(then: Any, now: float | None) -> bool:
 def _score_digest(bundle: Bundle, counted: Counted) -> str:
     """Return the digest of a score by its files as they are listed, as whoever scored it made it."""
     start = f"{counted.place}/{PREDICTIONS}/"
-    masks = sorted((name.removeprefix(start), one.sha256) for name, one in bundle.listed.items() if name.startswith(start))
+    masks = sorted(
+        (name.removeprefix(start), one.sha256) for name, one in bundle.listed.items() if name.startswith(start)
+    )
     counts = bundle.listed.get(f"{counted.place}/{COUNTS}", Listed("", 0)).sha256
     return digest([counts, digest([list(pair) for pair in masks])])
 

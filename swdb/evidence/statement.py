@@ -53,5 +53,7 @@ def claim_json(claim: Mapping[str, Any], ledger: Mapping[str, Any]) -> dict[str,
         "seeds": claim["seeds"],
         "pairs": len(claim["seeds"]),
         "family": ledger.get("family"),
-        "decidedBy": {name: claim[name] for name in ("p", "p_adjusted", "look", "spread", "finds", "finds_effect", "why")},
+        "decidedBy": {
+            name: claim[name] for name in ("p", "p_adjusted", "look", "spread", "finds", "finds_effect", "why")
+        },
     }

@@ -12,11 +12,11 @@ import pytest
 from conftest import TINY
 from made_up import MACHINE, finish_all
 from studies import graph_of
+from swdb.reports.bundle import publish, with_tables
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import file_digest, write_json
 from swdb.reports import bundle
-from swdb.reports.bundle import publish, with_tables
 from swdb.specs import presets
 from swdb.specs.presets import write_preset
 from swdb.specs.tables import load_tables
