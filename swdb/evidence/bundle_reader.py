@@ -17,15 +17,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.journal import LOGS
 from swdb.core.names import is_inner_path, is_plain_name
+from swdb.data.dataset import MANIFEST
 from swdb.data.sources.archives import MIB, members, zip_reader
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS
 from swdb.evidence.crate import PROFILE
 from swdb.evidence.derived import folder_of
-from swdb.evidence.layout import ABOUT, CRATE, FORMAT, VERSION, About, Listed
+from swdb.evidence.layout import ABOUT, CONTENTS, CRATE, FORMAT, VERSION, About, Listed
 
 OPTION = "bundle"  # what errors about archives call it
 LARGEST = 256 * MIB  # bytes of one file: the crate lists hundreds of thousands of predictions
 BUNDLE = "a bundle of swdb's"
+READ = ("plan.json", "done.json", "result.json", COUNTS, MANIFEST, CONTENTS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def opened(path: Path) -> Iterator[Bundle]:
     names = _checked_names(path)
     with zip_reader(path, OPTION) as read:
         if CRATE not in names:
-            raise BadInput(f"{OPTION} {path}", f"has no {CRATE}", BUNDLE)
+            raise BadInput(f"{OPTION} {path}", f"has no {CRATE}: another archive, or one that was cut off", BUNDLE)
         listed = _listed(_strict(read, path, CRATE), path)
         if ABOUT not in names:
             raise BadInput(f"{OPTION} {path}", f"an RO-Crate without {ABOUT}, which swdb did not make", BUNDLE)
@@ -102,13 +106,10 @@ def opened(path: Path) -> Iterator[Bundle]:
         yield bundle
 
 
-def unpack(bundle: Bundle, root: Path, wanted: Callable[[str], bool]) -> None:
-    """Write some files of a bundle below a folder; JSON among them is looked at, and what is none is left out."""
+def unpack(bundle: Bundle, root: Path) -> None:
+    """Look at all files but masks, and write those that are read more than once below a folder; not JSON that is none."""
     for name in sorted(bundle.listed):
-        if not wanted(name):
-            continue
-        content = bundle.content(name)
-        if content is None:
+        if is_mask(name) or (content := bundle.content(name)) is None:
             continue
         if name.endswith(".json"):
             try:
@@ -116,9 +117,23 @@ def unpack(bundle: Bundle, root: Path, wanted: Callable[[str], bool]) -> None:
             except ValueError as error:
                 bundle.findings.append(Finding(name, f"is no JSON ({error})", "JSON of finite numbers"))
                 continue
-        place = folder_of(root, name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        if is_read(name):
+            place = folder_of(root, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+
+
+def is_mask(name: str) -> bool:
+    """Whether a file of a bundle is a prediction or a true mask: many, and each read once."""
+    return f"/{PREDICTIONS}/" in name or (name.startswith("data/") and name.endswith(".png"))
+
+
+def is_read(name: str) -> bool:
+    """Whether a file of a bundle is a spec, the plan, a list, a record, a journal, or counts: what all else follows from."""
+    last = name.rpartition("/")[2]
+    return (
+        last in READ or name.startswith((f"{LOGS}/", "specs/")) or (name.startswith("data/") and last.endswith(".txt"))
+    )
 
 
 def loads(content: bytes) -> Any:

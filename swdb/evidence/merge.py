@@ -21,12 +21,12 @@ from swdb.core.files import file_digest, replacing
 from swdb.core.journal import LOGS
 from swdb.core.progress import Progress
 from swdb.evidence.bundle import write_bundle
-from swdb.evidence.bundle_reader import OPTION, Bundle, Finding, opened, unpack
+from swdb.evidence.bundle_reader import OPTION, Bundle, Finding, is_read, opened, unpack
 from swdb.evidence.derived import derived_names, folder_of, machines
 from swdb.evidence.gather import Sources, plan_text
 from swdb.evidence.layout import OTHERS, About, place_of, plan_name, study_of, versions_here
-from swdb.evidence.records import Recorded, read_recorded
-from swdb.evidence.rescore import is_small, rescored
+from swdb.evidence.records import Recorded, named_below, read_recorded
+from swdb.evidence.rescore import rescored
 from swdb.study.costs import COSTS
 from swdb.study.plan import from_json, to_json
 
@@ -71,7 +71,7 @@ def merge(paths: Sequence[Path], output: Path, data: Path | None, progress: Prog
         sources = _joined(parts)
         root = folder / "whole"
         for name, source in sources.items():
-            if is_small(name):
+            if is_read(name):
                 place = folder_of(root, name)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(source() if callable(source) else source)
@@ -84,7 +84,8 @@ def merge(paths: Sequence[Path], output: Path, data: Path | None, progress: Prog
             plan = plan.extended(other)
         sources[plan_name(first.about.preset)] = plan_text(study, plan).encode()
         with replacing(output) as temporary:
-            write_bundle(study, plan, first.tables, _about(parts), sources, temporary, progress)
+            with named_below(root):
+                write_bundle(study, plan, first.tables, _about(parts), sources, temporary, progress)
             with rescored(temporary, data, progress) as found:
                 if not found.holds or found.recorded is None:
                     temporary.unlink()
@@ -95,7 +96,7 @@ def merge(paths: Sequence[Path], output: Path, data: Path | None, progress: Prog
 
 def _part(bundle: Bundle, root: Path) -> Part:
     root.mkdir()
-    unpack(bundle, root, is_small)
+    unpack(bundle, root)
     if bundle.findings:
         raise MissingArtefact(f"{OPTION} {bundle.path}: {bundle.findings[0].where}", *_words(bundle.findings[0]))
     return Part(bundle, read_recorded(bundle.about, root))

@@ -53,15 +53,16 @@ def rescored(path: Path, data: Path | None, progress: Progress) -> Iterator[Resc
     """
     with opened(path) as bundle, TemporaryDirectory(prefix="swdb-rescore-") as folder:
         root = Path(folder).resolve()
-        unpack(bundle, root, is_small)
+        unpack(bundle, root)
         recorded, scores, predictions = None, [], 0
         try:
             recorded = read_recorded(bundle.about, root)
             bundle.findings += faults(recorded, bundle.listed)
-            scores, ids = recorded.scores, _check_scores(bundle, recorded, data, progress)
-            predictions = len(scores) * ids
-            with named_below(root):
-                _compare_derived(bundle, recorded)
+            scores = recorded.scores
+            predictions, as_counted = _check_scores(bundle, recorded, data, progress)
+            if as_counted:  # else nothing that was derived from the counts can follow from the pixels
+                with named_below(root):
+                    _compare_derived(bundle, recorded)
         except (MissingArtefact, SwdbError) as error:
             if isinstance(error, DataNeeded):
                 raise
@@ -73,13 +74,8 @@ class DataNeeded(MissingArtefact):
     """The true masks of real images were not named, or are others; exit code 3."""
 
 
-def is_small(name: str) -> bool:
-    """Whether a file of a bundle is one that is read more than once: all but masks."""
-    return not (f"/{PREDICTIONS}/" in name or (name.startswith("data/") and name.endswith(".png")))
-
-
-def _check_scores(bundle: Bundle, recorded: Recorded, data: Path | None, progress: Progress) -> int:
-    """Count all predictions again and compare their scores; returns how many images there are."""
+def _check_scores(bundle: Bundle, recorded: Recorded, data: Path | None, progress: Progress) -> tuple[int, bool]:
+    """Count all predictions again and compare their scores; returns how many there are, and whether all are as counted."""
     root = recorded.study.folder
     with named_below(root):
         dataset = recorded.dataset()
@@ -93,11 +89,13 @@ def _check_scores(bundle: Bundle, recorded: Recorded, data: Path | None, progres
             bundle.findings.append(Finding.of(error))
     totals, findings = recount(bundle, [one for _, one in known], dataset, truth, progress)
     bundle.findings += findings
+    as_counted = len(known) == len(recorded.scores)
     for (score, counted), total in zip(known, totals, strict=True):
+        as_counted = as_counted and total is not None and bool((counted.counts.sum(0) == total).all())
         if total is not None:
             with named_below(root):
                 bundle.findings += _compare_score(bundle, score, counted, total, dataset)
-    return len(ids)
+    return len(ids) * len(known), as_counted
 
 
 def _truth(bundle: Bundle, recorded: Recorded, dataset: DataSet, data: Path | None) -> Truth:
