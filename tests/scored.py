@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from made_up import MACHINE
 from studies import graph_of
 
 from swdb.core.artefact import with_inputs
@@ -22,7 +23,6 @@ from swdb.study.graph import Graph
 from swdb.study.plan import Plan, make_plan, write_plan
 from swdb.study.stages import DATA
 
-MACHINE = {"device": "cpu", "name": "Made-up 9000", "threads": 2, "precision": "fp32", "torch": "2.11.0"}
 OTHER_MACHINE = MACHINE | {"name": "Made-up 9100"}
 ROWS = {
     "mixed",

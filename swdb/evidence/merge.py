@@ -27,8 +27,9 @@ from swdb.evidence.gather import Sources, plan_text
 from swdb.evidence.layout import OTHERS, About, place_of, plan_name, study_of, versions_here
 from swdb.evidence.records import Recorded, named_below, read_recorded
 from swdb.evidence.rescore import rescored
+from swdb.specs.study import Study
 from swdb.study.costs import COSTS
-from swdb.study.plan import from_json, to_json
+from swdb.study.plan import Plan, from_json, to_json
 
 NUMBERS = ("run", "score")  # kinds that may not differ under one id
 
@@ -83,15 +84,38 @@ def merge(paths: Sequence[Path], output: Path, data: Path | None, progress: Prog
         for other in plans[1:]:
             plan = plan.extended(other)
         sources[plan_name(first.about.preset)] = plan_text(study, plan).encode()
-        with replacing(output) as temporary:
-            with named_below(root):
-                write_bundle(study, plan, first.tables, _about(parts), sources, temporary, progress)
-            with rescored(temporary, data, progress) as found:
-                if not found.holds or found.recorded is None:
-                    temporary.unlink()
-                    return Merged(found.findings, [], [])
-                seeds = {place.seed for place, score in found.recorded.plan.scores.items() if score.done}
-                return Merged([], sorted(seeds), machines(found.recorded.done))
+        try:
+            return _write(output, study, plan, parts, sources, data, progress)
+        except DoesNotHold as error:
+            return Merged(error.findings, [], [])
+
+
+class DoesNotHold(Exception):
+    """A merged bundle does not hold: it is not put in its place."""
+
+    def __init__(self, findings: list[Finding]):
+        super().__init__(findings)
+        self.findings = findings
+
+
+def _write(
+    output: Path,
+    study: Study,
+    plan: Plan,
+    parts: Sequence[Part],
+    sources: Sources,
+    data: Path | None,
+    progress: Progress,
+) -> Merged:
+    """Write the merged bundle, rescore it, and put it in its place; raises DoesNotHold."""
+    with replacing(output) as temporary:
+        with named_below(study.folder):
+            write_bundle(study, plan, parts[0].recorded.tables, _about(parts), sources, temporary, progress)
+        with rescored(temporary, data, progress) as found:
+            if not found.holds or found.recorded is None:
+                raise DoesNotHold(found.findings)
+            seeds = {place.seed for place, score in found.recorded.plan.scores.items() if score.done}
+            return Merged([], sorted(seeds), machines(found.recorded.done))
 
 
 def _part(bundle: Bundle, root: Path) -> Part:
