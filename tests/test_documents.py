@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, TINY
 
-from swdb.reports import bundle
+from swdb.reports import published
 from swdb.specs.presets import load_preset
 
 README = (REPOSITORY / "README.md").read_text()
@@ -47,7 +47,7 @@ def test_the_readme_shows_one_table_as_the_program_wrote_it():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_page_of_results_is_what_the_program_writes(preset):
     target = RESULTS / preset
-    assert (target / "README.md").read_text() == bundle.page(load_preset(preset), target)
+    assert (target / "README.md").read_text() == published.page(load_preset(preset), target)
     tables = [(target / f"table{number}.md").read_text() for number in (1, 2, 3, 4)]
     assert all(table.strip() in (target / "README.md").read_text() for table in tables)
     assert not any("NOT RUN" in table for table in tables)
