@@ -145,7 +145,7 @@ ODD = '/a b/it\'s $HOME "q" (x);ls'
 VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "results"])
+@pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "bundle", "results"])
 def test_make_hands_every_variable_on_as_one_word(target):
     if shutil.which("make") is None:
         pytest.skip("no make here")
@@ -160,9 +160,12 @@ def test_make_hands_every_variable_on_as_one_word(target):
     words = [shlex.split(line) for line in done.stdout.splitlines() if " -m swdb" in line]
     assert words
     for line in words:
-        assert VARIABLES["WORK"] in line and VARIABLES["PRESET"] in line
+        if "rescore" in line:  # of a bundle, which knows its preset
+            assert f"{VARIABLES['WORK']}/bundle.zip" in line and line[line.index("--data") + 1] == VARIABLES["WORK"]
+        else:
+            assert VARIABLES["WORK"] in line and VARIABLES["PRESET"] in line
     named = {line[k]: line[k + 1] for line in words for k in range(len(line) - 1) if line[k].startswith("--")}
     if target != "table":
         assert (named["--voc"], named["--sbd"], named["--image-labels"]) == (ODD, "s b", "l b")
-    if target in ("proxies", "tables", "results"):
+    if target in ("proxies", "tables", "bundle", "results"):
         assert (named["--cues"], named["--weights"], named["--saliency"]) == (ODD, "w b", "m b")

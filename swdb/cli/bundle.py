@@ -30,13 +30,14 @@ def bundle(
 ) -> None:
     """Put what is finished into one file that anybody can check: predictions, counts, specs, records, tables, verdicts.
 
-    \\b
+    \b
     swdb bundle
     swdb bundle --preset voc --table 4 --output table4.zip
     """
     from swdb.cli import console
     from swdb.cli.command_line import joined
     from swdb.evidence.bundle import bundle as write
+    from swdb.evidence.layout import ABOUT
     from swdb.specs.tables import load_tables
     from swdb.study.plan import plan_path, read_plan
     from swdb.study.workdir import open_study
@@ -61,9 +62,6 @@ def bundle(
         lines.append(f"not finished, and not in it: {len(missing) - MOST_NAMED} more, which {ABOUT} names")
     show(lines, {"bundle": str(place), "bytes": place.stat().st_size, "missing": [one.id for one in missing]}, json)
     say(f"next: {joined(['swdb', 'rescore', str(place)])}")
-
-
-ABOUT = "bundle.json"
 
 
 def as_planned(study: "Study", plan: "Plan") -> "Study":

@@ -9,14 +9,14 @@ from swdb.cli.options import Json, say, show
 from swdb.cli.rescore import Data, refuse
 from swdb.core.errors import BadInput
 
-Bundles = Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Two or more bundles of one study.")]
+Bundles = Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Two or more bundles of one study.")]
 Whole = Annotated[Path, typer.Option("--output", help="The .zip of all of them.")]
 
 
 def merge(bundles: Bundles, output: Whole, data: Data = None, json: Json = False) -> None:
     """Merge bundles of the same preset, tables and data set, with other seeds, into one; it is rescored first.
 
-    \\b
+    \b
     swdb merge ours.zip theirs.zip --output merged.zip
     swdb merge a.zip b.zip c.zip --output merged.zip --data work
     """

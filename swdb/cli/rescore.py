@@ -25,7 +25,7 @@ MOST_FINDINGS = 50
 def rescore(bundle: BundleFile, data: Data = None, output: Results = None, json: Json = False) -> None:
     """Check every hash of a bundle, count every prediction again, and derive scores, verdicts and tables from the counts.
 
-    \\b
+    \b
     swdb rescore bundle.zip
     swdb rescore bundle.zip --data work --output results/voc
     """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from swdb.core.artefact import Artefact
-from swdb.core.errors import MissingArtefact
+from swdb.core.errors import MissingArtefact, NotMade
 from swdb.core.files import replacing
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
@@ -23,7 +23,7 @@ from swdb.evidence.gather import Source, Sources, finished_day, gathered
 from swdb.evidence.layout import About, Listed, missing, versions_here
 from swdb.specs.study import Study
 from swdb.specs.tables import Table
-from swdb.study.plan import Plan
+from swdb.study.plan import Plan, plan_path
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can say
 MODE = 0o100644 << 16  # a plain file
@@ -43,7 +43,7 @@ def bundle(
     spec: the preset as TOML. Raises MissingArtefact where nothing is finished, or a finished score lacks its files.
     """
     if not any(one.done for one in plan.scores.values()):
-        raise MissingArtefact(study.folder, "no score is finished", "at least one")
+        raise NotMade(plan_path(study), "no score is finished", "at least one")
     about = About(study.preset.name, tuple(numbers), finished_day(study, plan), versions_here())
     write_bundle(study, plan, tables, about, gathered(study, plan, spec, progress), output, progress)
     return missing(plan)

@@ -97,7 +97,10 @@ def test_a_table_with_impossible_values_is_not_rendered(root):
 def test_what_is_published_is_what_todays_claims_and_rule_say(name, tmp_path):
     target = shutil.copytree(REPOSITORY / "results" / name, tmp_path / name)
     render_again(load_preset(name), target)
-    if any(one["images_interval"] for one in json.loads((REPOSITORY / "results" / name / "ledger.json").read_text())["claims"]):
+    if any(
+        one["images_interval"]
+        for one in json.loads((REPOSITORY / "results" / name / "ledger.json").read_text())["claims"]
+    ):
         pytest.skip("made from a bundle, which is rescored instead: here the intervals over images are missing")
     for path in (REPOSITORY / "results" / name).iterdir():
         if path.is_file():
