@@ -137,9 +137,15 @@ def is_read(name: str) -> bool:
 
 
 def loads(content: bytes) -> Any:
-    """Read JSON of UTF-8, in which every key stands once and every number is one; raises ValueError with what is wrong."""
+    """Read JSON of UTF-8, in which every key stands once, all text is text and every number is one.
+
+    Raises ValueError with what is wrong.
+    """
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+        found = json.loads(content.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+        if b"\\u" in content:  # the escapes of half a character are no text, and are not written again
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,8 @@ def _records(recorded: Recorded) -> Iterator[Finding]:
         with named_below(root):
             records[one.id] = one.read_record()
             known[one.id].add(one.digest())
-        for other in sorted((root / OTHERS).glob(f"*/{place_of(one, root)}/{one.record_name}")):
-            known[one.id].add(read_json(other).get("digest"))
+            for other in sorted((root / OTHERS).glob(f"*/{place_of(one, root)}/{one.record_name}")):
+                known[one.id].add(replace(one, folder=other.parent).digest())
     for one in recorded.done:
         record, where = records[one.id], f"{place_of(one, root)}/{one.record_name}"
         if one.kind != "data" and (record.get("id"), _plain(record.get("key"))) != (one.id, _plain(one.key)):
@@ -157,7 +157,7 @@ def _records(recorded: Recorded) -> Iterator[Finding]:
             yield Finding(where, "names no inputs", "their digests by id")
             continue
         for other in one.inputs:
-            if other.id in records and then.get(other.id) not in known[other.id]:
+            if other.id in records and str(then.get(other.id)) not in known[other.id]:
                 made_from = str(then.get(other.id))[:10]
                 yield Finding(where, f"was made from {other.id} of digest {made_from}", "one that is in the bundle")
 
@@ -168,7 +168,7 @@ def _data(recorded: Recorded, listed: Mapping[str, Listed]) -> Iterator[Finding]
     where = f"{place}/{CONTENTS}"
     with named_below(recorded.study.folder):
         contents = read_contents(recorded)
-        digest = recorded.dataset().digest
+        digest = recorded.data.digest()
     root = tree_root({Path(name): content for name, content in contents.items()})
     if root != digest:
         yield Finding(where, f"its digests come to {root[:10]}", f"the data set's, {digest[:10]}")

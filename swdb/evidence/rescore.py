@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from swdb.core import files
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, SwdbError
-from swdb.core.files import damage_of, digest, write_json
+from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
 from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou, miou
@@ -101,12 +102,13 @@ def _check_scores(bundle: Bundle, recorded: Recorded, data: Path | None, progres
 def _truth(bundle: Bundle, recorded: Recorded, dataset: DataSet, data: Path | None) -> Truth:
     if data is None and dataset.facts.synthetic:
         return bundled_truth(bundle, place_of(recorded.data, recorded.study.folder), dataset)
-    wanted = f"the data set {dataset.settings.name!r} of sha256 {dataset.digest[:10]}"
+    digest = recorded.data.digest()
+    wanted = f"the data set {dataset.settings.name!r} of sha256 {digest[:10]}"
     if data is None:
         raise DataNeeded("--data", "not given, and the true masks of real images are in no bundle", wanted)
     inner = data / "data" / dataset.settings.name
     named = load(dataset.settings, inner if inner.is_dir() else data)
-    if named.digest != dataset.digest:
+    if named.digest != digest:
         raise DataNeeded(f"--data {data}", f"has the sha256 {named.digest[:10]}", wanted)
     return named_truth(named, read_contents(recorded))
 
@@ -149,7 +151,7 @@ def _score_digest(bundle: Bundle, counted: Counted) -> str:
         (name.removeprefix(start), one.sha256) for name, one in bundle.listed.items() if name.startswith(start)
     )
     counts = bundle.listed.get(f"{counted.place}/{COUNTS}", Listed("", 0)).sha256
-    return digest([counts, digest([list(pair) for pair in masks])])
+    return files.digest([counts, files.digest([list(pair) for pair in masks])])
 
 
 def _compare_derived(bundle: Bundle, recorded: Recorded) -> None:

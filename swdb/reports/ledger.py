@@ -11,7 +11,6 @@ import numpy as np
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.parallel import in_order
-from swdb.data.kinds import facts_of
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.verdicts.engine import family_of, judge
@@ -44,10 +43,8 @@ def ledger_of(
 
 def limits(preset: Preset) -> tuple[str, ...]:
     """Say what no interval of the ledger covers."""
-    data = facts_of(preset.data)
-    what = "scenes drawn by this program" if data.synthetic else data.title
     return (
-        f"one data set ({preset.data.name}: {what}): no interval says whether a claim holds for another one",
+        f"one data set ({preset.data.name}): no interval says whether a claim holds for another one",
         "one set of proxies for all seeds: what hangs on proxies, retraining above all, is shown for these sets alone",
     )
 
@@ -174,7 +171,7 @@ def rule_lines(ledger: Ledger) -> list[str]:
     looked = f"looks at {', '.join(map(str, ledger.looks))} seeds" if ledger.looks else "looks, the first at 3 seeds"
     lines = [
         f"decided where the adjusted p is at most {ALPHA}: adjusted for all {ledger.family} claims of the tables that seeds "
-        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, moderated towards all cells",
+        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, squeezed towards that of all cells",
         "other trainings: the 95 % interval over seeds; other images: that of the same networks over resampled images",
     ]
     spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)
