@@ -24,10 +24,11 @@ endif
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
+BUNDLE = $(call quoted,$(WORK)/bundle.zip)
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables results all test slurm mechanism check lint bench clean
+.PHONY: help install data proxies table tables bundle results all test slurm mechanism check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -59,8 +60,13 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
-results: tables ## write the tables and the figure into results/ and the README
-	$(PY) -m swdb.reports.bundle $(call quoted,$(PRESET)) $(call quoted,$(WORK))
+bundle: tables ## one file of all that the tables hang on, and check it from the pixels up
+	$(SWDB) bundle $(OPTIONS) --output $(BUNDLE)
+	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK))
+
+results: bundle ## write the tables and the figure into results/ and the README
+	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
+	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
 
 all: tables check ## data, proxies, all tables, lint and tests
 
@@ -87,6 +93,7 @@ bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/crf.py
 	PYTHONPATH=. $(PY) bench/growing.py
 	PYTHONPATH=. $(PY) bench/dsrg.py --sets
+	PYTHONPATH=. $(PY) bench/evidence.py
 
 clean: ## delete .venv and caches; data and runs stay
 	rm -rf .venv .pytest_cache .ruff_cache

@@ -33,15 +33,19 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
-    "reports": ("results", "ledger", "tables", "stages", "bundle"),
+    "reports": ("results", "ledger", "tables", "stages", "published"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
+    ),
+    "evidence": (
+        "layout", "crate", "rendered", "statement", "derived", "gather", "bundle", "bundle_reader", "records", "recount", "rescore",
+        "merge", "output",
     ),
     "cluster": ("jobs", "slurm", "probe", "job", "status"),
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate", "peek",
-        "reproduce_table", "make", "status", "bench", "app",
+        "reproduce_table", "make", "status", "bench", "bundle", "rescore", "merge", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, TINY
 
-from swdb.reports import bundle
+from swdb.reports import published
 from swdb.specs.presets import load_preset
 
 README = (REPOSITORY / "README.md").read_text()
@@ -47,7 +47,7 @@ def test_the_readme_shows_one_table_as_the_program_wrote_it():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_page_of_results_is_what_the_program_writes(preset):
     target = RESULTS / preset
-    assert (target / "README.md").read_text() == bundle.page(load_preset(preset), target)
+    assert (target / "README.md").read_text() == published.page(load_preset(preset), target)
     tables = [(target / f"table{number}.md").read_text() for number in (1, 2, 3, 4)]
     assert all(table.strip() in (target / "README.md").read_text() for table in tables)
     assert not any("NOT RUN" in table for table in tables)
@@ -145,7 +145,7 @@ ODD = '/a b/it\'s $HOME "q" (x);ls'
 VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "results"])
+@pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "bundle", "results"])
 def test_make_hands_every_variable_on_as_one_word(target):
     if shutil.which("make") is None:
         pytest.skip("no make here")
@@ -160,9 +160,12 @@ def test_make_hands_every_variable_on_as_one_word(target):
     words = [shlex.split(line) for line in done.stdout.splitlines() if " -m swdb" in line]
     assert words
     for line in words:
-        assert VARIABLES["WORK"] in line and VARIABLES["PRESET"] in line
+        if "rescore" in line:  # of a bundle, which knows its preset
+            assert f"{VARIABLES['WORK']}/bundle.zip" in line and line[line.index("--data") + 1] == VARIABLES["WORK"]
+        else:
+            assert VARIABLES["PRESET"] in line and ("swdb.reports.published" in line or VARIABLES["WORK"] in line)
     named = {line[k]: line[k + 1] for line in words for k in range(len(line) - 1) if line[k].startswith("--")}
     if target != "table":
         assert (named["--voc"], named["--sbd"], named["--image-labels"]) == (ODD, "s b", "l b")
-    if target in ("proxies", "tables", "results"):
+    if target in ("proxies", "tables", "bundle", "results"):
         assert (named["--cues"], named["--weights"], named["--saliency"]) == (ODD, "w b", "m b")

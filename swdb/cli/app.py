@@ -10,14 +10,17 @@ import typer
 from typer.core import TyperGroup
 
 from swdb.cli.bench import bench
+from swdb.cli.bundle import bundle
 from swdb.cli.command_line import CommandLine
 from swdb.cli.evaluate import evaluate
 from swdb.cli.failures import exit_code_of
 from swdb.cli.make import make
 from swdb.cli.make_proxy import make_proxy
+from swdb.cli.merge import merge
 from swdb.cli.options import say
 from swdb.cli.prepare_voc import prepare_voc
 from swdb.cli.reproduce_table import reproduce_table
+from swdb.cli.rescore import rescore
 from swdb.cli.status import status
 from swdb.cli.terminal import prepared
 from swdb.cli.train import train
@@ -101,6 +104,9 @@ app.command("reproduce-table")(reproduce_table)
 app.command("make")(make)
 app.command("status")(status)
 app.command("bench")(bench)
+app.command("bundle")(bundle)
+app.command("rescore")(rescore)
+app.command("merge")(merge)
 
 if __name__ == "__main__":
     sys.exit(app())

@@ -150,6 +150,12 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return f"{subject} --help"
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
+    if subject.startswith("--data"):
+        return f"name it, prepared: {line.again('--data', 'DIR', without='--data')}"
+    if subject.startswith("bundle ") and error.found == "missing":
+        return f"write one: {line.other('bundle')}"
+    if subject.startswith("bundle "):
+        return "ask whoever wrote it for the file as it was written"
     if subject.startswith("--workdir "):
         return "choose another place with --workdir DIR"
     if subject == "--on slurm" and "submitit" in error.found:

@@ -12,12 +12,14 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from swdb.core.progress import Advance
 
 LOGS = "logs"  # below the work directory
 EVERY = 5.0  # seconds between two lines about how far the work is
 ERROR = "error: "  # how the line begins that says why an artefact could not be made
+BEGUN, FINISHED = "begun by", "finished"  # how the lines begin that say when it was made
 TAIL = 4096  # bytes at the end of a journal that are looked at
 
 
@@ -30,7 +32,7 @@ class Journal:
 
     def begin(self) -> None:
         """Note who begins."""
-        self.note(f"begun by process {os.getpid()} on {platform.node()}")
+        self.note(f"{BEGUN} process {os.getpid()} on {platform.node()}")
 
     def note(self, line: str) -> None:
         """Append a line with the local time in front."""
@@ -65,3 +67,27 @@ def last_lines_of(descriptor: int, count: int) -> list[str]:
     start = max(0, os.fstat(descriptor).st_size - TAIL)
     text = os.pread(descriptor, TAIL, start).decode("utf-8", "replace")
     return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+class Times(NamedTuple):
+    """When an artefact was made, in the local time of whoever made it; None where no journal says so."""
+
+    begun: datetime | None
+    finished: datetime | None
+
+
+def times_of(path: Path) -> Times:
+    """Return when an artefact was begun, the first time, and when it was finished, the last time."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return Times(None, None)
+    begun, finished = ([_time(line) for line in lines if line[20:].startswith(words)] for words in (BEGUN, FINISHED))
+    return Times(next(filter(None, begun), None), next(filter(None, reversed(finished)), None))
+
+
+def _time(line: str) -> datetime | None:
+    try:
+        return datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return None

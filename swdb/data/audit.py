@@ -188,13 +188,14 @@ def _examine(dataset: DataSet, image_id: str, split: str) -> Record:
     check_sizes(dataset.settings.image_size, image_path, image, mask_path, mask)
     counts = np.bincount(mask.ravel(), minlength=256)
     # One mask has many encodings as PNG, so real images' masks count by their labels; synthetic ones are made here.
-    labels = file_digest(mask_path) if dataset.facts.synthetic else _labels_digest(mask)
+    labels = file_digest(mask_path) if dataset.facts.synthetic else labels_digest(mask)
     height, width = mask.shape
     values = np.flatnonzero(counts).tolist()
     return Record(stamps, split, file_digest(image_path), labels, height, width, values, int(counts[IGNORE]))
 
 
-def _labels_digest(mask: np.ndarray) -> str:
+def labels_digest(mask: np.ndarray) -> str:
+    """Return the sha256 of a mask's labels (H, W) uint8, however they are encoded."""
     total = hashlib.sha256("x".join(map(str, mask.shape)).encode())
     total.update(np.ascontiguousarray(mask))
     return total.hexdigest()
@@ -274,7 +275,7 @@ def _report(
         "sides": {"smallest": min(map(min, sides)), "largest": max(map(max, sides))},
         "image_labels": {"from": dataset.manifest["image_labels"], **_compare_tags(dataset, records)},
         "duplicates": _duplicates(records),
-        "tree_root": _root(dataset, records, texts),
+        "tree_root": tree_root(_contents(dataset, records, texts)),
     }
 
 
@@ -325,14 +326,20 @@ def _duplicates(records: dict[str, Record]) -> dict[str, Any]:
     return {"groups": len(groups), "across_train_and_val": len(across), "first": (across or groups or [None])[0]}
 
 
-def _root(dataset: DataSet, records: dict[str, Record], texts: dict[str, str]) -> str:
-    """Return one sha256 over images, masks, lists and image-level labels."""
-    contents = {}
+def contents(dataset: DataSet) -> dict[str, str]:
+    """Return what the last audit saw, as sha256 by relative path: `tree_root` of it is the data set's digest."""
+    records, texts = _remembered(dataset.root / "audit.json")
+    return {path.as_posix(): content for path, content in _contents(dataset, records, texts).items()}
+
+
+def _contents(dataset: DataSet, records: dict[str, Record], texts: dict[str, str]) -> dict[Path, str]:
+    """Return the sha256 of images, masks, lists and image-level labels by relative path."""
+    found = {}
     for image_id, record in records.items():
-        contents[dataset.image_path(image_id)] = record.image
-        contents[dataset.mask_path(image_id, record.split)] = record.mask
-    contents = {path.relative_to(dataset.root): content for path, content in contents.items()}
-    return tree_root(contents | {Path(name): content for name, content in texts.items()})
+        found[dataset.image_path(image_id)] = record.image
+        found[dataset.mask_path(image_id, record.split)] = record.mask
+    found = {path.relative_to(dataset.root): content for path, content in found.items()}
+    return found | {Path(name): content for name, content in texts.items()}
 
 
 def lines(report: dict[str, Any]) -> list[str]:

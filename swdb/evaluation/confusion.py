@@ -6,14 +6,14 @@ void pixels left out; a class with neither prediction nor truth has no IoU and i
 
 import numpy as np
 
-from swdb.data.voc import IGNORE
+PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
     """Count pixels by (true class, predicted class), (C, C) int64; void pixels of the truth do not count."""
-    valid = truth != IGNORE
-    pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    rows = truth.astype(np.uint16) * np.uint16(num_classes)  # of void: behind all others
+    pairs = np.bincount((rows + prediction).ravel(), minlength=num_classes**2)[: num_classes**2]
+    return pairs.reshape(num_classes, num_classes)
 
 
 def iou(counts: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import check_sizes, image_size, masks_digest, read_mask, resize_longest_side
 from swdb.data.resident import sent
-from swdb.evaluation.confusion import confusion, iou, miou
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS, confusion, iou, miou
 from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
@@ -36,7 +36,6 @@ from swdb.specs.crf_parameters import crf_set
 from swdb.specs.tasks import ScoreTask, Scoring
 
 BATCH_PIXELS = {"cpu": 600_000, "cuda": 2_400_000}  # of images of one size that are predicted together
-PREDICTIONS = "predictions"
 
 Predict = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W)
 Counts = dict[str, np.ndarray]  # by image
@@ -161,7 +160,7 @@ def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -
         return known[image_id] if image_id in known else _count(dataset, predictions / f"{image_id}.png", image_id)
 
     counts = np.stack(list(each(count, ids)))
-    path = folder / "confusion.npz"
+    path = folder / COUNTS
     write_atomic(path, lambda stream: np.savez_compressed(stream, ids=np.array(ids), counts=counts.astype(np.int32)))
     total = counts.sum(0)
     return {

@@ -335,10 +335,15 @@ def classifier_training(preset: Preset, steps: int) -> ClassifierTraining:
 
 def write_preset(path: Path, preset: Preset) -> None:
     """Write a preset as TOML that `load_preset` reads."""
+    write_text(path, as_toml(preset))
+
+
+def as_toml(preset: Preset) -> str:
+    """Return a preset as TOML."""
     lines = [f"{f.name} = {_toml(getattr(preset, f.name))}" for f in fields(preset) if f.name not in preset.groups]
     for group, values in preset.groups.items():
         lines += ["", f"[{group}]", *(f"{f.name} = {_toml(getattr(values, f.name))}" for f in fields(values))]
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _toml(value: Any) -> str:
@@ -352,10 +357,15 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
+def preset_path(name: str) -> Path:
+    """Return the file of a preset that is called by its name or its file."""
+    return Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+
+
 def load_preset(name: str) -> Preset:
     """Read a preset by its name, or from a TOML file of the user's; only a file's path leads anywhere else."""
     known = preset_names()
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    path = preset_path(name)
     if name.endswith(".toml") and not path.exists():
         raise BadInput(f"preset {name!r}", "no such file", ", ".join(known))
     if (not name.endswith(".toml") and name not in known) or not path.is_file():

@@ -100,16 +100,18 @@ def write_plan(study: Study, plan: Plan) -> Plan:
         except MissingArtefact:
             earlier = None  # of another version, or damaged: this one takes its place
         whole = plan.extended(earlier if earlier and earlier.study == plan.study else None)
-        write_json(path, _to_json(study, whole))
+        write_json(path, to_json(study, whole))
     return whole
 
 
 def read_plan(study: Study) -> Plan | None:
     """Read a study's plan, None where there is none; raises MissingArtefact for another version and for damage."""
     path = plan_path(study)
-    if not path.is_file():
-        return None
-    found = read_json(path)
+    return from_json(study, read_json(path), path) if path.is_file() else None
+
+
+def from_json(study: Study, found: Any, path: Path) -> Plan:
+    """Rebuild a plan from what `path` says; raises MissingArtefact for another version and for damage."""
     try:
         if found["version"] != VERSION:
             raise MissingArtefact(path, f"a plan of version {found['version']}", f"version {VERSION}")
@@ -125,7 +127,8 @@ def read_plan(study: Study) -> Plan | None:
         raise MissingArtefact(path, "damaged", "a plan") from None
 
 
-def _to_json(study: Study, plan: Plan) -> dict[str, Any]:
+def to_json(study: Study, plan: Plan) -> dict[str, Any]:
+    """Return what a plan's file says."""
     cells = [
         {
             "table": table,

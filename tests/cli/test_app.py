@@ -97,6 +97,9 @@ def test_the_set_of_options_is_frozen():
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},
+        "bundle": {"--preset", "--workdir", "--output", "--table", "--json", "--help"},
+        "rescore": {"--data", "--output", "--json", "--help"},
+        "merge": {"--data", "--output", "--json", "--help"},
     }
     assert tuple(offered) == COMMANDS
 

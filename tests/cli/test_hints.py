@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -365,6 +366,9 @@ WORDS: list[tuple[str, str]] = [
     ("an option of jobs, nearly", "make-proxy --on slurm --slurm partitoin=gpu"),
     ("a time limit of jobs", "make-proxy --on slurm --slurm time=soon"),
     ("lists of other projects", "prepare-voc --audit-splits FOLDER/nowhere"),
+    ("a bundle of a table", "bundle --table 7"),
+    ("a bundle that is not there", "rescore FOLDER/nowhere.zip"),
+    ("one bundle to merge", "merge FOLDER/nowhere.zip --output FOLDER/whole.zip"),
 ]
 MATTERS: list[Case] = [
     ("a preset's unknown key", "train dual --preset FOLDER/changed.toml", lambda p: p.preset("steps = 6", "stepz = 6")),
@@ -421,6 +425,11 @@ MATTERS: list[Case] = [
     ("a full disk", "train strong", lambda p: p.refuse("weights.pt", OSError(28, "No space left on device"))),
     ("a read-only disk", "train strong", lambda p: p.refuse("weights.pt", OSError(30, "Read-only file system"))),
     ("a lost lease", "train strong", lost_lease),
+    ("a bundle of nothing", "bundle", lambda p: shutil.rmtree(p.work / "runs")),
+    ("a bundle without a plan", "bundle", removed("reports/tiny/plan.json")),
+    ("a bundle of a prediction that is lost", "bundle", removed("runs/dual-s0-*/evals/val-strong/predictions/0000_000033.png")),
+    ("a bundle that is no zip", "rescore FOLDER/x.zip", lambda p: (p.folder / "x.zip").write_text("x")),
+    ("a bundle that is another archive", "rescore FOLDER/x.zip", lambda p: zipfile.ZipFile(p.folder / "x.zip", "w").writestr("a", "b")),
 ]  # fmt: skip
 
 
@@ -442,9 +451,11 @@ def typed(place: Place, command: str) -> list[str]:
     for name, value in names.items():
         command = command.replace(name, value)
     words = command.split()
+    if words[0] in ("rescore", "merge"):
+        return words
     if not {"--preset", "--dataset"} & set(words):
         words += ["--preset", TINY]
-    if words[0] != "prepare-voc" and "--device" not in words:
+    if words[0] not in ("prepare-voc", "bundle") and "--device" not in words:
         words += ["--device", "cpu"]
     return [*words, "--workdir", str(place.work)]
 

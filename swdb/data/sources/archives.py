@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -70,10 +70,13 @@ class Member:
 Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kind, unchecked
 
 
-def members(source: Path, wanted: Callable[[str], bool], option: str = "--voc") -> Iterator[Member]:
+def members(
+    source: Path, wanted: Callable[[str], bool], option: str = "--voc", largest: int = MAX_MEMBER
+) -> Iterator[Member]:
     """Go once through a folder (sorted), .tar, .tar.gz or .zip (in their order) and hand out the wanted files.
 
     Every member of an archive is checked, wanted or not; of a folder, which may hold anything, only the wanted ones.
+    largest: the bytes that one of them may have.
     Raises MissingArtefact if the source is not there, BadInput if it is something else, damaged, unsafe or too large.
     """
     where = f"{option} {source}"
@@ -98,14 +101,14 @@ def members(source: Path, wanted: Callable[[str], bool], option: str = "--voc") 
         fault = (f"is number {number:,}", f"at most {MAX_MEMBERS:,}") if number > MAX_MEMBERS else None
         if asked or not loose:
             total += member.size
-            fault = fault or _fault(member, kind, total)
+            fault = fault or _fault(member, kind, total, largest)
         if fault:
             raise BadInput(f"{where}: the member {member.name[:200]!r}", *fault)
         if asked and kind == FILE:
             yield replace(member, name=name, read=partial(whole, member.read, at=f": the member {name[:200]!r}"))
 
 
-def _fault(member: Member, kind: str, total: int) -> tuple[str, str] | None:
+def _fault(member: Member, kind: str, total: int, largest: int) -> tuple[str, str] | None:
     """Say what is wrong with a member on any system, the `total` bytes up to it included, and what was expected."""
     name = member.name
     if not name or any(ord(character) < 32 for character in name):
@@ -116,8 +119,8 @@ def _fault(member: Member, kind: str, total: int) -> tuple[str, str] | None:
         return "leads out of the archive with '..'", "a path below its root"
     if kind not in (FILE, FOLDER):
         return f"is {kind}", "plain files and folders"
-    if not 0 <= member.size <= MAX_MEMBER:
-        return f"has {member.size:,} bytes", f"at most {MAX_MEMBER:,}"
+    if not 0 <= member.size <= largest:
+        return f"has {member.size:,} bytes", f"at most {largest:,}"
     if total > MAX_TOTAL:
         return f"makes it {total:,} unpacked bytes", f"at most {MAX_TOTAL:,} in all"
     return None
@@ -301,6 +304,25 @@ def _zip(source: Path) -> Entries:
                     kind = f"packed in a rare way (method {found.compress_type})"
                 # orig_filename: zipfile cuts the other one at a zero byte
                 yield Member(found.orig_filename, found.file_size, None, partial(_read_zip, archive, found)), kind
+
+
+@contextmanager
+def zip_reader(source: Path, option: str) -> Iterator[Callable[[str], bytes]]:
+    """Give a function that reads members of a zip by name, in any order; `members` has gone through it before.
+
+    Raises BadInput where a member is damaged, or not as large as the zip's list says.
+    """
+    with zipfile.ZipFile(source) as archive:
+        by_name = {PurePosixPath(found.orig_filename).as_posix(): found for found in archive.infolist()}
+
+        def read(name: str) -> bytes:
+            try:
+                return _read_zip(archive, by_name[name])
+            except BROKEN as error:
+                where = f"{option} {source}: the member {name[:200]!r}"
+                raise BadInput(where, f"truncated or damaged ({reason(error)})", "a whole archive") from None
+
+        yield read
 
 
 def _read_zip(archive: zipfile.ZipFile, found: zipfile.ZipInfo) -> bytes:

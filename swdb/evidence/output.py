@@ -1,0 +1,49 @@
+"""Puts what people read of a bundle into a folder: tables, ledger, settings, quality reports, and what they hang on.
+
+in: a bundle that holds, unpacked -> out: a folder such as `results/<preset>/`
+"""
+
+import re
+from pathlib import Path
+
+from swdb.core.files import write_atomic
+from swdb.data.facts import LISTS
+from swdb.evidence.bundle_reader import Bundle
+from swdb.evidence.layout import DIGESTS, ENVIRONMENT, REPORT, place_of, reports_folder
+from swdb.evidence.records import Recorded
+
+QUALITY = re.compile(r"proxies/dsrg-(\d+)-[^/]+/quality\.(json|md|jpg)")
+
+
+def write_results(bundle: Bundle, recorded: Recorded, target: Path) -> list[Path]:
+    """Write the readable part of a bundle; returns the files. What else is in the folder is left alone, but for old reports."""
+    for old in target.glob("quality-*"):
+        old.unlink()
+    written = []
+    for name, place in sorted(_places(bundle, recorded).items()):
+        content = bundle.read(name)
+        if QUALITY.fullmatch(name) and name.endswith(".md"):
+            stem = Path(place).stem
+            text = content.decode("utf-8").replace("quality.json", f"{stem}.json").replace("quality.jpg", f"{stem}.jpg")
+            content = text.encode()
+        write_atomic(target / place, lambda stream, content=content: stream.write(content))
+        written.append(target / place)
+    return written
+
+
+def _places(bundle: Bundle, recorded: Recorded) -> dict[str, str]:
+    """Return where files of a bundle go, by their names in it."""
+    reports, data = f"{reports_folder(recorded.about.preset)}/", place_of(recorded.data, recorded.study.folder)
+    found = {DIGESTS: DIGESTS, ENVIRONMENT: ENVIRONMENT, f"{data}/{REPORT}": "data.json"}
+    dataset = recorded.dataset()
+    if not dataset.facts.synthetic:  # what is drawn, anybody can draw again
+        for split in LISTS:
+            found[f"{data}/{dataset.list_path(split).relative_to(dataset.root).as_posix()}"] = f"lists/{split}.txt"
+    for name in bundle.listed:
+        if name.startswith(reports) and not name.endswith("/plan.json"):
+            found[name] = name.rpartition("/")[2]
+        elif name.startswith("specs/"):
+            found[name] = name
+        elif match := QUALITY.fullmatch(name):
+            found[name] = f"quality-{match[1]}.{match[2]}"
+    return {name: place for name, place in found.items() if name in bundle.names}

@@ -1,0 +1,129 @@
+"""Everything follows from the pixels: scores, verdicts, tables, byte for byte."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bundles import findings, spoiled, the_name
+from conftest import REPOSITORY
+from cued import graph as cued_graph
+from scored import finish
+
+from swdb.core.errors import MissingArtefact
+from swdb.core.progress import silent
+from swdb.evidence.bundle import bundle
+from swdb.evidence.layout import ABOUT, CLAIMS
+from swdb.evidence.rescore import rescored
+from swdb.specs.presets import as_toml
+from swdb.specs.tables import load_tables
+from swdb.study.plan import read_plan
+
+
+def test_a_bundle_holds_as_it_was_written(ours):
+    with rescored(ours, None, silent) as found:
+        assert found.holds and found.scores == 14 and found.predictions == 14 * 6
+
+
+def test_a_score_that_was_edited_is_found_and_what_the_predictions_say_is_gone_on_with(ours, tmp_path):
+    name = the_name(ours, "/evals/val-strong/result.json")
+
+    def better(content: bytes) -> bytes:
+        record = json.loads(content)
+        return json.dumps({**record, "miou": record["miou"] + 1}).encode()
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {name: better}, listed=True))
+    assert found[0].where == name and found[0].found.startswith("mIoU ") and "its predictions come to" in found[0].found
+    assert not any(one.where.endswith("table1.md") for one in found)  # that one is still what follows from the pixels
+
+
+def test_the_iou_of_a_class_that_was_edited_is_named(ours, tmp_path):
+    name = the_name(ours, "/evals/val-weak/result.json")
+
+    def better(content: bytes) -> bytes:
+        record = json.loads(content)
+        return json.dumps({**record, "iou": {**record["iou"], "beta": 99.0}}).encode()
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {name: better}, listed=True))
+    assert found[0].where == name and found[0].found == "IoU of beta is not what the predictions come to"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["reports/tiny/table2.md", "reports/tiny/table4.csv", "reports/tiny/ledger.json", CLAIMS, "environment.json"],
+)
+def test_what_does_not_follow_from_the_scores_is_named_with_its_line(ours, tmp_path, name):
+    def change(content: bytes) -> bytes:
+        lines = content.split(b"\n")
+        return b"\n".join([*lines[:3], lines[3] + b" ", *lines[4:]])
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {name: change}, listed=True))
+    assert [one.found for one in found if one.where == name] == ["is not what follows from the scores (line 4)"]
+
+
+def test_a_bundle_that_says_less_is_missing_is_found(ours, tmp_path):
+    change = lambda content: json.dumps({**json.loads(content), "missing": [{"id": "x", "kind": "run"}]}).encode()  # noqa: E731
+    assert any(one.where == ABOUT for one in findings(spoiled(ours, tmp_path / "x.zip", {ABOUT: change}, listed=True)))
+
+
+def test_counts_and_score_that_were_forged_together_are_found_by_the_pixels(ours, tmp_path):
+    place = the_name(ours, "/evals/val-strong/confusion.npz")
+
+    def forged(content: bytes) -> bytes:
+        (tmp_path / "counts.npz").write_bytes(content)
+        with np.load(tmp_path / "counts.npz") as found:
+            counts, ids = found["counts"].copy(), found["ids"]
+        counts[0, 0, 0] += 7
+        np.savez_compressed(tmp_path / "counts.npz", ids=ids, counts=counts)
+        return (tmp_path / "counts.npz").read_bytes()
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {place: forged}, listed=True))
+    assert "7 pixels are not as counted (background taken for background" in found[0].found
+    assert "/predictions/" in found[0].where
+
+
+def test_photographs_need_their_masks_and_others_are_refused(tmp_path):
+    graph = cued_graph(tmp_path)
+    finish(graph, [0], rows={"strong"})
+    output = tmp_path / "x.zip"
+    bundle(graph.study, read_plan(graph.study), as_toml(graph.study.preset), load_tables(), [1], output, silent)
+    with pytest.raises(MissingArtefact) as caught, rescored(output, None, silent):
+        pass
+    assert caught.value.subject == "--data" and "no bundle" in caught.value.found
+    assert "the data set 'mini' of sha256" in caught.value.expected
+    mask = graph.data.folder / "VOCdevkit/VOC2012/SegmentationClass/2007_000005.png"
+    from swdb.data.images import read_mask, write_mask
+
+    labels = read_mask(mask, 21).copy()
+    labels[0, 0] = 3
+    write_mask(mask, labels)
+    with rescored(output, tmp_path / "work", silent) as found:
+        assert (
+            str(mask) in str(found.findings[0])
+            and "is not the true mask that was scored against" in found.findings[0].found
+        )
+
+
+WITHOUT_TORCH = """
+import importlib.abc, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision"):
+            raise ImportError(f"{name} is not installed")
+sys.meta_path.insert(0, Refuse())
+from swdb.cli.app import app
+app(prog_name="swdb")
+"""
+
+
+@pytest.mark.parametrize("verb", ["rescore", "merge"])
+def test_it_works_where_torch_cannot_be_imported(ours, theirs, tmp_path, verb):
+    words = (
+        [verb, str(ours)] if verb == "rescore" else [verb, str(ours), str(theirs), "--output", str(tmp_path / "c.zip")]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "holds: " in done.stdout if verb == "rescore" else "seeds 0, 1, 2" in done.stdout

@@ -1,0 +1,129 @@
+"""The page of a preset's results, and the README's tables: as the program wrote them, and nothing typed."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bundles import written
+from conftest import REPOSITORY, TINY
+from scored import drawn_study
+
+from swdb.core.errors import MissingArtefact
+from swdb.core.progress import silent
+from swdb.evidence.output import write_results
+from swdb.evidence.rescore import rescored
+from swdb.reports.published import page, publish, render_again, with_tables
+from swdb.specs.presets import load_preset
+
+README = "before\n" + "".join(
+    f"<!-- {name} table {number} -->\nold {name} {number}\n<!-- end of table {number} -->\nbetween\n"
+    for name in ("tiny", "other")
+    for number in (1, 2, 3, 4)
+)
+PUBLISHED = ("synthetic", "voc-animals")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """The root of a repository into which a bundle's tables were written."""
+    bundle = written(drawn_study(tmp_path / "work", [0, 1], rows={"strong", "dual"}), tmp_path / "x.zip")
+    root = tmp_path / "root"
+    (root / "results").mkdir(parents=True)
+    (root / "README.md").write_text(README)
+    with rescored(bundle, None, silent) as found:
+        write_results(found.bundle, found.recorded, root / "results" / "tiny")
+    (tmp_path / "presets").mkdir()
+    shutil.copy(TINY, tmp_path / "presets" / "tiny.toml")
+    monkeypatch.setattr("swdb.specs.presets.PRESETS", tmp_path / "presets")
+    return root
+
+
+def dead_links(target: Path) -> list[str]:
+    """List what the pages of a folder link to in vain."""
+    links = [(page, name) for page in target.glob("*.md") for name in re.findall(r"\]\(([^)#]+)\)", page.read_text())]
+    return [f"{page.name}: {name}" for page, name in links if not (page.parent / name).exists()]
+
+
+def test_the_page_of_a_preset_has_its_four_tables_and_links_to_what_is_there(root):
+    publish(root, "tiny")
+    target = root / "results" / "tiny"
+    text = (target / "README.md").read_text()
+    assert all((target / f"table{number}.md").read_text().rstrip() in text for number in (1, 2, 3, 4))
+    for name in ("settings.md", "data.json", "digests.json", "environment.json", "ledger.json", "specs"):
+        assert f"]({name})" in text
+    assert "](lists)" not in text and dead_links(target) == []
+    (target / "dual-s0.png").write_bytes(b"a figure")
+    assert "](dual-s0.png)" in page(load_preset("tiny"), target)
+
+
+def test_the_readmes_tables_are_replaced_and_nothing_else(root):
+    publish(root, "tiny")
+    readme, target = (root / "README.md").read_text(), root / "results" / "tiny"
+    for number in (1, 2, 3, 4):
+        begin, end = f"<!-- tiny table {number} -->\n", f"<!-- end of table {number} -->"
+        assert readme.partition(begin)[2].partition(end)[0] == (target / f"table{number}.md").read_text()
+        assert f"old other {number}\n" in readme and f"old tiny {number}\n" not in readme
+
+
+def test_tables_without_a_bundle_are_rendered_again_from_their_values(root):
+    target = root / "results" / "tiny"
+    before = {path.name: path.read_text() for path in target.glob("table*")}
+    render_again(load_preset("tiny"), target)
+    after = {path.name: path.read_text() for path in target.glob("table*")}
+    assert {name for name in before if name.endswith(".csv") and before[name] != after[name]} == set()
+    values = [json.loads(texts["table2.json"])["rows"] for texts in (before, after)]
+    assert values[0] == values[1]
+    assert json.loads((target / "ledger.json").read_text())["preset"] == "tiny"
+    again = {path.name: path.read_text() for path in target.iterdir() if path.is_file()}
+    publish(root, "tiny", again=True)
+    assert {name: (target / name).read_text() for name in again} == again
+
+
+def test_a_table_with_impossible_values_is_not_rendered(root):
+    path = root / "results" / "tiny" / "table1.json"
+    found = json.loads(path.read_text())
+    found["rows"][0]["values"]["miou"]["by_seed"] = {"0": 120.0}
+    path.write_text(json.dumps(found))
+    with pytest.raises(MissingArtefact) as caught:
+        render_again(load_preset("tiny"), path.parent)
+    assert "table1.json" in str(caught.value.subject)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_published_is_what_todays_claims_and_rule_say(name, tmp_path):
+    target = shutil.copytree(REPOSITORY / "results" / name, tmp_path / name)
+    render_again(load_preset(name), target)
+    if any(
+        one["images_interval"]
+        for one in json.loads((REPOSITORY / "results" / name / "ledger.json").read_text())["claims"]
+    ):
+        pytest.skip("made from a bundle, which is rescored instead: here the intervals over images are missing")
+    for path in (REPOSITORY / "results" / name).iterdir():
+        if path.is_file():
+            assert (target / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_tables_are_put_between_the_markers_of_their_preset(tmp_path):
+    for number in (1, 2, 3, 4):
+        (tmp_path / f"table{number}.md").write_text(f"table {number} again, with \\1 and \\g<0>\n")
+    changed = with_tables(README, tmp_path, "tiny")
+    assert [changed.count(f"table {number} again, with \\1 and \\g<0>\n") for number in (1, 2, 3, 4)] == [1] * 4
+    assert changed.partition("<!-- other")[2] == README.partition("<!-- other")[2]
+    assert with_tables("no markers", tmp_path, "tiny") == "no markers"
+
+
+def test_the_module_run_as_a_program_writes_the_pages_of_where_it_is_started(tmp_path):
+    target = tmp_path / "results" / "synthetic"
+    target.mkdir(parents=True)
+    for number in (1, 2, 3, 4):
+        (target / f"table{number}.md").write_text(f"table {number}\n")
+    (tmp_path / "README.md").write_text(README.replace("tiny", "synthetic"))
+    command = [sys.executable, "-m", "swdb.reports.published", "synthetic"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert "table 1\n\ntable 2\n" in (target / "README.md").read_text()
+    assert "<!-- synthetic table 4 -->\ntable 4\n<!-- end" in (tmp_path / "README.md").read_text()
