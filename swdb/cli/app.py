@@ -17,6 +17,7 @@ from swdb.cli.make import make
 from swdb.cli.make_proxy import make_proxy
 from swdb.cli.options import say
 from swdb.cli.prepare_voc import prepare_voc
+from swdb.cli.report import report
 from swdb.cli.reproduce_table import reproduce_table
 from swdb.cli.status import status
 from swdb.cli.terminal import prepared
@@ -98,6 +99,7 @@ app.command("make-proxy")(make_proxy)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("reproduce-table")(reproduce_table)
+app.command("report")(report)
 app.command("make")(make)
 app.command("status")(status)
 app.command("bench")(bench)

@@ -90,7 +90,7 @@ def intervals(key: str, title: str, ranges: Sequence[Range]) -> Chart:
         axes = figure.subplots()
         axes.axvline(0, color=INK, linewidth=0.8)
         for row, one in enumerate(ranges):
-            if one.margin is not None:
+            if one.margin is not None and one.effect is not None:
                 axes.fill_betweenx([row - 0.45, row + 0.45], -one.margin, one.margin, color=BAND, linewidth=0)
             if one.effect is None:
                 axes.text(0, row, f"  {one.verdict}", va="center", color=MUTED)

@@ -26,7 +26,7 @@ from swdb.specs.claims import Claim
 EACH_WAY = 2  # images for a claim, and as many against it
 MOST = 200  # pictures of a page
 TILE = 160  # pixels, longest side
-GAP = 4
+GAP, BETWEEN = 2, 128  # pixels, and their grey
 JPEG = {"format": "JPEG", "quality": 82, "subsampling": 0}
 PNG = {"format": "PNG", "optimize": False, "compress_level": 9}
 
@@ -120,8 +120,8 @@ def _nearest(tile: np.ndarray) -> np.ndarray:
 
 
 def _strip(tiles: list[np.ndarray]) -> np.ndarray:
-    """Put tiles (H, W, 3) uint8 of one size side by side, a white gap between them."""
-    gap = np.full((tiles[0].shape[0], GAP, 3), 255, np.uint8)
+    """Put tiles (H, W, 3) uint8 of one size side by side, a grey line between them."""
+    gap = np.full((tiles[0].shape[0], GAP, 3), BETWEEN, np.uint8)
     return np.concatenate([part for tile in tiles for part in (gap, tile)][1:], axis=1)
 
 

@@ -37,12 +37,12 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class Commands:
-    """What is typed to make the numbers again: before all, for everything, for a row of a table, for one artefact."""
+    """What is typed to make the numbers again: before all, for everything, for a row of a table, for a run and its seed."""
 
     before: tuple[str, ...]
     everything: tuple[str, ...]
     of_row: Callable[[int, str], str]
-    of_artefact: Callable[[str], str]
+    of_run: Callable[[str, int], str]
 
 
 @dataclass(frozen=True)
@@ -312,8 +312,8 @@ def _repeat(evidence: Evidence) -> dict[str, Any]:
         for row in measured.spec.rows
     ]
     runs = [
-        (run.id, evidence.commands.of_artefact(run.id))
-        for by_seed in evidence.runs.values()
-        for _, run in sorted(by_seed.items())
+        (run.id, evidence.commands.of_run(name, seed))
+        for name, by_seed in evidence.runs.items()
+        for seed, run in sorted(by_seed.items())
     ]
     return {"before": evidence.commands.before, "everything": evidence.commands.everything, "rows": rows, "runs": runs}

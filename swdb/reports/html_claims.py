@@ -104,7 +104,7 @@ def _shown(name: str, verdict: Verdict, registered: Mapping[str, str]) -> ClaimS
         num_seeds=str(len(verdict.seeds)) if verdict.seeds else "–",
         needs=_needs(verdict),
         finds=_finds(verdict),
-        spread="" if spread is None else f"{number(spread.sd, '.2f')} points ({spread.words})",
+        spread="" if spread is None else spread.words or f"{number(spread.sd, '.2f')} points",
         registered=REGISTERED.get(registered.get(verdict.claim.key, "not"), "not registered"),
     )
 

@@ -15,7 +15,7 @@ from swdb.core.errors import MissingArtefact, SwdbError
 from swdb.reports.charts import LINES, Spread
 
 LOG = "log.jsonl"
-MOST_POINTS = 100  # of a curve: several steps are averaged into one
+MOST_POINTS = 60  # of a curve: several steps are averaged into one
 
 
 def loss_curves(runs: Mapping[int, Artefact]) -> tuple[dict[str, Spread], int, list[str]]:

@@ -11,7 +11,7 @@ from swdb.reports.results import MeasuredTable
 from swdb.specs.tables import Row, RunSpec
 
 PARAMETERS = {
-    "oversample": "how often each strong image stands in the mixture",
+    "oversample": "oversampling of strong images",
     "shared_layers": "n, the shared layers",
     "strong_per_class": "strong images a class",
 }
@@ -41,7 +41,8 @@ def sweeps(measured: MeasuredTable) -> Iterator[Sweep]:
 
 def _series(measured: MeasuredTable, rows: dict[float, Row]) -> Iterator[Series]:
     """Yield a table's columns along its rows; a column of the literature has the values that were printed there."""
+    several = len(measured.spec.columns) > 1
     for column in measured.spec.columns:
         cells = [measured.cells[row.key, column.key] for row in rows.values()]
         by_seed = tuple(tuple(cell.by_seed.values()) for cell in cells)
-        yield Series(column.title, tuple(map(float, rows)), by_seed, tuple(cell.paper for cell in cells))
+        yield Series(column.title if several else "ours", tuple(map(float, rows)), by_seed, tuple(cell.paper for cell in cells))
