@@ -177,7 +177,9 @@ def losses(key: str, title: str, curves: Mapping[str, Spread], num_seeds: int) -
             ]
             for k in places
         ]
-        ends = "; ".join(f"{name} from {number(one.mean[0], '.2f')} to {number(one.mean[-1], '.2f')}" for name, one in curves.items())
+        ends = "; ".join(
+            f"{name} from {number(one.mean[0], '.2f')} to {number(one.mean[-1], '.2f')}" for name, one in curves.items()
+        )
         words = f"Loss by step, mean over {seeds_in_words(num_seeds)}: {ends}."
         if num_seeds > 1:
             words += " The band is one standard deviation over seeds."
@@ -251,7 +253,14 @@ def sweep(key: str, title: str, parameter: str, series: Sequence[Series], orient
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=2, handlelength=2.2, columnspacing=1.2)
         rows = [
-            (one.name, number(at, "g"), number(_mean(values), ".1f"), number(_sd(values)), str(len(values)), number(paper))
+            (
+                one.name,
+                number(at, "g"),
+                number(_mean(values), ".1f"),
+                number(_sd(values)),
+                str(len(values)),
+                number(paper),
+            )
             for one in series
             for at, values, paper in zip(one.at, one.by_seed, one.paper, strict=True)
         ]
@@ -266,7 +275,14 @@ def _ours(axes, one: Series, colour: str) -> None:
     if known:
         means, sds = [_mean(values) for _, values in known], [_sd(values) or 0.0 for _, values in known]
         axes.errorbar(
-            [at for at, _ in known], means, sds, color=colour, marker="o", markersize=5, capsize=3, label=label(one.name, 30)
+            [at for at, _ in known],
+            means,
+            sds,
+            color=colour,
+            marker="o",
+            markersize=5,
+            capsize=3,
+            label=label(one.name, 30),
         )
 
 

@@ -8,7 +8,6 @@ in: a claim, the scores behind its cells, the data set -> out: pictures, each im
 
 import base64
 import io
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -20,8 +19,10 @@ from swdb.core.errors import MissingArtefact
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import read_mask, resize_longest_side
-from swdb.evaluation.confusion import iou
+from swdb.reports.ledger import read_parts
+from swdb.reports.results import COUNTS
 from swdb.specs.claims import Claim
+from swdb.verdicts.images import miou_of
 
 EACH_WAY = 2  # images for a claim, and as many against it
 MOST = 200  # pictures of a page
@@ -71,7 +72,10 @@ class Images:
     def _picture(self, k: int, lower: Artefact, higher: Artefact, difference: float, seed: int) -> Picture:
         image_id, palette = self.dataset.ids(VAL_SPLIT)[k], self.dataset.facts.palette
         masks = [self.dataset.mask(image_id, VAL_SPLIT)]
-        masks += [read_mask(score.folder / "predictions" / f"{image_id}.png", self.dataset.num_classes) for score in (lower, higher)]
+        masks += [
+            read_mask(score.folder / "predictions" / f"{image_id}.png", self.dataset.num_classes)
+            for score in (lower, higher)
+        ]
         tiles = [self.dataset.image(image_id), *(palette[mask] for mask in masks)]
         strip = _strip([resize_longest_side(tile, TILE) if k == 0 else _nearest(tile) for k, tile in enumerate(tiles)])
         self.drawn += 1
@@ -82,21 +86,13 @@ class Images:
     def _by_image(self, score: Artefact) -> np.ndarray:
         """Return the score of each validation image in %, NaN where all of it is void; raises MissingArtefact for damage."""
         if score.id not in self._scores:
-            ids, path = self.dataset.ids(VAL_SPLIT), score.folder / "confusion.npz"
-            try:
-                with np.load(path, allow_pickle=False) as stored:
-                    counted, counts = stored["ids"].tolist(), stored["counts"]
-            except FileNotFoundError:
-                raise MissingArtefact(path, "missing") from None
-            except Exception:  # a ZIP has a kind for every way to be broken
-                raise MissingArtefact(path, "damaged", "counts") from None
-            classes = self.dataset.num_classes
-            whole = counts.shape == (len(ids), classes, classes) and counts.dtype.kind == "i" and (counts >= 0).all()
-            if counted != ids or not whole:
-                raise MissingArtefact(path, "damaged", "counts of the validation images")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # of images that are all void
-                self._scores[score.id] = np.nanmean(iou(counts), axis=1)
+            path = score.folder / COUNTS
+            if not path.is_file():
+                raise MissingArtefact(path, "missing", "counts of every image")
+            ids, parts = read_parts(path)
+            if ids.tolist() != self.dataset.ids(VAL_SPLIT):
+                raise MissingArtefact(path, "has other images than the data set", "the validation images")
+            self._scores[score.id] = np.where(parts[:, 1].any(-1), miou_of(parts), np.nan)
         return self._scores[score.id]
 
 

@@ -22,6 +22,7 @@ from swdb.reports.charts import Chart, number
 from swdb.reports.deciding_images import Images, Picture, ends_of
 from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals_chart
 from swdb.reports.html_settings import settings_shown
+from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, values
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
@@ -178,18 +179,24 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
     seeds = sorted({seed for measured in evidence.tables for seed in measured.seeds})
     facts = [
         ("Preset", f"{preset.name}: {preset.title}"),
-        ("Scale", "the paper's" if ledger.comparable else "not the paper's: its printed values are for orientation only"),
+        (
+            "Scale",
+            "the paper's" if ledger.comparable else "not the paper's: its printed values are for orientation only",
+        ),
         ("Runs", f"{done} of {len(runs)} planned" if runs else "none: nothing has been run"),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Cost", f"{hours(sum(seconds))} of computing" if seconds else "not noted"),
         ("Computed on", "; ".join(machines) or "–"),
-        ("Data set", f"{preset.data.name}, sha256 {digests[0][:16]}" if digests else f"{preset.data.name}, not scored on yet"),
+        (
+            "Data set",
+            f"{preset.data.name}, sha256 {digests[0][:16]}" if digests else f"{preset.data.name}, not scored on yet",
+        ),
     ]
     return {
         "title": f"Tables 1–4 on {preset.name}",
         "paper": PAPER,
         "preset": preset,
-        "ledger": ledger,
+        "rules": rule_lines(ledger),
         "counts": counts(ledger),
         "facts": facts,
         "not_run": [*_not_run(evidence)] if runs else [],
@@ -283,7 +290,11 @@ def _pictures(evidence: Evidence, claims: list[ClaimShown], work: _Work) -> dict
     if dataset is None:
         return {"deciding": [], "legend": [], "no_images": "The data set is not at hand, so no image is shown."}
     if not (dataset.facts.synthetic or evidence.photographs):
-        return {"deciding": [], "legend": [], "no_images": "The images are photographs and are left out unless asked for."}
+        return {
+            "deciding": [],
+            "legend": [],
+            "no_images": "The images are photographs and are left out unless asked for.",
+        }
     images, deciding = Images(dataset, evidence.cells), []
     for claim in claims:
         try:
@@ -297,7 +308,11 @@ def _pictures(evidence: Evidence, claims: list[ClaimShown], work: _Work) -> dict
         work.step()
     legend = [(name, _colour(dataset, k)) for k, name in enumerate(dataset.class_names)]
     legend.append(("void", _colour(dataset, IGNORE)))
-    return {"deciding": deciding, "legend": legend, "no_images": "" if deciding else "No claim has both its rows scored."}
+    return {
+        "deciding": deciding,
+        "legend": legend,
+        "no_images": "" if deciding else "No claim has both its rows scored.",
+    }
 
 
 def _colour(dataset: DataSet, value: int) -> str:

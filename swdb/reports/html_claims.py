@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from swdb.reports import charts
 from swdb.reports.charts import Chart, Range, number, seeds_in_words
+from swdb.reports.ledger import small, what_is_shown
 from swdb.verdicts.verdict import (
     CONTRADICTED,
     NOT_COMPARABLE,
@@ -21,7 +22,12 @@ from swdb.verdicts.verdict import (
 )
 
 LOOKS = {REPRODUCED: "good", CONTRADICTED: "bad", UNDECIDED: "open", NOT_COMPARABLE: "none", NOT_RUN: "none"}
-SIGNS = {"good": "●", "bad": "■", "open": "○", "none": "–"}  # as in the drawing: colour is not all that tells them apart
+SIGNS = {
+    "good": "●",
+    "bad": "■",
+    "open": "○",
+    "none": "–",
+}  # as in the drawing: colour is not all that tells them apart
 REGISTERED = {"before": "fixed before the runs", "after": "fixed after the runs", "not": "not registered"}
 
 
@@ -35,6 +41,7 @@ class ClaimShown:
     look: str
     sign: str
     effect: str
+    which: str  # of several differences is the effect; empty where there is one
     seeds_interval: str
     images_interval: str
     p: str
@@ -98,9 +105,10 @@ def _shown(name: str, verdict: Verdict, registered: Mapping[str, str]) -> ClaimS
         look=look,
         sign=SIGNS[look],
         effect=number(verdict.effect, "+.1f"),
+        which=what_is_shown(verdict).strip().removesuffix(":"),
         seeds_interval=charts.interval(_ends(verdict.seeds_interval)),
         images_interval=charts.interval(_ends(verdict.images_interval)),
-        p=_p(verdict.p_adjusted),
+        p="–" if verdict.p_adjusted is None else small(verdict.p_adjusted),
         num_seeds=str(len(verdict.seeds)) if verdict.seeds else "–",
         needs=_needs(verdict),
         finds=_finds(verdict),
@@ -111,12 +119,6 @@ def _shown(name: str, verdict: Verdict, registered: Mapping[str, str]) -> ClaimS
 
 def _ends(interval: Interval | None) -> tuple[float, float] | None:
     return None if interval is None else (interval.low, interval.high)
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _needs(verdict: Verdict) -> str:

@@ -29,7 +29,9 @@ def loss_curves(runs: Mapping[int, Artefact]) -> tuple[dict[str, Spread], int, l
     first = logs[0] if logs else {}
     alike = [log for log in logs if log.keys() == first.keys() and all(map(_same_length, log.values(), first.values()))]
     if len(alike) < len(logs):
-        problems.append(f"{next(iter(runs.values())).name}: logs of other steps or losses beside each other; they are left out")
+        problems.append(
+            f"{next(iter(runs.values())).name}: logs of other steps or losses beside each other; they are left out"
+        )
     return {name: _spread([log[name] for log in alike]) for name in first}, len(alike), problems
 
 

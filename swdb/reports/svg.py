@@ -115,7 +115,9 @@ def _as_element(figure: "Figure", key: str, title: str, description: str) -> str
             if child.tag.endswith(("}metadata", "}style")):
                 parent.remove(child)
     used = {value[1:] for one in root.iter() for name, value in one.items() if name.endswith("}href")}
-    used |= {name for one in root.iter() for value in one.attrib.values() for name in re.findall(r"url\(#([^)]+)\)", value)}
+    used |= {
+        name for one in root.iter() for value in one.attrib.values() for name in re.findall(r"url\(#([^)]+)\)", value)
+    }
     for one in root.iter():
         one.tag = one.tag.rpartition("}")[2]
         one.attrib = _attributes(one.attrib, key, used)

@@ -45,4 +45,6 @@ def _series(measured: MeasuredTable, rows: dict[float, Row]) -> Iterator[Series]
     for column in measured.spec.columns:
         cells = [measured.cells[row.key, column.key] for row in rows.values()]
         by_seed = tuple(tuple(cell.by_seed.values()) for cell in cells)
-        yield Series(column.title if several else "ours", tuple(map(float, rows)), by_seed, tuple(cell.paper for cell in cells))
+        yield Series(
+            column.title if several else "ours", tuple(map(float, rows)), by_seed, tuple(cell.paper for cell in cells)
+        )
