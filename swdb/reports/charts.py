@@ -103,7 +103,7 @@ def intervals(key: str, title: str, ranges: Sequence[Range]) -> Chart:
                 axes.plot([one.effect], [row], sign, markersize=6, markeredgecolor=edge, markerfacecolor=face, zorder=3)
         axes.set_yticks(range(len(ranges)), [label(one.name) for one in ranges])
         axes.set(xlim=(-most, most), ylim=(max(len(ranges), 1) - 0.4, -0.6))
-        axes.set_xlabel("points of mIoU; to the right: as the paper says")
+        axes.set_xlabel("difference in points of mIoU")
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
@@ -123,7 +123,8 @@ def intervals(key: str, title: str, ranges: Sequence[Range]) -> Chart:
         words = (
             f"{len(shown)} of {len(ranges)} claims have a measured difference. A filled circle: reproduced; a filled square: "
             "contradicted; an empty circle: undecided. Thick line: interval over seeds, thin line: over images; shaded: "
-            "what counts as equal. Arrows: the interval goes on."
+            "what counts as equal. Orderings and trends lie to the right of zero where they are as the paper says. Arrows: the "
+            "interval goes on."
         )
         return chart(key, figure, title, words, header, rows)
 

@@ -50,8 +50,8 @@ def values(tables: Iterable[MeasuredTable], scores: Mapping[int, Scores]) -> lis
     for measured in tables:
         for (row, column), cell in measured.cells.items():
             planned = scores.get(measured.spec.number, {}).get((row, column), {})
-            for seed, miou in sorted(cell.by_seed.items()):
-                score = planned[seed]
+            for seed in sorted(cell.by_seed.keys() & planned.keys()):
+                score, miou = planned[seed], cell.by_seed[seed]
                 runs = tuple(run.id for run in runs_behind(score))
                 place = (measured.spec.number, ", ".join(cell.row.labels), cell.column.title, seed)
                 found.append(Value(*place, miou, runs, score.id, _short(_record(score)[0].get("digest"))))

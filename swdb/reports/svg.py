@@ -107,8 +107,10 @@ def chart(
 
 def _as_element(figure: "Figure", key: str, title: str, description: str) -> str:
     """Return the `<svg>` element of a figure, named by its title and description."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata=NO_METADATA, transparent=True)
+    FigureCanvasSVG(figure).print_svg(stream, metadata=NO_METADATA)  # drawn once; savefig draws twice
     root = ET.fromstring(stream.getvalue())
     for parent in root.iter():
         for child in [*parent]:

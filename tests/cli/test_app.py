@@ -92,6 +92,7 @@ def test_the_set_of_options_is_frozen():
         "train": computing | {"--seed"},
         "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
         "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
+        "report": {"--preset", "--workdir", "--output", "--images", "--help"},
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},
