@@ -27,7 +27,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables results all test slurm mechanism check lint bench clean
+.PHONY: help install data proxies table tables report results all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -59,6 +59,9 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
+report: $(READY) ## one HTML file with every claim, from what is finished
+	$(SWDB) report $(OPTIONS)
+
 results: tables ## write the tables and the figure into results/ and the README
 	$(PY) -m swdb.reports.bundle $(call quoted,$(PRESET)) $(call quoted,$(WORK))
 
@@ -72,6 +75,9 @@ slurm: $(READY) ## the tests of jobs on a Slurm of one node, with the slow one
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py
+
+browser: $(READY) ## the slow test of the report in Chromium, with html-validate and axe-core from npm
+	$(PY) -m pytest -m slow -rs tests/reports/test_html_in_browser.py
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check .

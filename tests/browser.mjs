@@ -42,7 +42,13 @@ const page = await browser.newPage();
 await page.setViewport({ width: 800, height: 1100 });
 await page.goto(pathToFileURL(file).href);
 await page.emulateMediaType("print");
-const print = await page.evaluate(() => [...document.querySelectorAll("figure details table")].map((one) => one.offsetHeight));
+const print = await page.evaluate(() => {
+  const [first, ...others] = document.querySelectorAll("figure details");
+  first.open = true;
+  const seen = (one) => one.querySelector("table").offsetHeight;
+  return { opened: seen(first), closed: Math.max(...others.map(seen)), scrolls: document.documentElement.scrollWidth - innerWidth };
+});
+await page.evaluate(() => { document.querySelector("figure details").open = false; });
 const focusable = await page.evaluate(() => document.querySelectorAll("a, summary, [tabindex='0']").length);
 await page.emulateMediaType("screen");
 let reached = 0;

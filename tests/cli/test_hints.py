@@ -355,6 +355,8 @@ WORDS: list[tuple[str, str]] = [
     ("options of jobs without jobs", "make-proxy --slurm partition=gpu"),
     ("an option of jobs, nearly", "make-proxy --on slurm --slurm partitoin=gpu"),
     ("a time limit of jobs", "make-proxy --on slurm --slurm time=soon"),
+    ("a folder in place of a report", "report --output FOLDER"),
+    ("a file that is no report", "report --output WORK/swdb.json"),
     ("lists of other projects", "prepare-voc --audit-splits FOLDER/nowhere"),
 ]
 MATTERS: list[Case] = [
@@ -432,7 +434,7 @@ def typed(place: Place, command: str) -> list[str]:
     words = command.split()
     if not {"--preset", "--dataset"} & set(words):
         words += ["--preset", TINY]
-    if words[0] != "prepare-voc" and "--device" not in words:
+    if words[0] not in ("prepare-voc", "report") and "--device" not in words:
         words += ["--device", "cpu"]
     return [*words, "--workdir", str(place.work)]
 
