@@ -45,7 +45,16 @@ def pages(finished, tmp_path_factory) -> dict[str, Path]:
 @pytest.mark.parametrize("name", ["finished", "nothing"])
 def test_html_validate_finds_nothing(modules, pages, name):
     (modules / ".htmlvalidate.json").write_text(json.dumps(RULES))
-    command = ["npx", "--no-install", "html-validate", "--config", ".htmlvalidate.json", "--formatter", "json", pages[name]]
+    command = [
+        "npx",
+        "--no-install",
+        "html-validate",
+        "--config",
+        ".htmlvalidate.json",
+        "--formatter",
+        "json",
+        pages[name],
+    ]
     result = subprocess.run(command, cwd=modules, capture_output=True, text=True, timeout=120, check=False)
     assert json.loads(result.stdout) == [], result.stdout[:2000]
 
