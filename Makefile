@@ -28,7 +28,7 @@ BUNDLE = $(call quoted,$(WORK)/bundle.zip)
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables bundle results all test slurm mechanism check lint bench clean
+.PHONY: help install data proxies table tables report bundle results all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -60,6 +60,9 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
+report: $(READY) ## one HTML file with every claim, from what is finished
+	$(SWDB) report $(OPTIONS)
+
 bundle: tables ## one file of all that the tables hang on, and check it from the pixels up
 	$(SWDB) bundle $(OPTIONS) --output $(BUNDLE)
 	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK))
@@ -78,6 +81,9 @@ slurm: $(READY) ## the tests of jobs on a Slurm of one node, with the slow one
 
 mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py
+
+browser: $(READY) ## the slow test of the report in Chromium, with html-validate and axe-core from npm
+	$(PY) -m pytest -m slow -rs tests/reports/test_html_in_browser.py
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check .

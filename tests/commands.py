@@ -20,6 +20,7 @@ COMMANDS = (
     "train",
     "eval",
     "reproduce-table",
+    "report",
     "make",
     "status",
     "bench",

@@ -33,7 +33,9 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
-    "reports": ("results", "ledger", "tables", "stages", "published"),
+    "reports": (
+        "results", "ledger", "tables", "stages", "published", "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html_settings", "html",
+    ),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),
@@ -45,7 +47,7 @@ HOUSE = {
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate", "peek",
-        "reproduce_table", "make", "status", "bench", "bundle", "rescore", "merge", "app",
+        "reproduce_table", "report", "make", "status", "bench", "bundle", "rescore", "merge", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")
@@ -154,6 +156,8 @@ def test_the_package_has_the_folders_of_the_house_and_each_says_what_it_holds():
         ("typer", {"cli"}),
         ("filelock", {"core.lease"}),
         ("submitit", {"cluster.slurm", "cluster.job"}),
+        ("matplotlib", {"reports.svg"}),
+        ("jinja2", {"reports.html"}),
         ("pandas", {"reports.tables", "data.split_audit"}),
     ],
 )

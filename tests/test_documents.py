@@ -121,6 +121,8 @@ def test_a_wheel_works_from_any_folder(tmp_path):
         )
         assert "train dual-25-s1" in planned.stdout
     assert list(away.iterdir()) == []  # a dry run writes nothing
+    page = subprocess.run([sys.executable, "-m", "swdb", "report", "--output", "page.html"], **run).stdout.strip()
+    assert "Nothing has been run yet" in (away / page).read_text()
 
 
 def test_what_the_package_says_of_itself_is_complete():

@@ -19,6 +19,7 @@ from swdb.cli.make_proxy import make_proxy
 from swdb.cli.merge import merge
 from swdb.cli.options import say
 from swdb.cli.prepare_voc import prepare_voc
+from swdb.cli.report import report
 from swdb.cli.reproduce_table import reproduce_table
 from swdb.cli.rescore import rescore
 from swdb.cli.status import status
@@ -101,6 +102,7 @@ app.command("make-proxy")(make_proxy)
 app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("reproduce-table")(reproduce_table)
+app.command("report")(report)
 app.command("make")(make)
 app.command("status")(status)
 app.command("bench")(bench)

@@ -94,6 +94,7 @@ def test_the_set_of_options_is_frozen():
         | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--lab", "--format", "--json"},
         "reproduce-table": computing
         | {"--rows", "--seeds", "--dry-run", "--no-train", "--show-peek", "--format", "--on", "--slurm"},
+        "report": {"--preset", "--workdir", "--output", "--images", "--help"},
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},

@@ -365,6 +365,8 @@ WORDS: list[tuple[str, str]] = [
     ("options of jobs without jobs", "make-proxy --slurm partition=gpu"),
     ("an option of jobs, nearly", "make-proxy --on slurm --slurm partitoin=gpu"),
     ("a time limit of jobs", "make-proxy --on slurm --slurm time=soon"),
+    ("a folder in place of a report", "report --output FOLDER"),
+    ("a file that is no report", "report --output WORK/swdb.json"),
     ("lists of other projects", "prepare-voc --audit-splits FOLDER/nowhere"),
     ("a bundle of a table", "bundle --table 7"),
     ("a bundle that is not there", "rescore FOLDER/nowhere.zip"),
@@ -455,7 +457,7 @@ def typed(place: Place, command: str) -> list[str]:
         return words
     if not {"--preset", "--dataset"} & set(words):
         words += ["--preset", TINY]
-    if words[0] not in ("prepare-voc", "bundle") and "--device" not in words:
+    if words[0] not in ("prepare-voc", "bundle", "report") and "--device" not in words:
         words += ["--device", "cpu"]
     return [*words, "--workdir", str(place.work)]
 

@@ -1,0 +1,131 @@
+"""`swdb report`: one HTML file with every claim, and all that its verdict rests on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swdb.cli.command_line import CommandLine
+from swdb.cli.options import PresetName, Workdir, open_graph, propose
+from swdb.cli.reproduce_table import planned
+from swdb.core.errors import BadInput, MissingArtefact, NotOurs, SwdbError
+from swdb.core.files import write_text
+
+if TYPE_CHECKING:
+    from swdb.data.dataset import DataSet
+    from swdb.reports.html import Commands, Evidence
+    from swdb.study.graph import Graph
+    from swdb.study.plan import Plan
+
+MOST_READ = 2000  # characters of a file that is to be replaced: its head
+
+
+def report(
+    context: typer.Context,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file to write; else reports/<preset>/index.html.")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Show photographs too; drawn scenes are always shown.")
+    ] = False,
+) -> None:
+    """Write a report that needs nothing but a browser: verdicts, tables, curves, images, runs and costs, settings.
+
+    \b
+    swdb report
+    swdb report --preset voc --images --output report.html
+    """
+    from swdb.cli import console
+    from swdb.reports.html import page
+
+    graph = open_graph(workdir, preset, remember=False)
+    path = output or graph.study.reports / "index.html"
+    require_ours(path)
+    plan = plan_of(graph)
+    evidence = evidence_of(graph, plan, preset, images)
+    with console.bar() as bar:
+        text = page(evidence, bar.progress)
+    write_text(path, text)
+    typer.echo(str(path))
+    left = any(not score.done for score in plan.scores.values()) or not plan.scores
+    propose(context.obj, graph.study, "reproduce-table", "all", *(("--dry-run",) if left else ()))
+
+
+def require_ours(path: Path) -> None:
+    """Refuse to replace what is no report."""
+    from swdb.reports.html import GENERATOR
+
+    if path.is_dir():
+        raise BadInput(f"--output {path}", "is a folder", "the name of an HTML file")
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            if f'name="generator" content="{GENERATOR}' not in stream.read(MOST_READ):
+                raise NotOurs(path, "is no report of swdb's", "a new name, or an earlier report")
+
+
+def plan_of(graph: "Graph") -> "Plan":
+    """Return the plan of all tables and seeds that were ever planned; an empty one where nothing can be planned yet."""
+    from swdb.specs.tables import load_tables
+    from swdb.study.plan import Plan, identity_of
+
+    try:
+        return planned(graph, [*load_tables().values()], range(graph.study.preset.seeds), recorded=True)
+    except MissingArtefact:  # a file that planning needs was never named here
+        return Plan(identity_of(graph.study), {})
+
+
+def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) -> "Evidence":
+    """Put together what a report is made from."""
+    from swdb.reports.html import Evidence
+    from swdb.reports.ledger import ledger_of
+    from swdb.reports.results import measure
+    from swdb.specs.tables import load_tables
+    from swdb.study.costs import read_cost
+
+    study, tables = graph.study, load_tables()
+    scores = {number: plan.cells(number) for number in tables}
+    measured = [measure(table, graph.runs, scores[number]) for number, table in tables.items()]
+    seeds = 1 + max((place.seed for place in plan.scores), default=study.preset.seeds - 1)
+    return Evidence(
+        preset=study.preset,
+        precision=study.precision,
+        files={name: dict(file.digests) for name, file in study.files.items()},
+        tables=measured,
+        scores=scores,
+        ledger=ledger_of(measured, study.preset),
+        cost=lambda artefact_id: read_cost(study.folder, artefact_id),
+        commands=commands_of(graph, preset, seeds),
+        dataset=_dataset(graph),
+        photographs=photographs,
+    )
+
+
+def _dataset(graph: "Graph") -> "DataSet | None":
+    from swdb.data.dataset import open_artefact
+
+    try:
+        return open_artefact(graph.data)
+    except SwdbError:
+        return None
+
+
+def commands_of(graph: "Graph", preset: str, seeds: int) -> "Commands":
+    """Return the commands that make everything again, in a directory called as it is by default."""
+    from swdb.cli.hints import kept_files, named_once, prepare_again
+    from swdb.data.kinds import facts_of
+    from swdb.reports.html import Commands
+
+    study = graph.study
+    line = CommandLine(("report", "--preset", Path(preset).name, "--precision", study.precision))
+    before = [] if facts_of(study.preset.data).synthetic else [prepare_again(line, prepared=False)]
+    if kept_files(study.preset):
+        before.append(named_once(line, study.preset))
+    many = ("--seeds", str(seeds))
+    return Commands(
+        before=tuple(before),
+        everything=(line.other("reproduce-table", "all", *many), CommandLine(line.words[:3]).other("report")),
+        of_row=lambda number, row: line.other("reproduce-table", str(number), "--rows", row, *many),
+        of_run=lambda name, seed: line.other("train", name, "--seed", str(seed)),
+    )

@@ -1,0 +1,50 @@
+"""Rows of a table that differ in one number alone: n of Table 3, oversampling of Table 1, strong images a class of Table 4.
+
+in: a MeasuredTable -> out: values along that number, ours and the paper's
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from swdb.reports.charts import Series
+from swdb.reports.results import MeasuredTable
+from swdb.specs.tables import Row, RunSpec
+
+PARAMETERS = {
+    "oversample": "oversampling of strong images",
+    "shared_layers": "n, the shared layers",
+    "strong_per_class": "strong images a class",
+}
+LEAST = 3  # values that make a curve
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Rows along one number."""
+
+    table: int
+    parameter: str  # in words
+    series: tuple[Series, ...]
+
+
+def sweeps(measured: MeasuredTable) -> Iterator[Sweep]:
+    """Yield the curves of a table."""
+    for name, words in PARAMETERS.items():
+        alike: dict[RunSpec, dict[float, Row]] = {}
+        for row in measured.spec.rows:
+            if row.run is not None and (value := getattr(row.run, name)) is not None:
+                alike.setdefault(replace(row.run, name="", **{name: 1}), {})[value] = row
+        for rows in alike.values():
+            if len(rows) >= LEAST:
+                yield Sweep(measured.spec.number, words, tuple(_series(measured, dict(sorted(rows.items())))))
+
+
+def _series(measured: MeasuredTable, rows: dict[float, Row]) -> Iterator[Series]:
+    """Yield a table's columns along its rows; a column of the literature has the values that were printed there."""
+    several = len(measured.spec.columns) > 1
+    for column in measured.spec.columns:
+        cells = [measured.cells[row.key, column.key] for row in rows.values()]
+        by_seed = tuple(tuple(cell.by_seed.values()) for cell in cells)
+        yield Series(
+            column.title if several else "ours", tuple(map(float, rows)), by_seed, tuple(cell.paper for cell in cells)
+        )
