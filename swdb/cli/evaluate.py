@@ -17,6 +17,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     RunName,
     Seed,
     Threads,
@@ -61,6 +62,7 @@ def evaluate(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
     json: Json = False,
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
@@ -75,7 +77,8 @@ def evaluate(
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, preprocessing=preprocessing)
+    files = {"preprocessing": preprocessing, "proxy_seeds": proxy_seeds}
+    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, **files)
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
     arguments.branch(branch, spec)
     tables = graph.scoring(branch)

@@ -20,6 +20,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     Rows,
     Seeds,
     TableNumber,
@@ -64,6 +65,7 @@ def reproduce_table(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
     on: On = "here",
     slurm: SlurmOptions = None,
 ) -> None:
@@ -85,7 +87,10 @@ def reproduce_table(
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     trains_on, choose = None if looks else device, queue.choose_precision if queue else None
-    graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing, choose)
+    remember = not dry_run
+    graph = open_graph(
+        workdir, preset, precision, weights, cues, None, remember, trains_on, preprocessing, choose, proxy_seeds
+    )
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
