@@ -32,8 +32,8 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict",),
-    "reports": ("results", "tables", "stages", "bundle"),
+    "verdicts": ("verdict", "proxy_spread"),
+    "reports": ("proxy_use", "results", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),
@@ -41,7 +41,7 @@ HOUSE = {
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
-        "reproduce_table", "make", "status", "bench", "app",
+        "proxy_costs", "reproduce_table", "make", "status", "bench", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")

@@ -77,8 +77,8 @@ def evaluate(
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
-    files = {"preprocessing": preprocessing, "proxy_seeds": proxy_seeds}
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, **files)
+    named = (weights, cues, None, True, trains_on, preprocessing, None)
+    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
     arguments.branch(branch, spec)
     tables = graph.scoring(branch)

@@ -1,5 +1,6 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,13 @@ from swdb.cli.options import (
     running,
     say,
 )
+from swdb.cli.proxy_costs import proxy_lines
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
-    from swdb.specs.tables import Table
+    from swdb.specs.tables import Row, Table
     from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
@@ -87,17 +89,15 @@ def reproduce_table(
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     trains_on, choose = None if looks else device, queue.choose_precision if queue else None
-    remember = not dry_run
-    graph = open_graph(
-        workdir, preset, precision, weights, cues, None, remember, trains_on, preprocessing, choose, proxy_seeds
-    )
+    named = (weights, cues, None, not dry_run, trains_on, preprocessing, choose)
+    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, tables, asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
-        return show_plan(context.obj, graph, todo, precision, resources, same)
+        return show_plan(context.obj, graph, todo, precision, resources, same, (wanted, asked))
     failed = None
     if not looks:
         record(graph.study, plan, finished := all(artefact.done for artefact in todo))
@@ -148,8 +148,12 @@ def show_plan(
     precision: str | None,
     resources: "Resources",
     same: tuple[str, ...],
+    asked: tuple[list[tuple["Table", "Row"]], range],
 ) -> None:
-    """Print what would be made and in which precision, how long it may take and what room; `same`: the words that make it."""
+    """Print what would be made and in which precision, how long it may take and what room.
+
+    same: the words that make it. asked: the rows and seeds.
+    """
     from swdb.cli import console
     from swdb.study.capacity import slots
     from swdb.timing.forecast import forecast
@@ -158,7 +162,7 @@ def show_plan(
     study, device = graph.study, resources.device
     rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
     found = forecast(study, todo, rates, jobs)
-    lines = found.lines(f"{line.other('bench')} measures it")
+    lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
     if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
         from swdb.timing.card import card_lines
 
@@ -176,10 +180,13 @@ def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: rang
     from swdb.reports.tables import render
     from swdb.study.stages import TABLE
 
-    study = graph.study
+    study, shared = graph.study, on_one_pair(graph, tables, seeds)
 
     def made_from(chosen: "Plan") -> list["Artefact"]:
-        return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number)) for table in tables]
+        return [
+            TABLE.artefact(study, table, graph.runs, chosen.cells(table.number), shared and shared.cells(table.number))
+            for table in tables
+        ]
 
     measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
     written = write([one for one in made_from(plan) if not (keep and would_lose(one))])
@@ -190,6 +197,15 @@ def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: rang
         typer.echo(render(measured, study.preset, form), nl=False)
     if written:
         say(f"written: {', '.join(map(str, written))}")
+
+
+def on_one_pair(graph: "Graph", tables: list["Table"], seeds: range) -> "Plan | None":
+    """Return the plan of the same tables where all seeds share one pair of proxies, to compare with; None where they do."""
+    from swdb.study.graph import Graph
+
+    if not graph.study.proxy_seeds:
+        return None
+    return planned(Graph(replace(graph.study, proxy_seeds=False), graph.runs), tables, seeds, recorded=True)
 
 
 def would_lose(artefact: "Artefact") -> bool:

@@ -53,8 +53,8 @@ def train(
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
-    files = {"preprocessing": preprocessing, "proxy_seeds": proxy_seeds}
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, **files)
+    named = (weights, cues, None, True, device, preprocessing, None)
+    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
     artefact = graph.run(spec, number)
     todo = graph.needed(artefact)
     with running(context.obj, graph.study, resources, todo) as runner:

@@ -13,6 +13,7 @@ from typing import Any
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
+from swdb.reports.proxy_use import ProxyUse, proxy_use
 from swdb.specs.claims import Verdict, decide
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Claim, Column, Row, RunSpec, Table, cell_source, runs_of
@@ -70,6 +71,7 @@ class MeasuredTable:
     data_digest: str
     proxies: list[str]
     machines: list[str]
+    proxy_use: ProxyUse | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -96,8 +98,10 @@ class MeasuredTable:
         return 0
 
 
-def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> MeasuredTable:
+def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores, shared: Scores | None = None) -> MeasuredTable:
     """Collect the finished scores of a table; `runs` are all runs by name.
+
+    shared: where seeds have proxies of their own, the scores of those seeds on one pair, for comparison.
 
     Raises MissingArtefact where they were made on different contents of the data set, or on others than there are now.
     """
@@ -118,7 +122,8 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
     claims = [(claim, _former(claim, by_name)) for claim in table.claims if len(claim.cells) == 2]
     proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
     machines = {_machine(record["machine"]) for _, record in finished}
-    return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines))
+    use = proxy_use(scores, shared)
+    return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines), use)
 
 
 def _former(claim: Claim, by_name: Mapping[str, dict[int, float]]) -> Verdict:
@@ -193,6 +198,7 @@ def as_json(measured: MeasuredTable, preset: Preset) -> dict[str, Any]:
         "selection": "last weights; nothing is chosen on the validation split",
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
+        "proxy_use": measured.proxy_use.to_json() if measured.proxy_use else None,
         "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,

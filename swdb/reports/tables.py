@@ -76,6 +76,8 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
         if other := unlike_published(preset.data, measured.data_digest):
             lines.append(other)
+    if measured.proxy_use and measured.proxy_use.words:
+        lines.append(measured.proxy_use.words)
     lines += [f"computed on {machine}" for machine in measured.machines]
     return lines
 
