@@ -32,8 +32,8 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict", "proxy_spread"),
-    "reports": ("proxy_use", "results", "tables", "stages", "bundle"),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "proxy_spread"),
+    "reports": ("proxy_use", "results", "ledger", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),

@@ -37,10 +37,7 @@ class ProxyUse:
         if len(self.by_seed) == 1:
             return "proxies: one seed, so nothing is known of how much hangs on them"
         if not self.own:
-            return (
-                "proxies: all seeds share one set of each round, so the spread over seeds does not hold theirs, and claims "
-                "about proxies rest on this one pair"
-            )
+            return "proxies: all seeds share one set of each round, so the spread over seeds does not hold theirs"
         if self.spread is None:
             return (
                 "proxies: made for every seed; how much of the spread comes from them is not known, as too few of these "
