@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from swdb.cli.assumptions import assumptions
 from swdb.cli.bench import bench
 from swdb.cli.command_line import CommandLine
 from swdb.cli.evaluate import evaluate
@@ -100,6 +101,7 @@ app.command("eval")(evaluate)
 app.command("reproduce-table")(reproduce_table)
 app.command("make")(make)
 app.command("status")(status)
+app.command("assumptions")(assumptions)
 app.command("bench")(bench)
 
 if __name__ == "__main__":
