@@ -33,7 +33,7 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "proxy_spread"),
-    "reports": ("assumptions", "proxy_use", "results", "ledger", "tables", "stages", "bundle"),
+    "reports": ("assumptions", "proxy_use", "results", "ledger", "tables", "latex", "rescience", "printed", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),

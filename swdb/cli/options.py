@@ -117,7 +117,7 @@ Rows = Annotated[
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
-Format = Annotated[str, typer.Option("--format", help="rich, md, csv or json.")]
+Format = Annotated[str, typer.Option("--format", help="rich, md, csv, json; for an article: latex, rescience.")]
 
 
 def open_graph(

@@ -80,11 +80,11 @@ def reproduce_table(
     swdb reproduce-table 1 --rows mixed,strong --format md
     swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
-    from swdb.reports.tables import FORMATS
+    from swdb.reports.printed import PRINTED
     from swdb.specs.tables import load_tables
 
-    if form not in ("rich", *FORMATS):
-        raise unknown("--format", form, ("rich", *FORMATS))
+    if form not in ("rich", *PRINTED):
+        raise unknown("--format", form, ("rich", *PRINTED))
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
@@ -189,8 +189,8 @@ def show_tables(
     """
     from swdb.cli import console
     from swdb.reports.ledger import ledger_of
+    from swdb.reports.printed import printed
     from swdb.reports.results import measure
-    from swdb.reports.tables import render
     from swdb.study.stages import TABLE
 
     study, shared = graph.study, on_one_pair(graph, tables, seeds)
@@ -212,7 +212,7 @@ def show_tables(
         for table in measured:
             console.print_table(table, study.preset, ledger)
     else:
-        typer.echo(render(measured, study.preset, form, ledger), nl=False)
+        typer.echo(printed(measured, study.preset, form, ledger), nl=False)
     if written:
         say(f"written: {', '.join(map(str, written))}")
 
