@@ -27,7 +27,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables results all test slurm mechanism check lint bench clean
+.PHONY: help install data proxies table tables results verify report bundle all test slurm mechanism check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -36,7 +36,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
-	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
+	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -62,7 +62,19 @@ tables: proxies ## all four tables
 results: tables ## write the tables and the figure into results/ and the README
 	$(PY) -m swdb.reports.bundle $(call quoted,$(PRESET)) $(call quoted,$(WORK))
 
-all: tables check ## data, proxies, all tables, lint and tests
+verify: $(READY) ## the verdict on every claim, from what is finished
+	$(SWDB) verify $(OPTIONS) $(call option,--junit,$(JUNIT)) $(call option,--summary,$(SUMMARY))
+
+report: $(READY) ## one HTML file: verdicts, tables, curves, images, settings
+	$(SWDB) report $(OPTIONS)
+
+bundle: $(READY) ## one file of evidence that anybody can check
+	$(SWDB) bundle $(OPTIONS) $(call option,--output,$(BUNDLE))
+
+all: tables ## data, proxies, all tables; then verdicts, report and bundle
+	@$(MAKE) --no-print-directory verify
+	@$(MAKE) --no-print-directory report
+	@$(MAKE) --no-print-directory bundle
 
 test: $(READY) ## the quick tests, minutes on two cores
 	$(PY) -m pytest $(PARALLEL)

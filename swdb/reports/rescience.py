@@ -7,6 +7,7 @@ in: a ledger -> out: YAML
 """
 
 import json
+import re
 from collections import Counter
 from importlib.metadata import metadata
 
@@ -15,6 +16,7 @@ from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, WORDS, Ledger
 
 ORIGINAL = "Improving Semi-supervised Semantic Segmentation via Strong-weak Dual-branch Network"
 CITE = f"Wenfeng Luo and Meng Yang. {ORIGINAL}: supplemental material. ECCV 2020."
+UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")  # by YAML
 EMPTY_PERSON = ("  - name:", "    orcid:", "    role: {role}")
 
 
@@ -88,4 +90,5 @@ def _pairs(key: str, **values: str) -> list[str]:
 
 def _text(text: str) -> str:
     """Return text in double quotes, in which YAML reads JSON's escapes; nothing for none."""
-    return json.dumps(text) if text else ""
+    quoted = json.dumps(text, ensure_ascii=False) if text else ""
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
