@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
+from swdb.cli import arguments
 from swdb.cli.options import PresetName, say
 from swdb.core.errors import unknown
 
-FORMATS = ("rich", "md", "json")
+FORMATS = ("md", "json")
 Status = Annotated[
     str | None, typer.Option("--status", help="Only those of this status: STATED, INFERRED, SCALED or UNKNOWN.")
 ]
-Weight = Annotated[
-    int | None, typer.Option("--table", min=1, help="Only those that the numbers of this table may hang on.")
-]
+Weight = Annotated[int | None, typer.Option("--table", help="Only those that the numbers of this table may hang on.")]
 
 
 def assumptions(
@@ -36,8 +35,7 @@ def assumptions(
     from swdb.specs.register import STATUSES, register
     from swdb.specs.tables import load_tables
 
-    if form not in FORMATS:
-        raise unknown("--format", form, FORMATS)
+    arguments.form(form, FORMATS)
     if status is not None and status.upper() not in STATUSES:
         raise unknown("--status", status, STATUSES)
     if table is not None and table not in (numbers := load_tables()):

@@ -85,8 +85,7 @@ def evaluate(
     at = arguments.scales(scales) if scales else tables.scales
     scoring = Scoring(branch, at, flip or tables.flip, arguments.crf(crf))
     artefact = graph.run(spec, number)
-    if not artefact.done:
-        raise NotMade(artefact.folder, "not trained yet", "a finished run")
+    require_trained(artefact)
     score = graph.score(CellSource((spec,), branch), number, scoring)
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
@@ -99,6 +98,12 @@ def evaluate(
     if path:
         say(f"figure: {path}")
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def require_trained(run: "Artefact") -> None:
+    """Raise NotMade where a run is not finished."""
+    if not run.done:
+        raise NotMade(run.folder, "not trained yet", "a finished run")
 
 
 def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:

@@ -35,7 +35,7 @@ from swdb.cli.options import (
     say,
 )
 from swdb.cli.proxy_costs import proxy_lines
-from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
+from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
@@ -83,8 +83,7 @@ def reproduce_table(
     from swdb.reports.printed import PRINTED
     from swdb.specs.tables import load_tables
 
-    if form not in ("rich", *PRINTED):
-        raise unknown("--format", form, ("rich", *PRINTED))
+    arguments.form(form, PRINTED)
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train

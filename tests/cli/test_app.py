@@ -88,12 +88,15 @@ def test_the_set_of_options_is_frozen():
             "--json",
             "--help",
         },
-        "make-proxy": computing | {"--set", "--again", "--saliency", "--json", "--on", "--slurm"},
-        "train": computing | {"--seed"},
-        "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
-        "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
+        "make-proxy": computing | {"--proxy-seeds", "--set", "--again", "--saliency", "--json", "--on", "--slurm"},
+        "train": computing | {"--proxy-seeds", "--seed"},
+        "eval": computing
+        | {"--proxy-seeds", "--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
+        "reproduce-table": computing
+        | {"--proxy-seeds", "--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
         "make": computing | {"--again"},
-        "status": {"--preset", "--workdir", "--json", "--help"},
+        "status": {"--preset", "--workdir", "--proxy-seeds", "--json", "--help"},
+        "assumptions": {"--status", "--table", "--preset", "--format", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},
     }
     assert tuple(offered) == COMMANDS
