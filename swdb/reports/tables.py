@@ -73,14 +73,14 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     for column in measured.spec.columns:
         if column.branch is None:
             lines.append(f"{column.title}: {column.provenance}")
+    lines.append(footnote(preset, measured.spec.number))
+    if measured.proxy_use and measured.proxy_use.words:
+        lines.append(measured.proxy_use.words)
     if measured.data_digest:
         proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
         if other := unlike_published(preset.data, measured.data_digest):
             lines.append(other)
-    if measured.proxy_use and measured.proxy_use.words:
-        lines.append(measured.proxy_use.words)
-    lines.append(footnote(preset, measured.spec.number))
     lines += [f"computed on {machine}" for machine in measured.machines]
     return lines
 

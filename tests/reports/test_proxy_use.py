@@ -110,4 +110,7 @@ def test_both_kinds_of_studies_live_in_one_work_directory(finished, tmp_path):
     assert own["study"] == {**before["study"], "proxy_seeds": True}
     names = sorted(path.name.rpartition("-")[0] for path in (work / "proxies").glob("dsrg-*"))
     assert names == ["dsrg-1", "dsrg-1-s1", "dsrg-2", "dsrg-2-s1"]
+    for kind, count in (("proxies", 4), ("classifiers", 2), ("cues", 2)):  # a seed of their own made other bytes of all
+        records = [read_json(path) for path in (work / kind).glob("*/done.json")]
+        assert len({record["digest"] for record in records}) == len(records) == count
     assert "--proxy-seeds" in result.stderr.splitlines()[-1]  # the next command is on the same study
