@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
-from swdb.data.kinds import facts_of
+from swdb.core.parallel import in_order
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.verdicts.engine import family_of, judge
@@ -44,9 +44,7 @@ def ledger_of(
 
 def limits(preset: Preset, own_proxies: bool = False) -> tuple[str, ...]:
     """Say what no interval of the ledger covers; `own_proxies`: every seed has its own."""
-    data = facts_of(preset.data)
-    what = "scenes drawn by this program" if data.synthetic else data.title
-    data_set = f"one data set ({preset.data.name}: {what}): no interval says whether a claim holds for another one"
+    data_set = f"one data set ({preset.data.name}): no interval says whether a claim holds for another one"
     if own_proxies:
         return (data_set,)
     return (
@@ -71,12 +69,11 @@ def _read_all(
     counts: Mapping[str, Mapping[int, Path]], values: Mapping[str, Mapping[int, float]]
 ) -> dict[str, dict[int, np.ndarray]]:
     """Read what is kept of every image, each file once; nothing where the runs were not scored on the same images."""
-    known: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
+    paths = sorted({path for by_seed in counts.values() for path in by_seed.values() if path.is_file()})
+    known = dict(zip(paths, in_order(read_parts, paths), strict=True))
     found: dict[str, dict[int, np.ndarray]] = {}
     for cell, by_seed in counts.items():
         for seed, path in by_seed.items():
-            if path not in known and path.is_file():
-                known[path] = read_parts(path)
             if path in known:
                 found.setdefault(cell, {})[seed] = known[path][1]
                 _check_score(path, values[cell][seed], known[path][1])
@@ -87,7 +84,7 @@ def _read_all(
 def read_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a score's images and, for each, hits and unions by class; raises MissingArtefact for damage."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             ids, counts = stored["ids"], stored["counts"]
         square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
         if not (square and ids.shape == counts.shape[:1] and len(ids) and counts.min() >= 0):
@@ -178,7 +175,7 @@ def rule_lines(ledger: Ledger) -> list[str]:
     looked = f"looks at {', '.join(map(str, ledger.looks))} seeds" if ledger.looks else "looks, the first at 3 seeds"
     lines = [
         f"decided where the adjusted p is at most {ALPHA}: adjusted for all {ledger.family} claims of the tables that seeds "
-        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, moderated towards all cells",
+        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, squeezed towards that of all cells",
         "other trainings: the 95 % interval over seeds; other images: that of the same networks over resampled images",
     ]
     spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)

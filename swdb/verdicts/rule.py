@@ -143,7 +143,7 @@ def common_seeds(claim: Claim, arms: Mapping[str, int], values: np.ndarray) -> n
     """Return the seeds (places in `values`) that all cells of a claim have."""
     at = [arms[cell] for cell in claim.measured_cells]
     ran = ~np.isnan(values[..., at, :])
-    return np.flatnonzero(ran.reshape(-1, *ran.shape[-2:])[0].all(0))
+    return np.flatnonzero(ran[(0,) * (ran.ndim - 2)].all(0))
 
 
 def _p_values(found: Sequence[Outcome | None], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
