@@ -7,6 +7,7 @@ DEVICE ?= auto
 WORK ?= work
 N ?= 4
 JOBS ?= auto
+BUNDLE ?= $(WORK)/bundle.zip
 
 # a value as one word of the shell, whatever blanks and quotes are in it
 quoted = '$(subst ','\'',$(1))'
@@ -24,11 +25,10 @@ endif
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
-BUNDLE = $(call quoted,$(WORK)/bundle.zip)
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables report bundle results all test slurm mechanism browser check lint bench clean
+.PHONY: help install data proxies table tables verify report bundle results all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
-	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
+	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -60,18 +60,25 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
+verify: $(READY) ## the verdict on every claim, from what is finished
+	$(SWDB) verify $(OPTIONS) $(call option,--junit,$(JUNIT)) $(call option,--summary,$(SUMMARY))
+
 report: $(READY) ## one HTML file with every claim, from what is finished
 	$(SWDB) report $(OPTIONS)
 
-bundle: tables ## one file of all that the tables hang on, and check it from the pixels up
-	$(SWDB) bundle $(OPTIONS) --output $(BUNDLE)
-	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK))
+bundle: $(READY) ## one file of evidence from what is finished, checked from the pixels up
+	$(SWDB) bundle $(OPTIONS) --output $(call quoted,$(BUNDLE))
+	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK))
 
-results: bundle ## write the tables and the figure into results/ and the README
-	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
+results: tables ## write the tables and the figure into results/ and the README
+	@$(MAKE) --no-print-directory bundle
+	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
 	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
 
-all: tables check ## data, proxies, all tables, lint and tests
+all: tables ## data, proxies, all tables; then verdicts, report and bundle
+	@$(MAKE) --no-print-directory verify
+	@$(MAKE) --no-print-directory report
+	@$(MAKE) --no-print-directory bundle
 
 test: $(READY) ## the quick tests, minutes on two cores
 	$(PY) -m pytest $(PARALLEL)

@@ -23,6 +23,7 @@ COMMANDS = (
     "report",
     "make",
     "status",
+    "assumptions",
     "bench",
     "bundle",
     "rescore",

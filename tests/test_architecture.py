@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "claims", "tables", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "presets", "choices", "register", "methods", "claims", "tables", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -32,9 +32,10 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "proxy_spread"),
     "reports": (
-        "results", "ledger", "tables", "stages", "published", "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html_settings", "html",
+        "assumptions", "proxy_use", "results", "ledger", "tables", "latex", "rescience", "printed", "stages", "published",
+        "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html_settings", "html",
     ),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
@@ -47,7 +48,7 @@ HOUSE = {
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate", "peek",
-        "reproduce_table", "report", "make", "status", "bench", "bundle", "rescore", "merge", "app",
+        "proxy_costs", "reproduce_table", "report", "make", "status", "assumptions", "bench", "bundle", "rescore", "merge", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from swdb.cli.assumptions import assumptions
 from swdb.cli.bench import bench
 from swdb.cli.bundle import bundle
 from swdb.cli.command_line import CommandLine
@@ -105,6 +106,7 @@ app.command("reproduce-table")(reproduce_table)
 app.command("report")(report)
 app.command("make")(make)
 app.command("status")(status)
+app.command("assumptions")(assumptions)
 app.command("bench")(bench)
 app.command("bundle")(bundle)
 app.command("rescore")(rescore)

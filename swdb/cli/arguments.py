@@ -3,7 +3,7 @@
 in: what was typed -> out: values, or one error with the nearest known word
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from swdb.core.errors import BadInput, unknown
@@ -27,6 +27,12 @@ def precision(text: str | None) -> str | None:
     if text is not None and text not in PRECISIONS:
         raise unknown("--precision", text, PRECISIONS)
     return text
+
+
+def form(text: str, known: Sequence[str]) -> None:
+    """Refuse a format that is neither known nor `rich`."""
+    if text not in ("rich", *known):
+        raise unknown("--format", text, ("rich", *known))
 
 
 def resources(device: str, jobs: str, threads: int | None, devices: str | None, per_device: int) -> Resources:

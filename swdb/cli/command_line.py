@@ -13,6 +13,8 @@ from pathlib import Path
 DEFAULT_PRESET, DEFAULT_WORKDIR = "synthetic", Path("work")
 UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 KEPT = ("weights", "cues")  # files that a work directory keeps where its preset cannot do without them
+PROXY_SEEDS = "--proxy-seeds"  # a word that tells one study from another
+OF_BOTH = ("prepare-voc", "make", "bench")  # commands that are the same for both studies
 
 
 def joined(words: Iterable[str]) -> str:
@@ -76,6 +78,8 @@ class CommandLine:
         for name in deciding:
             if (value := self.option(name)) is not None:
                 options += [f"--{name}", value]
+        if PROXY_SEEDS in self.words and verb not in OF_BOTH:
+            options.append(PROXY_SEEDS)
         return joined(["swdb", verb, *words, *options])
 
     def __str__(self) -> str:

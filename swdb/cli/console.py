@@ -31,10 +31,12 @@ from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import frame, notes, title
 from swdb.specs.presets import Preset
+from swdb.specs.register import Assumption
 from swdb.timing.forecast import duration
 from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, UNDECIDED, Ledger, Verdict
 
 COLOURS = {REPRODUCED: "green", CONTRADICTED: "red", UNDECIDED: "yellow"}  # of verdicts; others are dim
+STATUS_COLOURS = {"STATED": "green", "INFERRED": "cyan", "SCALED": "yellow", "UNKNOWN": "magenta"}
 STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
 MOST_STATES = 200  # of a longer list only what is neither done nor to do
 SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
@@ -164,6 +166,25 @@ def print_parts(
     console.print(table)
     for line in lines:
         console.print(plain(line, console), soft_wrap=True)
+
+
+def print_assumptions(rows: Iterable[Assumption], line: str) -> None:
+    """Print a register: settings and choices with their status, then how many there are of each."""
+    console = out()
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("key", "value", "status", "source, reason or place"):
+        table.add_column(name, overflow="fold", no_wrap=name == "status")
+    last = True
+    for row in rows:
+        if last and not row.is_setting:
+            table.add_section()
+        last = row.is_setting
+        value = f"{row.value} [{row.unit}]" if row.unit else row.value
+        style = STATUS_COLOURS.get(row.status, "")
+        cells = (plain(row.key, console), plain(value, console), plain(row.status, console, style))
+        table.add_row(*cells, plain(row.about, console))
+    console.print(table)
+    console.print(plain(line, console), soft_wrap=True)
 
 
 def print_bench(found: dict[str, Any]) -> None:

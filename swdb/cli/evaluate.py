@@ -19,6 +19,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     RunName,
     Seed,
     Threads,
@@ -69,6 +70,7 @@ def evaluate(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
     json: Json = False,
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
@@ -82,11 +84,11 @@ def evaluate(
     refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=trains_on, preprocessing=preprocessing)
+    files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
+    graph = open_graph(workdir, preset, precision, trains_on=trains_on, proxy_seeds=proxy_seeds, **files)
     spec, number = arguments.run_and_seed(graph.runs, run, seed)
     artefact, source = graph.run(spec, number), CellSource((spec,), arguments.branch(branch, spec))
-    if not artefact.done:
-        raise NotMade(artefact.folder, "not trained yet", "a finished run")
+    require_trained(artefact)
     if lab:
         return show_lab(context.obj, graph, resources, source, number, "json" if json else form)
     score = graph.score(source, number, scoring(graph, branch, scales, flip, crf))
@@ -108,6 +110,12 @@ def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: st
     tables = graph.scoring(branch)
     at = arguments.scales(scales) if scales else tables.scales
     return replace(tables, scales=at, flip=flip or tables.flip, crf=arguments.crf(crf))
+
+
+def require_trained(run: "Artefact") -> None:
+    """Raise NotMade where a run is not finished."""
+    if not run.done:
+        raise NotMade(run.folder, "not trained yet", "a finished run")
 
 
 def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:

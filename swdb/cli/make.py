@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,14 +77,23 @@ def make(
 
 def find(graph: "Graph", ids: list[str]) -> list["Artefact"]:
     """Find planned artefacts by id, in the order in which they can be made; raises BadInput for one that is not planned."""
+    from swdb.study.graph import Graph
+
     wanted, found = set(ids), []
-    for artefact in chain(graph.everything(likely := likely_seeds(graph, ids)), averages(graph, likely)):
+    both = [graph, Graph(replace(graph.study, proxy_seeds=True), graph.runs)]  # an id says itself which study it is of
+    for artefact in chain.from_iterable(map(partial(candidates, ids=ids), both)):
         if artefact.id in wanted:
             wanted.discard(artefact.id)
             found.append(artefact)
         if not wanted:
             return found
     raise unknown("id", min(wanted), [artefact.id for artefact in graph.everything(range(graph.study.preset.seeds))])
+
+
+def candidates(graph: "Graph", ids: list[str]) -> Iterator["Artefact"]:
+    """Yield the artefacts of a study among which ids are looked for."""
+    seeds = likely_seeds(graph, ids)
+    return chain(graph.everything(seeds), averages(graph, seeds))
 
 
 def likely_seeds(graph: "Graph", ids: list[str]) -> list[int]:

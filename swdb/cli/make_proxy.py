@@ -17,6 +17,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     Threads,
     Weights,
     Workdir,
@@ -52,6 +53,7 @@ def make_proxy(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
     saliency: Saliency = None,
     json: Json = False,
     on: On = "here",
@@ -74,10 +76,14 @@ def make_proxy(
     if queue and again:
         raise BadInput("--again", "replaces what is there, and jobs make only what is not", "--on here beside it")
     choose = queue.choose_precision if queue else None
-    graph = open_graph(workdir, preset, precision, weights, cues, saliency, True, device, preprocessing, choose)
-    sets = [graph.proxies(number) for number in ((1, 2) if proxy_set == "all" else (int(proxy_set),))]
+    graph = open_graph(
+        workdir, preset, precision, weights, cues, saliency, True, device, preprocessing, choose, proxy_seeds
+    )
+    numbers = (1, 2) if proxy_set == "all" else (int(proxy_set),)
+    own = range(graph.study.preset.seeds if proxy_seeds else 1)
+    sets = [graph.proxies(number, seed) for seed in own for number in numbers]
     if again:  # what they are made from first: nothing is replaced that could not be made again
-        inputs = graph.needed(*sets[0].inputs)
+        inputs = graph.needed(*(other for seed in own for other in graph.proxies(numbers[0], seed).inputs))
         with running(context.obj, graph.study, resources, inputs) as runner:
             runner.make(inputs)
         with running(context.obj, graph.study, resources, sets, again=True) as runner:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swdb.cli.command_line import KEPT, CommandLine
+from swdb.cli.command_line import KEPT, PROXY_SEEDS, CommandLine
 from swdb.cli.options import propose, running, say
 from swdb.cluster.jobs import Job, as_jobs, jobs_path, needs_no_training, note_job, read_jobs
 from swdb.core.artefact import Artefact
@@ -119,13 +119,14 @@ class OnSlurm:
     ) -> None:
         from swdb.cluster.slurm import cancel
 
-        name = f"table-{tables}-{study.preset.name}"
+        own = [PROXY_SEEDS] if study.proxy_seeds else []
+        name = f"table-{tables}-{study.preset.name}{'-proxy-seeds' if own else ''}"
         if name in numbers:
             if not anew:
                 return
             cancel(numbers[name])  # it waits for jobs that are gone, and would show less
         after = dict.fromkeys(numbers[artefact.id] for artefact in todo if artefact.id in numbers)
-        words = ("reproduce-table", tables, "--no-train", *limits(self.line), *self._options(study))
+        words = ("reproduce-table", tables, "--no-train", *own, *limits(self.line), *self._options(study))
         number = self._send(words, name, f"afterany:{':'.join(after)}" if after else "", computes=False)
         note_job(study.folder, [name], number, name)
 

@@ -68,6 +68,9 @@ Cues = Annotated[
     Path | None,
     typer.Option("--cues", help="Seed cues: localization_cues.pickle.gz as published, or a cues.npz of swdb's."),
 ]
+ProxySeeds = Annotated[
+    bool, typer.Option("--proxy-seeds", help="Make proxies anew for every seed; else all seeds share those of seed 0.")
+]
 RunName = Annotated[
     str,
     typer.Argument(
@@ -114,7 +117,7 @@ Rows = Annotated[
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
-Format = Annotated[str, typer.Option("--format", help="rich, md, csv or json.")]
+Format = Annotated[str, typer.Option("--format", help="rich, md, csv, json; for an article: latex, rescience.")]
 
 
 def open_graph(
@@ -128,6 +131,7 @@ def open_graph(
     trains_on: str | None = None,
     preprocessing: str | None = None,
     choose: Callable[[str], tuple[str, dict[str, Any]]] | None = None,
+    proxy_seeds: bool = False,
 ) -> "Graph":
     """Open a study and plan it; `trains_on`: the device of a command that trains, which decides the precision if need be.
 
@@ -138,7 +142,7 @@ def open_graph(
     from swdb.study.workdir import Named, decide_precision, note_layout, open_study
 
     named = Named(weights, cues, saliency, preprocessing)
-    study = open_study(workdir, preset, arguments.precision(precision), named, remember)
+    study = open_study(workdir, preset, arguments.precision(precision), named, remember, proxy_seeds)
     if trains_on is not None:
         require_data(study)
         if (line := note_layout(workdir)) is not None:

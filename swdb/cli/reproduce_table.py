@@ -1,6 +1,7 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     Rows,
     Seeds,
     TableNumber,
@@ -33,12 +35,13 @@ from swdb.cli.options import (
     say,
 )
 from swdb.cli.peek import ShowPeek, show_peeks, with_peeks
-from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
+from swdb.cli.proxy_costs import proxy_lines
+from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
-    from swdb.specs.tables import Table
+    from swdb.specs.tables import Row, Table
     from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
@@ -67,6 +70,7 @@ def reproduce_table(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
     on: On = "here",
     slurm: SlurmOptions = None,
 ) -> None:
@@ -78,25 +82,25 @@ def reproduce_table(
     swdb reproduce-table 1 --rows mixed,strong --format md
     swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
-    from swdb.reports.tables import FORMATS
+    from swdb.reports.printed import PRINTED
     from swdb.specs.tables import load_tables
 
-    if form not in ("rich", *FORMATS):
-        raise unknown("--format", form, ("rich", *FORMATS))
+    arguments.form(form, PRINTED)
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     trains_on, choose = None if looks else device, queue.choose_precision if queue else None
-    graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing, choose)
+    named = (weights, cues, None, not dry_run, trains_on, preprocessing, choose)
+    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, [*every.values()], asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo, peeks = with_peeks(graph, plan, needed(graph, plan), show_peek)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
-        return show_plan(context.obj, graph, todo, precision, resources, same)
+        return show_plan(context.obj, graph, todo, precision, resources, same, (wanted, asked))
     failed = None
     if not looks:
         record(graph.study, plan, finished := all(artefact.done for artefact in todo))
@@ -148,8 +152,12 @@ def show_plan(
     precision: str | None,
     resources: "Resources",
     same: tuple[str, ...],
+    asked: tuple[list[tuple["Table", "Row"]], range],
 ) -> None:
-    """Print what would be made and in which precision, how long it may take and what room; `same`: the words that make it."""
+    """Print what would be made and in which precision, how long it may take and what room.
+
+    same: the words that make it. asked: the rows and seeds.
+    """
     from swdb.cli import console
     from swdb.study.capacity import slots
     from swdb.timing.forecast import forecast
@@ -158,7 +166,7 @@ def show_plan(
     study, device = graph.study, resources.device
     rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
     found = forecast(study, todo, rates, jobs)
-    lines = found.lines(f"{line.other('bench')} measures it")
+    lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
     if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
         from swdb.timing.card import card_lines
 
@@ -183,17 +191,22 @@ def show_tables(
     """
     from swdb.cli import console
     from swdb.reports.ledger import ledger_of
+    from swdb.reports.printed import printed
     from swdb.reports.results import measure
-    from swdb.reports.tables import render
     from swdb.study.stages import TABLE
 
-    study = graph.study
+    study, shared = graph.study, on_one_pair(graph, tables, seeds)
     ledger = ledger_of(
         [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()], study.preset
     )
 
     def made_from(chosen: "Plan") -> list["Artefact"]:
-        return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number), ledger) for table in tables]
+        return [
+            TABLE.artefact(
+                study, table, graph.runs, chosen.cells(table.number), ledger, shared and shared.cells(table.number)
+            )
+            for table in tables
+        ]
 
     measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
     written = write([one for one in made_from(plan) if not (keep and would_lose(one))])
@@ -201,9 +214,18 @@ def show_tables(
         for table in measured:
             console.print_table(table, study.preset, ledger)
     else:
-        typer.echo(render(measured, study.preset, form, ledger), nl=False)
+        typer.echo(printed(measured, study.preset, form, ledger), nl=False)
     if written:
         say(f"written: {', '.join(map(str, written))}")
+
+
+def on_one_pair(graph: "Graph", tables: list["Table"], seeds: range) -> "Plan | None":
+    """Return the plan of the same tables where all seeds share one pair of proxies, to compare with; None where they do."""
+    from swdb.study.graph import Graph
+
+    if not graph.study.proxy_seeds:
+        return None
+    return planned(Graph(replace(graph.study, proxy_seeds=False), graph.runs), tables, seeds, recorded=True)
 
 
 def would_lose(artefact: "Artefact") -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swdb.cli.options import Json, PresetName, Workdir, show
+from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, show
 from swdb.core.errors import NotMade
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def status(
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
+    proxy_seeds: ProxySeeds = False,
     json: Json = False,
 ) -> None:
     """Show what became of each artefact that reproduce-table planned: here, on other machines, in the queue of a cluster.
@@ -28,7 +29,7 @@ def status(
     from swdb.study.plan import plan_path, read_plan
     from swdb.study.workdir import open_study
 
-    study = open_study(workdir, preset, remember=False)
+    study = open_study(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = read_plan(study)
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")

@@ -14,6 +14,7 @@ from swdb.cli.options import (
     Precision,
     Preprocessing,
     PresetName,
+    ProxySeeds,
     RunName,
     Seed,
     Threads,
@@ -40,6 +41,7 @@ def train(
     weights: Weights = None,
     preprocessing: Preprocessing = None,
     cues: Cues = None,
+    proxy_seeds: ProxySeeds = False,
 ) -> None:
     """Train one run, with all that it needs; an interrupted one continues.
 
@@ -51,7 +53,8 @@ def train(
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
-    graph = open_graph(workdir, preset, precision, weights, cues, trains_on=device, preprocessing=preprocessing)
+    named = (weights, cues, None, True, device, preprocessing, None)
+    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
     artefact = graph.run(spec, number)
     todo = graph.needed(artefact)
     with running(context.obj, graph.study, resources, todo) as runner:

@@ -40,16 +40,16 @@ class Classifier(nn.Module):
         return self.scores(self.backbone(inputs))
 
 
-def new_classifier(backbone: Backbone, num_tags: int) -> Classifier:
-    """Build a classifier on a backbone, its scores begun as always."""
-    seed_initial(0, branch=1)
+def new_classifier(backbone: Backbone, num_tags: int, seed: int = 0) -> Classifier:
+    """Build a classifier on a backbone, its scores begun as always with a seed."""
+    seed_initial(seed, branch=1)
     return Classifier(backbone, num_tags)
 
 
 def train_classifier(
     job: Job, model: Model, store: Store, tags: np.ndarray, settings: ClassifierTraining
 ) -> dict[str, Any]:
-    """Fit the tags (N, C-1) of a store's images by sigmoid cross-entropy; returns the loop's record.
+    """Fit the tags (N, C-1) of a store's images by sigmoid cross-entropy, drawn by the job's seed; returns the loop's record.
 
     model: a `Classifier`, which is laid out here and is in evaluation mode afterwards.
     """
@@ -59,12 +59,12 @@ def train_classifier(
     targets = torch.from_numpy(tags.astype(np.float32))
 
     def rows_at(step: int) -> np.ndarray:
-        return sample_indices(len(tags), 0, 0, step, settings.batch)
+        return sample_indices(len(tags), job.seed, 0, step, settings.batch)
 
     def draw(step: int) -> Drawn:
         rows = rows_at(step)
         at = torch.from_numpy(rows)
-        crops = sample_crops(0, step, store.sizes[at], settings.crop, settings.scale_min, settings.scale_max)
+        crops = sample_crops(job.seed, step, store.sizes[at], settings.crop, settings.scale_min, settings.scale_max)
         drawn = {"rows": at, "wanted": targets[at], **drawn_crops(crops, store.sizes[at])}
         return drawn | drawn_rows("images", store.images, rows)
 

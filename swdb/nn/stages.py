@@ -13,7 +13,7 @@ from swdb.data.dataset import LABELS, data_key
 from swdb.data.facts import ALL_SPLIT
 from swdb.specs.preprocessing import by_suffix, choose, written
 from swdb.specs.presets import classifier_training
-from swdb.specs.study import Study
+from swdb.specs.study import Study, seed_key, seeded
 from swdb.specs.tasks import ClassifierTask, WeightsTask
 
 
@@ -62,13 +62,13 @@ class ClassifierStage:
 
     kind, version, folder = "classifier", 1, "classifiers"
 
-    def artefact(self, study: Study, data: Artefact, weights: Artefact) -> Artefact:
-        """Plan the training that the preset's [proxy] describes."""
+    def artefact(self, study: Study, data: Artefact, weights: Artefact, seed: int = 0) -> Artefact:
+        """Plan the training that the preset's [proxy] describes; a seed other than 0 is part of its name and key."""
         preset = study.preset
         training = classifier_training(preset, preset.proxy.steps)
-        task = ClassifierTask(preset.network.backbone, training)
-        key = {"training": asdict(training), **study.arithmetic}
-        return study.artefact(self, "classifier", key, (data, weights), task, steps=training.steps)
+        task = ClassifierTask(preset.network.backbone, training, seed)
+        key = {"training": asdict(training), **seed_key(seed), **study.arithmetic}
+        return study.artefact(self, seeded("classifier", seed), key, (data, weights), task, steps=training.steps)
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
         """Look for images of every class, before anything is trained."""
@@ -102,8 +102,9 @@ class ClassifierStage:
         check_tags(tags, dataset.class_names)
         backbone = BACKBONES[task.backbone]()
         preprocessing = load_initial(artefact.input("weights"), backbone)
-        model = Model(new_classifier(backbone, tags.shape[1]), preprocessing, tools.compute)
-        job = Job(artefact.folder, artefact.id, advance=tools.progress(artefact.name, artefact.steps, counts=True))
+        model = Model(new_classifier(backbone, tags.shape[1], task.seed), preprocessing, tools.compute)
+        advance = tools.progress(artefact.name, artefact.steps, counts=True)
+        job = Job(artefact.folder, artefact.id, task.seed, advance)
         training = train_classifier(job, model, store.images_only, tags, task.training)
         return {
             "digest": training["weights_sha256"],

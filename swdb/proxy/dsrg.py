@@ -92,14 +92,14 @@ def train_on_cues(
     watch = _Collapse(job.id, settings.steps)
 
     def rows_at(step: int) -> np.ndarray:
-        return cued[sample_indices(len(cued), 0, 0, step, settings.batch)]
+        return cued[sample_indices(len(cued), job.seed, 0, step, settings.batch)]
 
     def ids_at(step: int) -> list[str]:
         return [store.ids[row] for row in rows_at(step)]
 
     def draw(step: int) -> Drawn:
         rows = rows_at(step)
-        flip = torch.from_numpy(rng_for(0, CROPS, step).random(len(rows)) < 0.5)
+        flip = torch.from_numpy(rng_for(job.seed, CROPS, step).random(len(rows)) < 0.5)
         at = torch.from_numpy(rows)
         drawn = {"rows": at, "sizes": store.sizes[at], "flip": flip, "tags": allowed[at]}
         return drawn | drawn_rows("images", store.images, rows) | drawn_rows("cues", maps, rows)
@@ -137,12 +137,12 @@ def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, sett
     (masks,) = resident((masks,), device)
 
     def rows_at(step: int) -> np.ndarray:
-        return sample_indices(len(store.ids), 0, 0, step, settings.retrain_batch)
+        return sample_indices(len(store.ids), job.seed, 0, step, settings.retrain_batch)
 
     def draw(step: int) -> Drawn:
         rows = rows_at(step)
         at = torch.from_numpy(rows)
-        crops = sample_crops(0, step, store.sizes[at], settings.size, 1.0, 1.0)
+        crops = sample_crops(job.seed, step, store.sizes[at], settings.size, 1.0, 1.0)
         drawn = {"rows": at, **drawn_crops(crops, store.sizes[at])}
         return drawn | drawn_rows("images", store.images, rows) | drawn_rows("masks", masks, rows)
 

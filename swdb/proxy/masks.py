@@ -55,7 +55,8 @@ def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     dataset = tools.dataset(artefact.input("data"))
     store = tools.store(artefact.input("data"), task.longest_side).images_only
     tags = dataset.tags(store.ids)
-    job = Job(artefact.folder, artefact.id, advance=tools.progress(artefact.name, artefact.steps, counts=True))
+    advance = tools.progress(artefact.name, artefact.steps, counts=True)
+    job = Job(artefact.folder, artefact.id, task.seed, advance)
     if (first := artefact.find_input("proxies")) is None:
         model = new_model(artefact, dataset.num_classes, tools.compute)
         maps, _ = load_cues(artefact.input("cues"), dataset, store.ids)
@@ -90,7 +91,7 @@ def help_with_masks(artefact: Artefact, tools: Tools) -> None:
 def new_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
     """Build DSRG's network with its initial values."""
     task: ProxiesTask = artefact.task
-    seed_initial(0, branch=1)
+    seed_initial(task.seed, branch=1)
     backbone = BACKBONES[task.backbone]()
     network = DsrgNetwork(backbone, task.dsrg, num_classes)
     return Model(network, load_initial(artefact.input("weights"), backbone), compute)

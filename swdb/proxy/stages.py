@@ -6,7 +6,7 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import NotNamed
 from swdb.core.stage import Tools
 from swdb.specs.settings import fingerprint
-from swdb.specs.study import Study
+from swdb.specs.study import Study, seed_key, seeded
 from swdb.specs.tasks import CuesTask, ProxiesTask
 
 
@@ -15,8 +15,8 @@ class CuesStage:
 
     kind, version, folder = "cues", 1, "cues"
 
-    def artefact(self, study: Study, data: Artefact, classifier: Artefact | None) -> Artefact:
-        """Plan cues from a classifier or, where there is none, from the file that was named."""
+    def artefact(self, study: Study, data: Artefact, classifier: Artefact | None, seed: int = 0) -> Artefact:
+        """Plan cues from a classifier of a seed or, where there is none, from the file that was named."""
         preset = study.preset
         proxy, longest_side = preset.proxy, preset.training.longest_side
         if classifier is None:
@@ -33,7 +33,7 @@ class CuesStage:
         if saliency is not None:
             key |= {**saliency.digests, "saliency_threshold": proxy.saliency_threshold}
         task = CuesTask(None, saliency, proxy, longest_side)
-        return study.artefact(self, "cues-classifier", key, (data, classifier), task)
+        return study.artefact(self, seeded("cues-classifier", seed), key, (data, classifier), task)
 
     def check(self, artefact: Artefact, tools: Tools) -> None:
         """Look at the files that were named, before anything is trained."""
@@ -63,18 +63,18 @@ class ProxiesStage:
 
     kind, version, folder = "proxies", 2, "proxies"
 
-    def artefact(self, study: Study, proxy_set: int, inputs: tuple[Artefact, ...]) -> Artefact:
+    def artefact(self, study: Study, proxy_set: int, inputs: tuple[Artefact, ...], seed: int = 0) -> Artefact:
         """Plan a set: the first on data, weights and cues, the second on data and the first."""
         preset = study.preset
         dsrg, longest_side = fingerprint(preset.dsrg), preset.training.longest_side
         of_set = {name: value for name, value in dsrg.items() if name.startswith("retrain") == (proxy_set == 2)}
-        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, **study.arithmetic}
+        key: dict[str, Any] = {"set": proxy_set, "dsrg": of_set, **seed_key(seed), **study.arithmetic}
         if proxy_set == 1:
             key |= {"backbone": preset.network.backbone, "longest_side": longest_side}
         image_side = longest_side or preset.data.image_size
-        task = ProxiesTask(proxy_set, preset.network.backbone, preset.dsrg, longest_side, image_side)
+        task = ProxiesTask(proxy_set, preset.network.backbone, preset.dsrg, longest_side, image_side, seed)
         steps = preset.dsrg.steps if proxy_set == 1 else preset.dsrg.retrain_steps
-        return study.artefact(self, f"dsrg-{proxy_set}", key, inputs, task, steps=steps)
+        return study.artefact(self, seeded(f"dsrg-{proxy_set}", seed), key, inputs, task, steps=steps)
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""

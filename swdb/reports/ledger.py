@@ -38,13 +38,17 @@ def ledger_of(
                 values[name], counts[name] = cell.by_seed, cell.counts
     family = family_of({table.spec.number: table.spec for table in tables})
     kept = _read_all(counts, values) if images else {}
-    return judge(family, values, preset.comparable, preset.name, kept, limits(preset), registered)
+    own = any(table.proxy_use is not None and table.proxy_use.own for table in tables)
+    return judge(family, values, preset.comparable, preset.name, kept, limits(preset, own), registered)
 
 
-def limits(preset: Preset) -> tuple[str, ...]:
-    """Say what no interval of the ledger covers."""
+def limits(preset: Preset, own_proxies: bool = False) -> tuple[str, ...]:
+    """Say what no interval of the ledger covers; `own_proxies`: every seed has its own."""
+    data_set = f"one data set ({preset.data.name}): no interval says whether a claim holds for another one"
+    if own_proxies:
+        return (data_set,)
     return (
-        f"one data set ({preset.data.name}): no interval says whether a claim holds for another one",
+        data_set,
         "one set of proxies for all seeds: what hangs on proxies, retraining above all, is shown for these sets alone",
     )
 

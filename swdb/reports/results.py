@@ -14,6 +14,7 @@ from typing import Any
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
+from swdb.reports.proxy_use import ProxyUse, proxy_use
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, cell_source, load_tables, runs_of
 from swdb.verdicts.verdict import Ledger
@@ -72,6 +73,7 @@ class MeasuredTable:
     data_digest: str
     proxies: list[str]
     machines: list[str]
+    proxy_use: ProxyUse | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -98,8 +100,10 @@ class MeasuredTable:
         return 0
 
 
-def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> MeasuredTable:
+def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores, shared: Scores | None = None) -> MeasuredTable:
     """Collect the finished scores of a table; `runs` are all runs by name.
+
+    shared: where seeds have proxies of their own, the scores of those seeds on one pair, for comparison.
 
     Raises MissingArtefact where they were made on different contents of the data set, or on others than there are now.
     """
@@ -120,7 +124,8 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
             )
     proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
     machines = {_machine(record["machine"]) for _, record in finished}
-    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines))
+    use = proxy_use(scores, shared)
+    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines), use)
 
 
 def _scored(score: Artefact) -> dict[str, Any]:
@@ -209,6 +214,7 @@ def as_json(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> dict[str
         "selection": "last weights; nothing is chosen on the validation split",
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
+        "proxy_use": measured.proxy_use.to_json() if measured.proxy_use else None,
         "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,

@@ -23,10 +23,11 @@ class TableTask:
     scores: Scores
     preset: Preset
     ledger: Ledger  # of all tables
+    shared: Scores | None = None  # those of the same seeds on one pair of proxies, where each seed has its own
 
     def measure(self) -> MeasuredTable:
         """Collect what is finished."""
-        return measure(self.table, self.runs, self.scores)
+        return measure(self.table, self.runs, self.scores, self.shared)
 
 
 class TableStage:
@@ -35,12 +36,19 @@ class TableStage:
     kind, version, folder = "table", 1, "reports"
 
     def artefact(
-        self, study: Study, table: Table, runs: Mapping[str, RunSpec], scores: Scores, ledger: Ledger
+        self,
+        study: Study,
+        table: Table,
+        runs: Mapping[str, RunSpec],
+        scores: Scores,
+        ledger: Ledger,
+        shared: Scores | None = None,
     ) -> Artefact:
         """Plan a table; its record is its JSON form."""
-        inputs = {one.id: one for by_seed in scores.values() for one in by_seed.values()}
+        behind = (*scores.values(), *(shared or {}).values())
+        inputs = {one.id: one for by_seed in behind for one in by_seed.values()}
         place = {"folder": study.reports, "record_name": f"table{table.number}.json", "shares_folder": True}
-        task = TableTask(table, runs, scores, study.preset, ledger)
+        task = TableTask(table, runs, scores, study.preset, ledger, shared)
         key = {"table": asdict(table), "preset": study.preset.name}
         return study.artefact(self, f"table{table.number}", key, tuple(inputs.values()), task, **place)
 

@@ -4,7 +4,6 @@ in: a MeasuredTable -> out: `reports/<preset>/table<N>.{md,csv}`, and what `tabl
 """
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from swdb.core.markdown import escaped, markdown_table
 from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
+from swdb.reports.assumptions import footnote, settings_page
 from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
@@ -73,6 +73,9 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     for column in measured.spec.columns:
         if column.branch is None:
             lines.append(f"{column.title}: {column.provenance}")
+    lines.append(footnote(preset, measured.spec.number))
+    if measured.proxy_use and measured.proxy_use.words:
+        lines.append(measured.proxy_use.words)
     if measured.data_digest:
         proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
@@ -142,24 +145,10 @@ def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def settings(preset: Preset) -> str:
-    """List every hyper-parameter of a preset with unit, status and source, as Markdown."""
-    groups = {"": preset, **{f"{name}.": values for name, values in preset.groups.items()}}
-    rows = [
-        [f"{prefix}{one.name}", str(getattr(values, one.name)), about["unit"], about["status"], about["why"]]
-        for prefix, values in groups.items()
-        for one in fields(values)
-        if (about := one.metadata)
-    ]
-    table = markdown_table(["key", "value", "unit", "status", "source or reason"], rows, words=5)
-    note = "The status is that of the paper's own value (preset voc); other presets scale it down."
-    return "\n".join([f"# Settings of preset {preset.name}", "", *table, "", note]) + "\n"
-
-
 def write_report(measured: MeasuredTable, preset: Preset, folder: Path, ledger: Ledger) -> dict[str, Any]:
     """Write the table as Markdown and CSV, and the preset's settings; returns its JSON, with the digest of all three."""
     texts = {form: render([measured], preset, form, ledger) for form in FORMATS}
-    write_text(folder / "settings.md", settings(preset))
+    write_text(folder / "settings.md", settings_page(preset))
     for form in ("md", "csv"):
         write_text(folder / f"table{measured.spec.number}.{form}", texts[form])
     return {"digest": digest(texts), **as_json(measured, preset, ledger)}

@@ -121,6 +121,7 @@ class Network:
         "neck layers begin as the identity plus this much noise, so that n=3 trains as stably as n=0",
         AT_LEAST_0,
         formerly="neck_spread",
+        tables=(3,),
     )
 
 
@@ -151,7 +152,7 @@ class Training:
     )
     kl_weight: float = setting("factor", STATED, "equation 2: L_data + L_kl", AT_LEAST_0, default=1.0)
     strong_share: float = setting(
-        "share of a dual batch", UNKNOWN, "half from each branch's set", BETWEEN_0_AND_1, default=0.5
+        "share of a dual batch", UNKNOWN, "half from each branch's set", BETWEEN_0_AND_1, tables=(2, 3, 4), default=0.5
     )
     longest_side: int = setting(
         "pixels, 0: as they are",
@@ -264,9 +265,9 @@ class Evaluation:
     """How a branch's prediction is scored."""
 
     scales: tuple[float, ...] = setting(
-        "factors", UNKNOWN, "multi-scale testing is not mentioned", each(SCALE), default=(1.0,)
+        "factors", UNKNOWN, "multi-scale testing is not mentioned", each(SCALE), tables=(1, 2, 3, 4), default=(1.0,)
     )
-    flip: bool = setting("yes or no", UNKNOWN, "not mentioned", default=False)
+    flip: bool = setting("yes or no", UNKNOWN, "not mentioned", tables=(1, 2, 3, 4), default=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,15 +89,16 @@ def setting(
     check: Check = ANY,
     omit_default: bool = False,
     formerly: str = "",
+    tables: tuple[int, ...] = (),
     **options: Any,
 ) -> Any:
     """Declare a setting: its unit, status, reason or source, range, and the name by which older presets know it.
 
     `omit_default`: at its default it stays out of fingerprints, so that a setting that is added later leaves the ids of
-    what was made before it as they are.
+    what was made before it as they are. `tables`: whose numbers may hang on it.
     """
     said = {"unit": unit, "status": status, "why": why, "check": check, "omit_default": omit_default}
-    return field(metadata=said | {"formerly": formerly}, **options)
+    return field(metadata=said | {"formerly": formerly, "tables": tables}, **options)
 
 
 def non_defaults(values: Any) -> dict[str, Any]:

@@ -17,6 +17,16 @@ from swdb.specs.presets import Preset
 LAYOUT = "swdb.json"  # the file by which a work directory is known
 
 
+def seeded(name: str, seed: int) -> str:
+    """Return the name of what is made for proxies with a seed; seed 0 has the plain one."""
+    return f"{name}-s{seed}" if seed else name
+
+
+def seed_key(seed: int) -> dict[str, int]:
+    """Return what a seed adds to the key of what is made for proxies: nothing for seed 0, as before there were others."""
+    return {"seed": seed} if seed else {}
+
+
 @dataclass(frozen=True)
 class NamedFile:
     """A file or folder that the user named, and the sha256 of what was in it then: ids hang on those alone."""
@@ -42,6 +52,7 @@ class Study:
     precision: str  # fp32 or bf16
     files: Mapping[str, NamedFile] = field(default_factory=dict)  # weights, cues, saliency: those that were named
     compile: str = ""  # what compiles the networks that are trained, in torch.compile's words; empty: nothing
+    proxy_seeds: bool = False  # whether runs of another seed learn from proxies of their own; else all from seed 0's
 
     @property
     def arithmetic(self) -> dict[str, str]:
@@ -50,8 +61,13 @@ class Study:
 
     @property
     def reports(self) -> Path:
-        """Where tables, figures and the plan go."""
-        return self.folder / "reports" / self.preset.name
+        """Where tables, figures and the plan go: studies with one pair of proxies and with one for every seed lie apart."""
+        shared = self.folder / "reports" / self.preset.name
+        return shared / "proxy-seeds" if self.proxy_seeds else shared
+
+    def proxy_seed(self, seed: int) -> int:
+        """Return the seed of the proxies that a run with a seed learns from."""
+        return seed if self.proxy_seeds else 0
 
     def artefact(
         self,

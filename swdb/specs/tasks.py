@@ -29,6 +29,7 @@ class ClassifierTask:
 
     backbone: str
     training: ClassifierTraining
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class ProxiesTask:
     dsrg: Dsrg
     longest_side: int
     image_side: int  # pixels; of the images as the networks and the CRF see them
+    seed: int = 0
 
 
 @dataclass(frozen=True)

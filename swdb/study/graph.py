@@ -35,28 +35,41 @@ class Graph:
 
     @cached_property
     def cues(self) -> Artefact:
-        """The seed cues, with the classifier that they are read off, if they are."""
-        from_file = self.study.preset.proxy.cues == "file"
-        classifier = None if from_file else CLASSIFIER.artefact(self.study, self.data, self.weights)
-        return CUES.artefact(self.study, self.data, classifier)
+        """The seed cues of seed 0: those of all runs, unless every seed has proxies of its own."""
+        return self._cues(0)
 
-    def proxies(self, proxy_set: int) -> Artefact:
-        """A set of proxy masks."""
-        if proxy_set not in self._planned:
-            inputs = (self.data, self.weights, self.cues) if proxy_set == 1 else (self.data, self.proxies(1))
-            self._planned[proxy_set] = PROXIES.artefact(self.study, proxy_set, inputs)
-        return self._planned[proxy_set]
+    def _cues(self, proxy_seed: int) -> Artefact:
+        """The seed cues of a seed, with the classifier that they are read off; those of a file are the same for all."""
+        from_file = self.study.preset.proxy.cues == "file"
+        place = "cues", 0 if from_file else proxy_seed
+        if place not in self._planned:
+            classifier = None if from_file else CLASSIFIER.artefact(self.study, self.data, self.weights, proxy_seed)
+            self._planned[place] = CUES.artefact(self.study, self.data, classifier, proxy_seed)
+        return self._planned[place]
+
+    def proxies(self, proxy_set: int, seed: int = 0) -> Artefact:
+        """The set of proxy masks that runs with a seed learn from.
+
+        Where every seed has its own, all that chance has a part in is made anew: the classifier and its cues, if they are
+        made here, and both rounds of DSRG.
+        """
+        place = proxy_set, (proxy_seed := self.study.proxy_seed(seed))
+        if place not in self._planned:
+            first = (self.data, self.weights, self._cues(proxy_seed))
+            inputs = first if proxy_set == 1 else (self.data, self.proxies(1, seed))
+            self._planned[place] = PROXIES.artefact(self.study, proxy_set, inputs, proxy_seed)
+        return self._planned[place]
 
     def quality(self, proxies: Artefact) -> Artefact:
         """The report on the quality of a set of proxies."""
-        return QUALITY.artefact(self.study, self.data, self.cues, proxies)
+        return QUALITY.artefact(self.study, self.data, self._cues(proxies.key.get("seed", 0)), proxies)
 
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
         if (run, seed) not in self._planned:
             inputs = [self.data, self.weights]
             if run.needs_proxies:
-                inputs.append(self.proxies(run.proxy_set))
+                inputs.append(self.proxies(run.proxy_set, seed))
             if run.start_from:
                 inputs.append(self.run(self.run_spec(run.start_from), seed))
             self._planned[run, seed] = RUN.artefact(self.study, run, seed, tuple(inputs))
@@ -105,6 +118,8 @@ class Graph:
         """Yield all artefacts of the study that can be asked for by id, seed after seed."""
         yield from self.needed(self.proxies(2))
         for seed in seeds:
+            if self.study.proxy_seed(seed):
+                yield from self.needed(self.proxies(2, seed))
             for run in self.runs.values():
                 yield self.run(run, seed)
                 for branch in run.branches:

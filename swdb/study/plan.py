@@ -3,7 +3,7 @@
 Whatever prints results reads the plan and the records that it leads to, so a finished study can be printed when the
 files that were named to it are gone, or when a later version would plan other ids.
 
-in: tables, rows, seeds -> out: `reports/<preset>/plan.json`; and back
+in: tables, rows, seeds -> out: `plan.json` among the study's reports; and back
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -69,7 +69,8 @@ class Plan:
 def identity_of(study: Study) -> dict[str, Any]:
     """Return what tells a study from others of the same preset's name."""
     files = {name: dict(file.digests) for name, file in study.files.items()}
-    return {"settings": study.preset.digest(), "precision": study.precision, "files": files}
+    own = {"proxy_seeds": True} if study.proxy_seeds else {}
+    return {"settings": study.preset.digest(), "precision": study.precision, "files": files, **own}
 
 
 def make_plan(graph: Graph, rows: Iterable[tuple[Table, Row]], seeds: Iterable[int]) -> Plan:

@@ -45,11 +45,13 @@ def open_study(
     precision: str | None = None,
     named: Named | None = None,
     remember: bool = True,
+    proxy_seeds: bool = False,
 ) -> Study:
     """Open a work directory at a preset.
 
     `precision`: as typed, else the preset's, the directory's, or that of its plan; where none of them says, what this
-    machine would choose, which nobody is held to. `remember`: whether named files are kept.
+    machine would choose, which nobody is held to. `remember`: whether named files are kept. `proxy_seeds`: whether every
+    seed has proxies of its own.
     """
     named = named or Named()
     preset = load_preset(preset_name)
@@ -79,7 +81,7 @@ def open_study(
         "saliency": memory.saliency(named.saliency) if preset.proxy.cues == "classifier" else None,
     }
     named_files = {name: file for name, file in files.items() if file is not None}
-    study = Study(folder, preset, "fp32", named_files, preset.compile)
+    study = Study(folder, preset, "fp32", named_files, preset.compile, proxy_seeds)
     return replace(study, precision=precision or known_precision(study) or _assumed_precision())
 
 

@@ -263,3 +263,10 @@ def test_numbers_that_are_too_large_are_refused_by_option():
         arguments.seeds(10**6, load_preset("synthetic"))
     with pytest.raises(BadInput):
         arguments.scales(",".join(["1"] * 100))
+
+
+def test_a_format_is_known_or_rich():
+    assert arguments.form("rich", ["md"]) is None and arguments.form("md", ["md"]) is None
+    with pytest.raises(BadInput) as caught:
+        arguments.form("mf", ["md"])
+    assert caught.value.subject == "--format 'mf'" and caught.value.near == "md"

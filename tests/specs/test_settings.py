@@ -111,7 +111,7 @@ def test_a_setting_says_all_that_was_declared():
     found = {one.name: dict(one.metadata) for one in fields(Group)}
     assert found["steps"] == {
         "unit": "steps", "status": "STATED", "why": "the paper", "check": AT_LEAST_1, "omit_default": False,
-        "formerly": "",
+        "formerly": "", "tables": (),
     }  # fmt: skip
     assert (found["flip"]["check"], found["flip"]["status"]) == (ANY, "UNKNOWN")
     assert found["classes"]["omit_default"] is True

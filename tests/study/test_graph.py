@@ -453,3 +453,46 @@ def test_everything_that_can_be_asked_for_is_listed_seed_after_seed():
     planned = {artefact.id for artefact in everything}
     assert planned >= {artefact.id for artefact in with_inputs(*everything)}
     assert len(planned) == len(everything)
+
+
+# ---------------------------------------------------------------- proxies of every seed
+
+
+def with_proxy_seeds(preset: Preset = PRESET, **files: NamedFile) -> Graph:
+    at = graph(preset, **files)
+    return Graph(replace(at.study, proxy_seeds=True), at.runs)
+
+
+def test_seed_0_has_the_same_ids_whether_seeds_share_proxies_or_not():
+    assert ids(with_proxy_seeds()) == ids(graph())
+    assert with_proxy_seeds().proxies(2).id == graph().proxies(2).id == graph().proxies(2, 5).id
+
+
+def test_another_seed_has_a_chain_of_its_own_and_only_what_learns_from_proxies_is_another_run():
+    at, shared = with_proxy_seeds(), graph()
+    assert {name for name in NAMES if run(at, name, 1).id != run(shared, name, 1).id} == WITH_PROXIES
+    chain = [
+        one
+        for one in with_inputs(at.proxies(2, 1))
+        if one.id not in {other.id for other in with_inputs(shared.proxies(2))}
+    ]
+    assert names(chain) == ["classifier-s1", "cues-classifier-s1", "dsrg-1-s1", "dsrg-2-s1"]
+    assert [one.key.get("seed") for one in chain] == [1, None, 1, 1]
+    assert [one.task.seed for one in chain if one.kind != "cues"] == [1, 1, 1]
+    assert at.proxies(1, 1).id.startswith("dsrg-1-s1-") and run(at, "dual", 1).input("proxies") is at.proxies(1, 1)
+    assert at.quality(at.proxies(1, 1)).input("cues").id == at.proxies(1, 1).input("cues").id
+    assert len({at.proxies(1, seed).id for seed in range(5)}) == 5
+
+
+def test_cues_of_a_file_are_those_of_every_seed():
+    cued = with_proxy_seeds(changed(PRESET, "proxy", cues="file"), cues=named("9"))
+    assert cued.proxies(1, 1).input("cues") is cued.cues and cued.proxies(1, 1).id != cued.proxies(1).id
+
+
+def test_everything_of_a_study_holds_the_proxies_of_its_seeds():
+    found = {one.name for one in with_proxy_seeds().everything(range(2)) if one.kind == "proxies"}
+    assert found == {"dsrg-1", "dsrg-2", "dsrg-1-s1", "dsrg-2-s1"}
+
+
+def test_reports_of_both_studies_lie_apart():
+    assert with_proxy_seeds().study.reports == graph().study.reports / "proxy-seeds"
