@@ -34,7 +34,7 @@ HOUSE = {
     ),
     "reports": ("results", "tables", "stages", "bundle"),
     "study": (
-        "stages", "graph", "plan", "workdir", "costs", "capacity", "queue", "workers", "runner", "worker", "figure",
+        "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),
     "cluster": ("jobs", "slurm", "probe", "job", "status"),
     "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
