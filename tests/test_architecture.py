@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "tables", "claims", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "presets", "methods", "claims", "tables", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -32,6 +32,7 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
+    "verdicts": ("verdict",),
     "reports": ("results", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",

@@ -114,11 +114,16 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
                 {seed: record["miou"] for seed, record in records.items()},
                 {seed: "+".join(run.id for run in runs_behind(score)) for seed, score in done.items()},
             )
-    by_name = {f"{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
-    claims = [(claim, decide(by_name[claim.lower], by_name[claim.higher], claim.equal)) for claim in table.claims]
+    by_name = {f"{table.number}:{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
+    claims = [(claim, _former(claim, by_name)) for claim in table.claims if len(claim.cells) == 2]
     proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
     machines = {_machine(record["machine"]) for _, record in finished}
     return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines))
+
+
+def _former(claim: Claim, by_name: Mapping[str, dict[int, float]]) -> Verdict:
+    lower, higher = claim.cells
+    return decide(by_name[lower], by_name[higher], claim.kind == "equivalence")
 
 
 def _scored(score: Artefact) -> dict[str, Any]:

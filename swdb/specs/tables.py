@@ -9,6 +9,7 @@ from pathlib import Path
 
 from swdb.core.errors import BadInput, unknown
 from swdb.core.names import PLAIN, is_plain_name
+from swdb.specs.claims import Claim, check_cells, check_claim, prepared, with_numbers
 from swdb.specs.methods import METHODS
 from swdb.specs.toml import read_dataclass, read_toml
 
@@ -71,16 +72,6 @@ class Row:
     in_text: bool = False  # printed in the text, not in the table
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """What the paper states of two cells, written row.column: `lower` is worse than `higher`, or equal to it."""
-
-    text: str
-    lower: str
-    higher: str
-    equal: bool = False  # the paper says that there is no difference
-
-
 @dataclass(frozen=True, slots=True)
 class CellSource:
     """Whose prediction a cell scores: one run's, or the average of several, by one branch."""
@@ -141,9 +132,7 @@ def load_tables(folder: Path | None = None) -> dict[int, Table]:
     for table in tables.values():
         for row in table.rows:
             _check_references(row, table, runs, f"{found[table.number]}, row {row.key!r}")
-    for table in tables.values():
-        _check_claims(table, runs, found[table.number])
-    return tables
+    return _with_claims(tables, runs, found)
 
 
 def runs_of(row: Row) -> tuple[RunSpec, ...]:
@@ -183,6 +172,8 @@ def _read_table(path: Path) -> Table:
             raise unknown(f"{where}, key", key, known)
     for singular, plural in lists.items():
         raw[plural] = raw.pop(singular, [])
+    if isinstance(raw["claims"], list):
+        raw["claims"] = [prepared(claim) for claim in raw["claims"]]
     table = read_dataclass(Table, raw, where)
     if not table.rows:
         raise BadInput(where, "no [[row]]", "at least one")
@@ -283,10 +274,44 @@ def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where
             name = other.start_from
 
 
-def _check_claims(table: Table, runs: Mapping[str, RunSpec], where: str) -> None:
-    """Refuse claims about cells that are not measured."""
-    cells = {f"{row.key}.{column.key}" for row, column, _ in table.cells(runs)}
-    for claim in table.claims:
-        for end in (claim.lower, claim.higher):
-            if end not in cells:
-                raise unknown(f"{where}, claim {claim.text!r}, cell", end, cells)
+def measured_cells(tables: Mapping[int, Table]) -> dict[str, CellSource]:
+    """List the cells of all tables that runs stand behind, as claims name them (`N:row.column`), each with its source."""
+    runs = all_runs(tables)
+    return {
+        f"{table.number}:{row.key}.{column.key}": source
+        for table in tables.values()
+        for row, column, source in table.cells(runs)
+    }
+
+
+def printed_values(tables: Mapping[int, Table]) -> dict[str, float]:
+    """List what the paper prints, literature too, by cell as claims name it."""
+    return {
+        f"{table.number}:{row.key}.{column}": value
+        for table in tables.values()
+        for row in table.rows
+        for column, value in row.paper.items()
+    }
+
+
+def _with_claims(tables: dict[int, Table], runs: Mapping[str, RunSpec], files: Mapping[int, str]) -> dict[int, Table]:
+    """Return the tables with claims whose cells name their table; refuses claims about cells that are not there."""
+    printed, sources = printed_values(tables), measured_cells(tables)
+    measured = {cell: printed.get(cell) for cell in sources}
+    quoted = {cell: value for cell, value in printed.items() if cell not in sources}
+    whole, seen = {}, {}
+    for number, table in tables.items():
+        own = tuple(cell for cell in measured if cell in printed and cell.startswith(f"{number}:"))
+        claims = []
+        for claim in table.claims:
+            where = f"{files[number]}, claim {claim.key!r}"
+            check_claim(claim, where)
+            if claim.key in seen:
+                raise BadInput(
+                    where, f"the key is there already, in {seen[claim.key]}", "a key of its own for each claim"
+                )
+            seen[claim.key] = files[number]
+            claims.append(with_numbers(claim, number, own))
+            check_cells(claims[-1], measured, quoted, where)
+        whole[number] = replace(table, claims=tuple(claims))
+    return whole
