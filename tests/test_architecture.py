@@ -32,7 +32,7 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict",),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
     "reports": ("results", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
