@@ -80,12 +80,6 @@ def right(claim: Claim, means: Means, printed: Means) -> Right:
 # ---------------------------------------------------------------- what is drawn
 
 
-def arms_of(sources: Mapping[str, CellSource]) -> dict[str, int]:
-    """Number the arms; returns which one each cell is."""
-    numbers = {source: k for k, source in enumerate(dict.fromkeys(sources.values()))}
-    return {cell: numbers[source] for cell, source in sources.items()}
-
-
 def draw(
     sources: Mapping[str, CellSource],
     means: Means,
