@@ -33,7 +33,7 @@ HOUSE = {
         "masks", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
-    "reports": ("results", "tables", "stages", "bundle"),
+    "reports": ("results", "ledger", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),

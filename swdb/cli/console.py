@@ -27,12 +27,14 @@ from swdb.cli.terminal import on_one_line, shown
 from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
 from swdb.core.progress import Advance
+from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.results import NOT_RUN, MeasuredTable
-from swdb.reports.tables import claim_lines, frame, notes, title
+from swdb.reports.tables import frame, notes, title
 from swdb.specs.presets import Preset
 from swdb.timing.forecast import duration
+from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, UNDECIDED, Ledger, Verdict
 
-COLOURS = {"CONFIRMED": "green", "CONTRADICTED": "red", "UNDECIDED": "yellow", NOT_RUN: "dim"}
+COLOURS = {REPRODUCED: "green", CONTRADICTED: "red", UNDECIDED: "yellow"}  # of verdicts; others are dim
 STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
 MOST_STATES = 200  # of a longer list only what is neither done nor to do
 SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
@@ -78,7 +80,7 @@ def say(line: str) -> None:
     console.print(plain(line, console), soft_wrap=True)
 
 
-def print_table(measured: MeasuredTable, preset: Preset, console: Console | None = None) -> None:
+def print_table(measured: MeasuredTable, preset: Preset, ledger: Ledger, console: Console | None = None) -> None:
     """Print a table next to the paper's values, its claims and the notes that belong under it."""
     console = console or out()
     values = frame(measured, preset)
@@ -97,12 +99,19 @@ def print_table(measured: MeasuredTable, preset: Preset, console: Console | None
         table.add_row(*[plain(cell, console, "dim" if cell == NOT_RUN else "") for cell in cells])
     console.print(plain(title(measured, preset), console, "bold"))
     console.print(table)
-    for line in claim_lines(measured):
-        word, _, rest = line.partition(":")
-        console.print(Text.assemble((word, COLOURS[word]), plain(f":{rest}", console)))
-    for line in notes(measured, preset):
+    verdicts = ledger.of_table(measured.spec.number)
+    print_claims(verdicts, console)
+    for line in [*(rule_lines(ledger) if verdicts else []), *notes(measured, preset)]:
         console.print(plain(line, console, "dim"))
     console.print()
+
+
+def print_claims(verdicts: Iterable[Verdict], console: Console) -> None:
+    """Print a line for each claim; its verdict in colour."""
+    for verdict in verdicts:
+        word, _, rest = claim_line(verdict).partition(":")
+        colour = COLOURS.get(verdict.word, "dim")
+        console.print(Text.assemble((word, colour), plain(f":{rest}", console)))
 
 
 def print_plan(

@@ -1,5 +1,6 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,14 +81,15 @@ def reproduce_table(
 
     if form not in ("rich", *FORMATS):
         raise unknown("--format", form, ("rich", *FORMATS))
-    tables = arguments.chosen_tables(load_tables(), number)
+    every = load_tables()
+    tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     trains_on, choose = None if looks else device, queue.choose_precision if queue else None
     graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing, choose)
     asked = arguments.seeds(seeds, graph.study.preset)
-    everything = planned(graph, tables, asked, recorded=looks)
+    everything = planned(graph, [*every.values()], asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
     todo = needed(graph, plan)
     same = ("reproduce-table", number, *limits(context.obj))
@@ -99,7 +101,7 @@ def reproduce_table(
         if queue and not finished:
             return queue.submit(graph.study, todo, number)
         failed = None if finished else make_most(context.obj, graph.study, resources, todo)
-    show_tables(graph, everything, tables, asked, form, keep=looks)
+    show_tables(graph, everything, every, tables, asked, form, keep=looks)
     if failed is not None:
         raise failed
     propose(context.obj, graph.study, *(following(graph, plan) or same))
@@ -162,27 +164,41 @@ def show_plan(
     propose(line, study, *same)
 
 
-def show_tables(graph: "Graph", plan: "Plan", tables: list["Table"], seeds: range, form: str, keep: bool) -> None:
+def show_tables(
+    graph: "Graph",
+    plan: "Plan",
+    every: Mapping[int, "Table"],
+    tables: list["Table"],
+    seeds: range,
+    form: str,
+    keep: bool,
+) -> None:
     """Write the tables from all scores that are finished, and print them from those of the wanted seeds.
 
+    Claims are judged from all finished scores of `every` table: a verdict is the same wherever it is shown.
     `keep`: a report that has values which are not found here, of another study or version, is left as it is.
     """
     from swdb.cli import console
+    from swdb.reports.ledger import ledger_of
+    from swdb.reports.results import measure
     from swdb.reports.tables import render
     from swdb.study.stages import TABLE
 
     study = graph.study
+    ledger = ledger_of(
+        [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()], study.preset
+    )
 
     def made_from(chosen: "Plan") -> list["Artefact"]:
-        return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number)) for table in tables]
+        return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number), ledger) for table in tables]
 
     measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
     written = write([one for one in made_from(plan) if not (keep and would_lose(one))])
     if form == "rich":
         for table in measured:
-            console.print_table(table, study.preset)
+            console.print_table(table, study.preset, ledger)
     else:
-        typer.echo(render(measured, study.preset, form), nl=False)
+        typer.echo(render(measured, study.preset, form, ledger), nl=False)
     if written:
         say(f"written: {', '.join(map(str, written))}")
 

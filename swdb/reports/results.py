@@ -1,11 +1,12 @@
-"""From finished scores to the cells of a table: measured values by seed, means, claims. No torch.
+"""From finished scores to the cells of a table: measured values by seed, and their means. No torch.
 
 in: a table spec and the scores behind its cells -> out: one `MeasuredTable`, JSON-ready values
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
-from swdb.specs.claims import Verdict, decide
 from swdb.specs.presets import Preset
-from swdb.specs.tables import Claim, Column, Row, RunSpec, Table, cell_source, runs_of
+from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, cell_source, load_tables, runs_of
+from swdb.verdicts.verdict import Ledger
 
 NOT_RUN = "NOT RUN"
 NOT_MEASURABLE = "–"
+COUNTS = "confusion.npz"  # of every image, beside a score
 
 Scores = Mapping[tuple[str, str], Mapping[int, Artefact]]  # by row and column, by seed
 
@@ -32,6 +34,7 @@ class Cell:
     measurable: bool  # whether a run, or an average of some, could stand behind it
     by_seed: dict[int, float]
     runs: dict[int, str]  # the ids of the runs behind every seed's value, joined by +
+    counts: dict[int, Path] = field(default_factory=dict)  # where the counts of every image lie, if they are kept
 
     @property
     def paper(self) -> float | None:
@@ -66,7 +69,6 @@ class MeasuredTable:
 
     spec: Table
     cells: dict[tuple[str, str], Cell]  # by row key and column key
-    claims: list[tuple[Claim, Verdict]]
     data_digest: str
     proxies: list[str]
     machines: list[str]
@@ -106,6 +108,7 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
         for column in table.columns:
             done = {seed: one for seed, one in scores.get((row.key, column.key), {}).items() if one.done}
             records = {seed: _scored(score) for seed, score in done.items()}
+            _refuse_twins(done, records)
             finished += [(score, records[seed]) for seed, score in done.items()]
             cells[row.key, column.key] = Cell(
                 row,
@@ -113,17 +116,11 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Measur
                 cell_source(row, column, runs) is not None,
                 {seed: record["miou"] for seed, record in records.items()},
                 {seed: "+".join(run.id for run in runs_behind(score)) for seed, score in done.items()},
+                {seed: score.folder / COUNTS for seed, score in done.items()},
             )
-    by_name = {f"{table.number}:{row}.{column}": cell.by_seed for (row, column), cell in cells.items()}
-    claims = [(claim, _former(claim, by_name)) for claim in table.claims if len(claim.cells) == 2]
     proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
     machines = {_machine(record["machine"]) for _, record in finished}
-    return MeasuredTable(table, cells, claims, _data_digest(finished), sorted(proxies), sorted(machines))
-
-
-def _former(claim: Claim, by_name: Mapping[str, dict[int, float]]) -> Verdict:
-    lower, higher = claim.cells
-    return decide(by_name[lower], by_name[higher], claim.kind == "equivalence")
+    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines))
 
 
 def _scored(score: Artefact) -> dict[str, Any]:
@@ -133,7 +130,26 @@ def _scored(score: Artefact) -> dict[str, Any]:
         _machine(record["machine"])
         if not (isinstance(record["miou"], float) and isinstance(record["data"], str)):
             raise TypeError
+    check_score(score.record, record["miou"])
     return record
+
+
+def check_score(where: Path | str, score: float) -> None:
+    """Refuse what no mIoU can be; raises MissingArtefact, for the program does not write it."""
+    if not (math.isfinite(score) and 0 <= score <= 100):
+        raise MissingArtefact(where, f"found a score of {score}", "an mIoU from 0 to 100")
+
+
+def _refuse_twins(scores: Mapping[int, Artefact], records: Mapping[int, dict[str, Any]]) -> None:
+    """Refuse one training under the names of two seeds: by its id, or by the digest of its weights."""
+    seen: dict[str, int] = {}
+    for seed, score in scores.items():
+        digests = records[seed].get("inputs", {})
+        for run in runs_behind(score):
+            for name in {run.id, digests.get(run.id, run.id) if isinstance(digests, dict) else run.id}:
+                if (twin := seen.setdefault(name, seed)) != seed:
+                    found = f"its run is that of seed {twin}, too"
+                    raise MissingArtefact(score.record, found, f"a training of its own for seed {seed}")
 
 
 def runs_behind(score: Artefact) -> list[Artefact]:
@@ -159,7 +175,7 @@ def _machine(described: dict[str, Any]) -> str:
     return f"{described['name']} ({described['device']}, {described['precision']}, {described['threads']} threads), torch {described['torch']}"
 
 
-def as_json(measured: MeasuredTable, preset: Preset) -> dict[str, Any]:
+def as_json(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> dict[str, Any]:
     """Return everything a machine may want to read about a table."""
     rows = []
     for row in measured.spec.rows:
@@ -196,5 +212,47 @@ def as_json(measured: MeasuredTable, preset: Preset) -> dict[str, Any]:
         "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,
-        "claims": [{**asdict(claim), **asdict(verdict)} for claim, verdict in measured.claims],
+        **_judged(ledger, measured.spec.number),
     }
+
+
+def _judged(ledger: Ledger, number: int) -> dict[str, Any]:
+    """Return a table's part of the ledger, and how all of it was judged."""
+    whole = ledger.to_json()
+    return {
+        "claims": [claim for claim in whole["claims"] if claim["table"] == number],
+        "judged": {name: whole[name] for name in ("family", "looks", "limits")},
+    }
+
+
+def measured_from_json(found: Any, where: Path | str) -> MeasuredTable:
+    """Return the table that `as_json` has written down, by today's specs and without counts of images.
+
+    Raises MissingArtefact, naming `where`, for values that are no such table, and for rows that the specs do not have.
+    """
+    tables = load_tables()
+    with damage_of(Path(where), "a table"):
+        spec, runs, cells = tables[found["table"]], all_runs(tables), {}
+        values = {row["key"]: row["values"] for row in found["rows"]}
+        places = {(row.key, column.key) for row in spec.rows for column in spec.columns}
+        if {(row, column) for row, of in values.items() for column in of} != places:
+            raise MissingArtefact(where, "has other rows or columns than the specs", f"those of Table {spec.number}")
+        for row in spec.rows:
+            for column in spec.columns:
+                cell, measurable = values[row.key][column.key], cell_source(row, column, runs) is not None
+                by_seed = {_seed(seed): float(score) for seed, score in cell["by_seed"].items()}
+                for score in by_seed.values():
+                    check_score(where, score)
+                ids = {_seed(seed): str(one) for seed, one in cell["runs"].items()}
+                if len(by_seed) != len(cell["by_seed"]) or len(set(ids.values())) < len(ids):
+                    raise MissingArtefact(
+                        where, f"row {row.key!r} has one training under two seeds", "one of its own each"
+                    )
+                cells[row.key, column.key] = Cell(row, column, measurable, by_seed, ids)
+        return MeasuredTable(spec, cells, str(found["data_sha256"]), [*found["proxies"]], [*found["machines"]])
+
+
+def _seed(text: str) -> int:
+    if str(int(text)) != text or int(text) < 0:
+        raise ValueError(text)
+    return int(text)

@@ -11,6 +11,7 @@ from swdb.reports.tables import write_report
 from swdb.specs.presets import Preset
 from swdb.specs.study import Study
 from swdb.specs.tables import RunSpec, Table
+from swdb.verdicts.verdict import Ledger
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TableTask:
     runs: Mapping[str, RunSpec]
     scores: Scores
     preset: Preset
+    ledger: Ledger  # of all tables
 
     def measure(self) -> MeasuredTable:
         """Collect what is finished."""
@@ -32,15 +34,17 @@ class TableStage:
 
     kind, version, folder = "table", 1, "reports"
 
-    def artefact(self, study: Study, table: Table, runs: Mapping[str, RunSpec], scores: Scores) -> Artefact:
+    def artefact(
+        self, study: Study, table: Table, runs: Mapping[str, RunSpec], scores: Scores, ledger: Ledger
+    ) -> Artefact:
         """Plan a table; its record is its JSON form."""
         inputs = {one.id: one for by_seed in scores.values() for one in by_seed.values()}
         place = {"folder": study.reports, "record_name": f"table{table.number}.json", "shares_folder": True}
-        task = TableTask(table, runs, scores, study.preset)
+        task = TableTask(table, runs, scores, study.preset, ledger)
         key = {"table": asdict(table), "preset": study.preset.name}
         return study.artefact(self, f"table{table.number}", key, tuple(inputs.values()), task, **place)
 
     def make(self, artefact: Artefact, tools: Tools | None) -> dict[str, Any]:
         """Render it from the scores that are finished."""
         task: TableTask = artefact.task
-        return write_report(task.measure(), task.preset, artefact.folder)
+        return write_report(task.measure(), task.preset, artefact.folder, task.ledger)

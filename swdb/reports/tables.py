@@ -15,8 +15,10 @@ from swdb.core.markdown import escaped, markdown_table
 from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
+from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
+from swdb.verdicts.verdict import Ledger
 
 FORMATS = ("md", "csv", "json")
 
@@ -80,28 +82,16 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     return lines
 
 
-def claim_lines(measured: MeasuredTable) -> list[str]:
-    """Return one line a claim: the verdict, the claim, the paired difference it rests on."""
-    lines = []
-    for claim, verdict in measured.claims:
-        basis = ""
-        if verdict.difference is not None:
-            error = f" ± {verdict.standard_error:.1f}" if verdict.standard_error is not None else ""
-            seeds = "seed" if verdict.num_seeds == 1 else "seeds"
-            basis = f" ({verdict.difference:+.1f}{error} points, {verdict.num_seeds} {seeds})"
-        lines.append(f"{verdict.word}: {claim.text}{basis}")
-    return lines
-
-
-def markdown(measured: MeasuredTable, preset: Preset) -> str:
+def markdown(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> str:
     """Return the table with its claims and notes as Markdown."""
     shown = frame(measured, preset)
     rows = [[escaped(str(value)) for value in row] for row in shown.itertuples(index=False)]
     lines = [f"**{title(measured, preset)}**", ""]
     lines += markdown_table([*shown.columns], rows, words=len(measured.spec.label_titles))
-    lines += ["", "Claims (mean paired difference ± standard error; decided beyond 2 standard errors):", ""]
-    lines += [f"- {line}" for line in claim_lines(measured)]
-    lines += ["", *[f"<sub>{line}</sub>  " for line in notes(measured, preset)]]
+    if claims := claim_lines(ledger, measured.spec.number):
+        lines += ["", "Claims:", "", *[f"- {escaped(line)}" for line in claims]]
+    said = [*(rule_lines(ledger) if claims else []), *notes(measured, preset)]
+    lines += ["", *[f"<sub>{line}</sub>  " for line in said]]
     return "\n".join(lines) + "\n"
 
 
@@ -124,14 +114,14 @@ def cells(measured: MeasuredTable) -> list[dict[str, Any]]:
     return lines
 
 
-def render(tables: list[MeasuredTable], preset: Preset, form: str) -> str:
+def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledger) -> str:
     """Return tables in one of FORMATS; JSON of several tables is a list."""
     if form == "md":
-        return "\n".join(markdown(table, preset) for table in tables)
+        return "\n".join(markdown(table, preset, ledger) for table in tables)
     if form == "csv":
         lines = [cell for table in tables for cell in cells(table)]
         return pd.DataFrame(lines).astype({"seed": "Int64"}).to_csv(index=False)
-    values = [as_json(table, preset) for table in tables]
+    values = [as_json(table, preset, ledger) for table in tables]
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
@@ -166,13 +156,13 @@ def settings(preset: Preset) -> str:
     return "\n".join([f"# Settings of preset {preset.name}", "", *table, "", note]) + "\n"
 
 
-def write_report(measured: MeasuredTable, preset: Preset, folder: Path) -> dict[str, Any]:
+def write_report(measured: MeasuredTable, preset: Preset, folder: Path, ledger: Ledger) -> dict[str, Any]:
     """Write the table as Markdown and CSV, and the preset's settings; returns its JSON, with the digest of all three."""
-    texts = {form: render([measured], preset, form) for form in FORMATS}
+    texts = {form: render([measured], preset, form, ledger) for form in FORMATS}
     write_text(folder / "settings.md", settings(preset))
     for form in ("md", "csv"):
         write_text(folder / f"table{measured.spec.number}.{form}", texts[form])
-    return {"digest": digest(texts), **as_json(measured, preset)}
+    return {"digest": digest(texts), **as_json(measured, preset, ledger)}
 
 
 def report_paths(number: int, folder: Path) -> list[Path]:

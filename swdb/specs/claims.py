@@ -17,7 +17,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from statistics import mean, stdev
 from typing import Any
 
 from swdb.core.errors import BadInput, unknown
@@ -160,40 +159,3 @@ def check_cells(claim: Claim, measured: Mapping[str, float | None], quoted: Mapp
 def _unknown_cell(cell: str, known: Mapping[str, Any], where: str) -> BadInput:
     """Return the error for a cell that is not there; those of its own table are named as one writes them there."""
     return unknown(f"{where}, cell", cell, known)
-
-
-STANDARD_ERRORS = 2.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a claim; difference and standard error in points of mIoU."""
-
-    word: str  # CONFIRMED, CONTRADICTED, UNDECIDED or NOT RUN
-    difference: float | None
-    standard_error: float | None
-    num_seeds: int
-
-
-def decide(lower: dict[int, float], higher: dict[int, float], equal: bool = False) -> Verdict:
-    """Apply the rule to measured values by seed.
-
-    That two cells are `equal` can be contradicted, by a difference in either direction, but never confirmed.
-    """
-    seeds = sorted(lower.keys() & higher.keys())
-    if not seeds:
-        return Verdict("NOT RUN", None, None, 0)
-    differences = [higher[seed] - lower[seed] for seed in seeds]
-    difference = mean(differences)
-    if len(seeds) < 2:
-        return Verdict("UNDECIDED", difference, None, len(seeds))
-    error = stdev(differences) / len(seeds) ** 0.5
-    if equal:
-        word = "CONTRADICTED" if abs(difference) > STANDARD_ERRORS * error else "UNDECIDED"
-    elif difference > STANDARD_ERRORS * error:
-        word = "CONFIRMED"
-    elif difference < -STANDARD_ERRORS * error:
-        word = "CONTRADICTED"
-    else:
-        word = "UNDECIDED"
-    return Verdict(word, difference, error, len(seeds))

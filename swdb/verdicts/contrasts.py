@@ -15,7 +15,7 @@ in: means of cells with their noise (leading dimensions: one for each simulated 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -108,7 +108,7 @@ def trend(arms: Arms, rising: Sequence[int]) -> Outcome:
     places = np.arange(len(rising)) - (len(rising) - 1) / 2
     slope = places / (places**2).sum() * (len(rising) - 1)
     line = _estimate(arms, [dict(zip(rising, slope, strict=True))])
-    steps = ordering(_estimate(arms, [{a: -1.0, b: 1.0} for a, b in zip(rising, rising[1:], strict=False)]))
+    steps = ordering(_estimate(arms, [{a: -1.0, b: 1.0} for a, b in pairwise(rising)]))
     found = ordering(line)
     p_for = np.where(steps.p_against > STEP_AGAINST, found.p_for, 1.0)
     return Outcome(p_for, found.p_against, line, found.shown)

@@ -44,7 +44,7 @@ class Verdict:
     table: int
     word: str  # one of WORDS
     comparable: bool = True  # whether the preset is the paper's
-    effect: float | None = None  # points of mIoU, over all seeds that its cells have in common
+    effect: float | None = None  # points of mIoU, over all seeds in common: of several differences the one that decides
     seeds_interval: Interval | None = None
     images_interval: Interval | None = None
     p: float | None = None  # at `look`, of this claim alone

@@ -1,0 +1,183 @@
+"""The ledger of a study: all claims of all tables judged from what was measured, and the lines that say so. No torch.
+
+in: the measured tables -> out: a `Ledger`, a line for each claim, sentences on how it was judged
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from swdb.core.errors import MissingArtefact
+from swdb.data.kinds import facts_of
+from swdb.reports.results import MeasuredTable
+from swdb.specs.presets import Preset
+from swdb.verdicts.engine import family_of, judge
+from swdb.verdicts.images import miou_of, parts
+from swdb.verdicts.rule import ALPHA
+from swdb.verdicts.verdict import Interval, Ledger, Verdict
+
+SAME = 1e-6  # points by which a score may differ from that of its counts: they are added up in another order
+
+
+def ledger_of(
+    tables: Iterable[MeasuredTable], preset: Preset, registered: Mapping[str, str] | None = None, images: bool = True
+) -> Ledger:
+    """Judge the claims of all tables together; whoever shows one of them measures the others, too.
+
+    images: read the counts of every image, where they are kept, for the intervals over images.
+    """
+    tables = list(tables)
+    _check_data(tables)
+    values, counts = {}, {}
+    for table in tables:
+        for (row, column), cell in table.cells.items():
+            if cell.by_seed:
+                name = f"{table.spec.number}:{row}.{column}"
+                values[name], counts[name] = cell.by_seed, cell.counts
+    family = family_of({table.spec.number: table.spec for table in tables})
+    kept = _read_all(counts, values) if images else {}
+    return judge(family, values, preset.comparable, preset.name, kept, limits(preset), registered)
+
+
+def limits(preset: Preset) -> tuple[str, ...]:
+    """Say what no interval of the ledger covers."""
+    data = facts_of(preset.data)
+    what = "scenes drawn by this program" if data.synthetic else data.title
+    return (
+        f"one data set ({preset.data.name}: {what}): no interval says whether a claim holds for another one",
+        "one set of proxies for all seeds: what hangs on proxies, retraining above all, is shown for these sets alone",
+    )
+
+
+def _check_data(tables: list[MeasuredTable]) -> None:
+    """Refuse tables that were measured on different contents of the data set."""
+    digests = {table.data_digest: table for table in tables if table.data_digest}
+    if len(digests) > 1:
+        (one, first), (other, second) = list(digests.items())[:2]
+        found = f"measured on data {one[:10]}, but Table {second.spec.number} on {other[:10]}"
+        raise MissingArtefact(f"Table {first.spec.number}", found, "the same data")
+
+
+# ---------------------------------------------------------------- counts of images
+
+
+def _read_all(
+    counts: Mapping[str, Mapping[int, Path]], values: Mapping[str, Mapping[int, float]]
+) -> dict[str, dict[int, np.ndarray]]:
+    """Read what is kept of every image, each file once; nothing where the runs were not scored on the same images."""
+    known: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for cell, by_seed in counts.items():
+        for seed, path in by_seed.items():
+            if path not in known and path.is_file():
+                known[path] = read_parts(path)
+            if path in known:
+                found.setdefault(cell, {})[seed] = known[path][1]
+                _check_score(path, values[cell][seed], known[path][1])
+    lists = [ids for ids, _ in known.values()]
+    return found if all(np.array_equal(ids, lists[0]) for ids in lists) else {}
+
+
+def read_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a score's images and, for each, hits and unions by class; raises MissingArtefact for damage."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            ids, counts = stored["ids"], stored["counts"]
+        square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
+        if not (square and ids.shape == counts.shape[:1] and len(ids) and counts.min() >= 0):
+            raise ValueError
+        return ids, parts(counts)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError, MemoryError):
+        raise MissingArtefact(path, "damaged", "counts of every image") from None
+
+
+def _check_score(path: Path, score: float, kept: np.ndarray) -> None:
+    """Refuse a score that is not that of its counts: one of them was changed by hand."""
+    counted = float(miou_of(kept.sum(0)))
+    if abs(counted - score) > SAME:
+        raise MissingArtefact(path, f"the counts say mIoU {counted:.4f}, the score {score:.4f}", "the same")
+
+
+# ---------------------------------------------------------------- in words
+
+
+def claim_line(verdict: Verdict) -> str:
+    """Return the line of a claim: verdict, claim, effect with both intervals, p, seeds, spread, and why it is open."""
+    parts_of = [*_effect(verdict), *_test(verdict), *_power(verdict)]
+    basis = f" ({'; '.join(parts_of)})" if parts_of else ""
+    why = f" - {verdict.why}" if verdict.why else ""
+    return f"{verdict.shown}: {verdict.claim.text}{basis}{why}"
+
+
+def _effect(verdict: Verdict) -> list[str]:
+    if verdict.effect is None:
+        return []
+    words = [f"{what_is_shown(verdict)}{verdict.effect:+.1f} points"]
+    if verdict.seeds_interval is not None:
+        words.append(f"other trainings {_range(verdict.seeds_interval)}")
+    if verdict.images_interval is not None:
+        words.append(f"other images {_range(verdict.images_interval)}")
+    return words
+
+
+def what_is_shown(verdict: Verdict) -> str:
+    """Say which of several differences an effect is; nothing where there is only one."""
+    claim = verdict.claim
+    if claim.kind == "trend":
+        return "first to last "
+    if claim.kind == "robustness":
+        return "largest difference "
+    if claim.kind == "value":
+        return "farthest off "
+    return f"smallest of {len(claim.higher)}: " if len(claim.higher) > 1 else ""
+
+
+def _test(verdict: Verdict) -> list[str]:
+    words = []
+    if verdict.p_adjusted is not None:
+        words.append(f"adjusted p {small(verdict.p_adjusted)}")
+    if verdict.effect is not None:
+        words.append("1 seed" if len(verdict.seeds) == 1 else f"{len(verdict.seeds)} seeds")
+    if verdict.spread is not None:
+        words.append(f"spread {verdict.spread.sd:.2f}")
+    return words
+
+
+def _power(verdict: Verdict) -> list[str]:
+    words = []
+    if verdict.finds is not None:
+        words.append(f"finds a true {verdict.finds_effect:.2g}-point effect in {100 * verdict.finds:.0f} %")
+    if verdict.seeds_needed is not None:
+        hours = "" if verdict.hours_needed is None else f", {verdict.hours_needed:.1f} h more"
+        words.append(f"would take {verdict.seeds_needed} seeds{hours}")
+    return words
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:+.1f} to {interval.high:+.1f}"
+
+
+def small(p: float) -> str:
+    """Return a p-value in words: two digits, and no more zeros than anybody reads."""
+    return "< 0.0001" if p < 0.0001 else "1" if p > 0.995 else f"{p:.2g}"
+
+
+def claim_lines(ledger: Ledger, number: int) -> list[str]:
+    """Return one line for each claim of a table."""
+    return [claim_line(verdict) for verdict in ledger.of_table(number)]
+
+
+def rule_lines(ledger: Ledger) -> list[str]:
+    """Say how the claims were judged, and what that leaves out, one sentence a line."""
+    looked = f"looks at {', '.join(map(str, ledger.looks))} seeds" if ledger.looks else "looks, the first at 3 seeds"
+    lines = [
+        f"decided where the adjusted p is at most {ALPHA}: adjusted for all {ledger.family} claims of the tables that seeds "
+        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, moderated towards all cells",
+        "other trainings: the 95 % interval over seeds; other images: that of the same networks over resampled images",
+    ]
+    spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)
+    if spread is not None:
+        lines[0] += f" ({spread.arms} of them, {spread.degrees:.0f} degrees of freedom)"
+    return [*lines, *ledger.limits]
