@@ -25,9 +25,11 @@ TURNED = (
     ("2:dual-all-strong.miou", "2:all-strong.miou"),
     ("2:weak-retrain.miou", "2:weak.miou"),
 )
-ALIKE, SAME_PRINTED = {cell: CENTRE for cell in SOURCES}, {cell: CENTRE for cell in FAMILY.printed}
+ALIKE, SAME_PRINTED = dict.fromkeys(SOURCES, CENTRE), dict.fromkeys(FAMILY.printed, CENTRE)
 
-Judge = Callable[[np.ndarray, Means], np.ndarray]  # scores (sets, arms, seeds), printed values -> decisions (sets, claims)
+Judge = Callable[
+    [np.ndarray, Means], np.ndarray
+]  # scores (sets, arms, seeds), printed values -> decisions (sets, claims)
 
 
 @dataclass(frozen=True)

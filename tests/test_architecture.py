@@ -32,16 +32,16 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine"),
-    "reports": ("results", "ledger", "tables", "stages", "bundle"),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation"),
+    "reports": ("results", "ledger", "sound", "ci", "tables", "stages", "bundle"),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),
     "cluster": ("jobs", "slurm", "probe", "job", "status"),
-    "timing": ("rates", "forecast", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
+    "timing": ("rates", "forecast", "price", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "evaluate",
-        "reproduce_table", "make", "status", "bench", "app",
+        "judging", "until_decided", "reproduce_table", "verify", "preregister", "plan", "make", "status", "bench", "app",
     ),
 }  # fmt: skip
 ORDER = ("__init__", *(f"{folder.split()[0]}.{name}" for folder, names in HOUSE.items() for name in names), "__main__")

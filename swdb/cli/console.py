@@ -27,6 +27,7 @@ from swdb.cli.terminal import on_one_line, shown
 from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
 from swdb.core.progress import Advance
+from swdb.reports.ci import summary_line
 from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import frame, notes, title
@@ -112,6 +113,17 @@ def print_claims(verdicts: Iterable[Verdict], console: Console) -> None:
         word, _, rest = claim_line(verdict).partition(":")
         colour = COLOURS.get(verdict.word, "dim")
         console.print(Text.assemble((word, colour), plain(f":{rest}", console)))
+
+
+def print_ledger(ledger: Ledger) -> None:
+    """Print a ledger: a line for each claim under its table, how it was judged, how many of each verdict."""
+    console = out()
+    for number in dict.fromkeys(verdict.table for verdict in ledger.verdicts):
+        console.print(plain(f"Table {number}", console, "bold"))
+        print_claims(ledger.of_table(number), console)
+    for line in rule_lines(ledger):
+        console.print(plain(line, console, "dim"))
+    console.print(plain(summary_line(ledger), console))
 
 
 def print_plan(
@@ -212,23 +224,34 @@ def _number(value: float | None, form: str) -> str:
 
 def print_status(states: list[State], summary: str) -> None:
     """Print what became of artefacts; of a long list only what is neither done nor to do."""
-    console = out()
     shown_states = (
         states if len(states) <= MOST_STATES else [one for one in states if one.word not in ("done", "to do")]
     )
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = ("state", "id", "job", "where", "since", "line")
     rows = [(one.word, one.artefact.id, one.job, one.where, one.since, one.line) for one in shown_states]
     kept = [k for k in range(len(columns)) if k < 2 or any(row[k] for row in rows)]
-    for k in kept:
-        table.add_column(
-            "" if columns[k] == "line" else columns[k], overflow="fold", no_wrap=columns[k] in ("state", "job")
-        )
+    names = ["" if columns[k] == "line" else columns[k] for k in kept]
+    print_rows(names, [[row[k] for k in kept] for row in rows], STATE_COLOURS, whole=("state", "job"))
+    console = out()
+    console.print(plain(summary, console))
+
+
+def print_rows(
+    names: list[str],
+    rows: list[list[str]],
+    colours: Mapping[str, str],
+    whole: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
+) -> None:
+    """Print rows under names, the first words in colours; `whole`: columns that never break, `numbers`: to the right."""
+    console, table = out(), RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        justify = "right" if name in numbers else "left"
+        table.add_column(name, overflow="fold", no_wrap=name in whole, justify=justify)
     for row in rows:
-        table.add_row(*[plain(row[k], console, STATE_COLOURS.get(row[0], "") if k == 0 else "") for k in kept])
+        table.add_row(*[plain(text, console, colours.get(row[0], "") if k == 0 else "") for k, text in enumerate(row)])
     if rows:
         console.print(table)
-    console.print(plain(summary, console))
 
 
 class _Lines:

@@ -1,6 +1,6 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from swdb.cli import arguments
 from swdb.cli.command_line import CommandLine
 from swdb.cli.on_slurm import On, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
+    Budget,
     Cues,
     Device,
     Devices,
@@ -25,6 +26,7 @@ from swdb.cli.options import (
     Seeds,
     TableNumber,
     Threads,
+    UntilDecided,
     Weights,
     Workdir,
     open_graph,
@@ -32,6 +34,7 @@ from swdb.cli.options import (
     running,
     say,
 )
+from swdb.cli.until_decided import Search, check_options
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ def reproduce_table(
     seeds: Seeds = None,
     dry_run: DryRun = False,
     no_train: NoTrain = False,
+    until_decided: UntilDecided = False,
+    budget: Budget = None,
     form: Format = "rich",
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
@@ -74,13 +79,14 @@ def reproduce_table(
     swdb reproduce-table 4
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
+    swdb reproduce-table 2 --until-decided --budget 2h
     swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
-    from swdb.reports.tables import FORMATS
     from swdb.specs.tables import load_tables
 
-    if form not in ("rich", *FORMATS):
-        raise unknown("--format", form, ("rich", *FORMATS))
+    check_form(form)
+    chosen = {"--seeds": seeds is not None, "--rows": rows is not None, f"--on {on}": on != "here"}
+    spend = check_options(budget, until_decided, {**chosen, "--dry-run": dry_run, "--no-train": no_train})
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
@@ -88,6 +94,8 @@ def reproduce_table(
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     trains_on, choose = None if looks else device, queue.choose_precision if queue else None
     graph = open_graph(workdir, preset, precision, weights, cues, None, not dry_run, trains_on, preprocessing, choose)
+    if until_decided:
+        return decide(context.obj, graph, every, tables, resources, spend, form)
     asked = arguments.seeds(seeds, graph.study.preset)
     everything = planned(graph, [*every.values()], asked, recorded=looks)
     plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
@@ -105,6 +113,47 @@ def reproduce_table(
     if failed is not None:
         raise failed
     propose(context.obj, graph.study, *(following(graph, plan) or same))
+
+
+def check_form(form: str) -> None:
+    """Refuse a format that no table has."""
+    from swdb.reports.tables import FORMATS
+
+    if form not in ("rich", *FORMATS):
+        raise unknown("--format", form, ("rich", *FORMATS))
+
+
+def decide(
+    line: CommandLine,
+    graph: "Graph",
+    every: Mapping[int, "Table"],
+    tables: list["Table"],
+    resources: "Resources",
+    budget: float | None,
+    form: str,
+) -> None:
+    """Run seeds until the claims of some tables are decided, then print these; see `until_decided.py`."""
+    from swdb.study.capacity import slots
+
+    study, failures = graph.study, []
+
+    def plan(seeds: Iterable[int]) -> "Plan":
+        return planned(graph, [*every.values()], seeds, recorded=False)
+
+    def make(part: "Plan", todo: list["Artefact"]) -> None:
+        record(study, part, finished=False)
+        failures.append(make_most(line, study, resources, todo))
+
+    jobs = len(slots(resources, graph.everything(range(1)), study.folder))
+    chosen = frozenset(table.number for table in tables)
+    ended = Search(graph, every, chosen, plan, make, jobs, budget).run()
+    everything = plan(())
+    seeds = range(1 + max((place.seed for place, one in everything.scores.items() if one.done), default=0))
+    show_tables(graph, everything, every, tables, seeds, form, keep=False)
+    say(ended)
+    for failure in filter(None, failures):
+        raise failure
+    propose(line, study, "verify")
 
 
 def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:
@@ -185,9 +234,8 @@ def show_tables(
     from swdb.study.stages import TABLE
 
     study = graph.study
-    ledger = ledger_of(
-        [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()], study.preset
-    )
+    whole = [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()]
+    ledger = ledger_of(whole, study.preset, registered_in(study, every, plan))
 
     def made_from(chosen: "Plan") -> list["Artefact"]:
         return [TABLE.artefact(study, table, graph.runs, chosen.cells(table.number), ledger) for table in tables]
@@ -203,6 +251,17 @@ def show_tables(
         say(f"written: {', '.join(map(str, written))}")
 
 
+def registered_in(study: "Study", every: Mapping[int, "Table"], plan: "Plan") -> dict[str, str]:
+    """Return which claims were fixed before their runs; what was registered and damaged since fixes nothing, and is named."""
+    from swdb.study.preregistration import standings
+
+    try:
+        return standings(study, every, plan)
+    except MissingArtefact as error:
+        say(f"{error}; what was registered counts for nothing")
+        return {}
+
+
 def would_lose(artefact: "Artefact") -> bool:
     """Whether a report on disk has values that would not be in it any more; says so."""
     lost = artefact.task.measure().lacks(artefact.record)
@@ -211,7 +270,7 @@ def would_lose(artefact: "Artefact") -> bool:
     return lost > 0
 
 
-def planned(graph: "Graph", tables: list["Table"], seeds: range, recorded: bool) -> "Plan":
+def planned(graph: "Graph", tables: list["Table"], seeds: Iterable[int], recorded: bool) -> "Plan":
     """Return the plan of whole tables, with the wanted seeds and those that were ever planned: a report on disk is never
     replaced by one that has less.
 

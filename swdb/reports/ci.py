@@ -48,7 +48,7 @@ def finds_words(verdict: Verdict) -> str:
     """Say how likely a true effect is found with what is there."""
     if verdict.finds is None or verdict.finds_effect is None:
         return "–"
-    return f"{100 * verdict.finds:.0f} % of {verdict.finds_effect:.1f}"
+    return f"{verdict.finds_effect:.2g} points in {100 * verdict.finds:.0f} %"
 
 
 def summary_line(ledger: Ledger) -> str:
@@ -122,7 +122,7 @@ def summary(ledger: Ledger, most_bytes: int = MOST_BYTES) -> str:
     lines = markdown_table(COLUMNS, rows, words=3)[2:]
     foot = [
         "",
-        "Effects in points of mIoU, finds: how often a true effect of so many points is found with these seeds.",
+        "Effects in points of mIoU, finds: how often a true effect of so many points is found with these seeds (equalities: how often they are shown).",
     ]
     foot += ["", *(f"- {in_markdown(sentence)}" for sentence in ledger.limits)] if ledger.limits else []
     if _size([*head, *lines, *foot]) <= most_bytes:

@@ -1,25 +1,19 @@
 """Which finished scores can be believed: what is half written, edited by hand, of other data or there twice is named and
-left out. No torch; pictures and weights are not read, so that it takes a moment.
+left out. No torch; only records are read, so that it takes a moment.
 
 in: scores by place -> out: those that are sound, and an error for each that is not
 """
 
-import math
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
-import numpy as np
-
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, SwdbError, disk_error
 from swdb.core.files import damage_of
-from swdb.evaluation.confusion import miou
+from swdb.reports.results import check_score, runs_behind
 
 Place = TypeVar("Place", bound=Hashable)
-CLOSE = 1e-6  # points of mIoU: sums of floats in another order
 
 
 def sound(scores: Mapping[Place, Artefact]) -> tuple[dict[Place, Artefact], list[SwdbError]]:
@@ -43,44 +37,19 @@ def read(score: Artefact) -> dict[str, Any]:
     """Read a score with all that it is made from; raises MissingArtefact where the record does not say what is there."""
     record = score.read_record()
     score.check()
-    for run in _runs(score):
+    for run in runs_behind(score):
         if not run.done:
             raise MissingArtefact(run.record, f"missing, and {score.id} is its score", "the record of the run")
         if run.read_record().get("id") != run.id:
             raise MissingArtefact(run.record, "is the record of another run", run.id)
         run.check()
     with damage_of(score.record, "a score"):
-        found, data = record["miou"], record["data"]
-        if not (isinstance(found, float) and isinstance(data, str)):
+        if not (isinstance(record["miou"], float) and isinstance(record["data"], str)):
             raise TypeError
-    if not (math.isfinite(found) and 0 <= found <= 100):
-        raise MissingArtefact(score.record, f"an impossible mIoU, {found}", "0 to 100")
+    check_score(score.record, record["miou"])
     if record.get("id") != score.id:
         raise MissingArtefact(score.record, "is the record of another score", score.id)
-    counted = _counted(score)
-    if abs(counted - found) > CLOSE:
-        said = f"says {found:.3f} %, and its counts make {counted:.3f} %: one of them was edited"
-        raise MissingArtefact(score.record, said, "what was counted")
     return record
-
-
-def _counted(score: Artefact) -> float:
-    """Return the mIoU that the stored counts of a score make."""
-    path = score.folder / "confusion.npz"
-    if not path.is_file():
-        raise MissingArtefact(path, "missing", "the counts of each image")
-    try:
-        with np.load(path) as stored:
-            counts = stored["counts"]
-        if counts.ndim != 3 or counts.dtype.kind != "i" or (counts < 0).any() or not counts.any():
-            raise ValueError
-        return miou(counts.sum(0))
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
-        raise MissingArtefact(path, "damaged", "the counts of each image") from None
-
-
-def _runs(score: Artefact) -> list[Artefact]:
-    return [other for other in score.inputs if other.kind == "run"]
 
 
 def _of_other_data(
@@ -103,12 +72,13 @@ def _of_other_data(
 def _twice(
     finished: Mapping[str, Artefact], records: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, MissingArtefact]]:
-    """Return the scores of runs that have the very weights of another run: one training under two names."""
+    """Return the scores of runs that have the very weights of a run with another seed: one training under two names."""
     first: dict[str, Artefact] = {}
     copies = {}
     for score in (finished[identity] for identity in records):
-        for run in _runs(score):
-            if (other := first.setdefault(run.digest(), run)).id != run.id:
+        for run in runs_behind(score):
+            other = first.setdefault(run.digest(), run)
+            if other.key.get("seed") != run.key.get("seed"):
                 copies[score.id] = run, other
     return [
         (identity, MissingArtefact(run.folder, f"has the very weights of {other.id}", "a training of its own"))

@@ -7,9 +7,10 @@ author, who has the clock and the files; whoever commits the registration before
 in: claims with their cells, a study -> out: `<work directory>/preregistration.json`, a list that only grows; and back
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, digest, read_json, write_json
 from swdb.core.lease import leased
+from swdb.specs.study import Study
+from swdb.specs.tables import Table, measured_cells, printed_values
+from swdb.study.plan import Plan
+from swdb.verdicts import rule
 
 VERSION = 1  # of preregistration.json
 FILE = "preregistration.json"
@@ -110,9 +115,22 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
     return Registration(seeds=tuple(entry["seeds"]), **values)
 
 
-def now() -> str:
-    """Return the date of a registration that is made now."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def registration(study: Study, tables: Mapping[int, Table], seeds: Iterable[int]) -> Registration:
+    """Return what can be registered of a study now: every claim with what is trained, or printed, behind its cells."""
+    sources, printed = measured_cells(tables), printed_values(tables)
+
+    def cell(name: str) -> dict[str, Any]:
+        values = {"printed": printed[name]} if name in printed else {}
+        return values if name not in sources else {**asdict(sources[name]), **values}
+
+    claims = {
+        claim.key: {**claim.content(), "cells": {name: cell(name) for name in claim.cells}}
+        for table in tables.values()
+        for claim in table.claims
+    }
+    values = json.loads(json.dumps({"rule": rule.content(), "claims": claims}))  # as they are read back
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return Registration(date, study.preset.name, study.preset.digest(), tuple(seeds), **values)
 
 
 # ---------------------------------------------------------------- what a run says
@@ -183,6 +201,26 @@ def behind(runs: Mapping[int, Iterable[Artefact]]) -> Behind:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+def standings(study: Study, tables: Mapping[int, Table], plan: Plan) -> dict[str, str]:
+    """Say of each claim whether it was fixed before the runs behind it, from the finished scores of a plan."""
+    registered = read_registrations(study.folder)
+    if not registered:
+        return {}
+    today, by_cell = registration(study, tables, ()), {}
+    for (table, row, column, seed), score in plan.scores.items():
+        if score.done:
+            runs = [other for other in score.inputs if other.kind == "run"]
+            by_cell.setdefault(f"{table}:{row}.{column}", {})[seed] = runs
+    found = {}
+    for claim in (claim for table in tables.values() for claim in table.claims):
+        runs: dict[int, list[Artefact]] = {}
+        for name in claim.measured_cells:
+            for seed, several in by_cell.get(name, {}).items():
+                runs.setdefault(seed, []).extend(several)
+        found[claim.key] = standing(claim.key, today, registered, behind(runs))
+    return found
 
 
 def standing(key: str, today: Registration, registered: Iterable[Registration], what: Behind) -> str:

@@ -34,7 +34,7 @@ def moderated(values: np.ndarray, common: bool) -> Noise | None:
     different sets (the leading dimensions) must have been run in the same places.
     """
     run = ~np.isnan(values)
-    ran = run.reshape(-1, *run.shape[-2:])[0]
+    ran = run[(0,) * (run.ndim - 2)]
     if not (run == ran).all():
         raise ValueError("values of different sets have gaps in different places")
     squares, degrees = _residuals(np.where(run, values, 0.0), ran.astype(np.float64), common)

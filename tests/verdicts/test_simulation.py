@@ -120,7 +120,11 @@ def test_what_is_turned_is_turned_in_every_table():
         ("strong-branch-over-separate", {"1:strong.miou": -1.0, "3:n2.strong": -2.0}, Right(False, True)),
         ("oversampling-improves", {}, Right(False, False)),
         ("oversampling-improves", {"1:x6.miou": 1.0}, Right(True, False)),
-        ("oversampling-improves", {"1:x6.miou": 3.0, "1:x2.miou": -1.0}, Right(False, False)),  # rises, but no every step
+        (
+            "oversampling-improves",
+            {"1:x6.miou": 3.0, "1:x2.miou": -1.0},
+            Right(False, False),
+        ),  # rises, but no every step
         ("oversampling-improves", {"1:mixed.miou": 1.0}, Right(False, True)),
         ("fine-tuning-converges", {"1:strong.miou": 0.9}, Right(True, False)),
         ("fine-tuning-converges", {"1:strong.miou": -1.0}, Right(False, True)),
