@@ -4,8 +4,8 @@ seeds at hand, and how many seeds it takes.
 The effect that is asked about is 2 points, or what the paper prints where that is less; of equalities it is that the cells
 are apart as printed, of values that the printed ones are true. Other claims are taken to show nothing, so Holm's step-down
 helps none: with several true claims more is found. Each claim is judged by the contrasts that judge scores, on means and
-variances drawn from their distributions at every look: a noncentral t, and what looks, steps and several pairs make of it.
-The draws are always the same ones.
+moderated variances that are drawn from their distributions and grow from look to look: what a noncentral t says, and what
+looks, moderation, steps and several pairs make of it. The draws are always the same ones.
 
 in: a claim, the spread of its cells -> out: shares of studies, numbers of seeds
 """
@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy.special import chdtri
-
 from swdb.specs.claims import ONLY_COMPARABLE, Claim
 from swdb.verdicts import rule
 from swdb.verdicts.contrasts import Arms, outcome
@@ -28,7 +26,7 @@ POINTS = 2.0  # a true effect that is worth finding
 WANTED = 0.8  # the share in which it should be found
 MOST_SEEDS = 400  # what takes more is out of reach
 PRIOR = 16.0  # degrees of freedom that the pool is worth where nothing is measured: what simulated studies have
-DRAWS, MOST_CELLS = 1000, 32
+DRAWS, MOST_CELLS = 1000, 16
 
 
 # ---------------------------------------------------------------- the effect that is asked about
@@ -66,6 +64,12 @@ def _less(points: float) -> float:
     return round(points, 6) if 0 < points < POINTS else POINTS
 
 
+def as_measured(claim: Claim, values: Values, seeds: Sequence[int]) -> Effect:
+    """Return the means of a claim's cells as they were measured, over the seeds that they have in common."""
+    means = tuple(float(np.mean([values[cell][seed] for seed in seeds])) for cell in claim.measured_cells)
+    return Effect(max(means) - min(means), means)
+
+
 # ---------------------------------------------------------------- the spread that is expected
 
 
@@ -87,10 +91,10 @@ class Expected:
         own = self.own_degrees(seeds)
         return min(self.prior + own, own * len(self.variance))
 
-    def judged_by(self, seeds: int) -> np.ndarray:
-        """Return the variances that arms are judged by: squeezed towards the pool, so that quiet ones look noisier."""
-        own = self.own_degrees(seeds)
-        return (self.prior * self.variance.mean() + own * self.variance) / (self.prior + own)
+    def moderated(self, seeds: int, own: np.ndarray, pool: np.ndarray) -> np.ndarray:
+        """Return variances as arms are judged by them: their `own`, squeezed towards the `pool`."""
+        degrees = self.own_degrees(seeds)
+        return (self.prior * pool[:, None] + degrees * own) / (self.prior + degrees)
 
 
 def expected(noise: Noise | None, seeds: int, common: bool) -> Expected | None:
@@ -111,12 +115,24 @@ def supposed(sd: Sequence[float], common: bool) -> Expected:
 
 
 @cache
-def _draws() -> tuple[np.ndarray, np.ndarray]:
-    """Return normal values (looks, draws, cells), and uniform ones (draws,): the same on every machine, for ever."""
+def _normal() -> np.ndarray:
+    """Return normal values (looks, draws, cells): the same on every machine, for ever."""
     drawn = np.random.RandomState(0)  # numpy's legacy generator, which never changes
     normal = drawn.standard_normal((len([*rule.looks(MOST_SEEDS)]), DRAWS // 2, MOST_CELLS))
-    uniform = drawn.permutation((np.arange(DRAWS) + 0.5) / DRAWS)
-    return np.concatenate([normal, -normal], 1), uniform
+    return np.concatenate([normal, -normal], 1)
+
+
+@cache
+def _squares(degrees: tuple[float, ...], arms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean squares of unit noise at each look: of each cell (looks, draws, cells), and pooled over all arms.
+
+    degrees: of freedom of one arm at each look; what was drawn for a look is part of the next one's.
+    """
+    drawn = np.random.RandomState(1)
+    more = np.diff(degrees, prepend=0.0)
+    cells = np.stack([2 * drawn.standard_gamma(one / 2, (DRAWS, MOST_CELLS)) for one in more]).cumsum(0)
+    pooled = np.stack([2 * drawn.standard_gamma(one * arms / 2, DRAWS) for one in more]).cumsum(0)
+    return cells / np.array(degrees)[:, None, None], pooled / (np.array(degrees) * arms)[:, None]
 
 
 @dataclass(frozen=True)
@@ -129,40 +145,40 @@ class Search:
     expected: Expected
     family: int
     printed: Mapping[str, float]
+    either: bool = False  # whether decisions against the claim count, too
 
     def until(self, enough: Callable[[int, float], bool]) -> dict[int, float]:
-        """Return the share of studies that decide for the claim at each look or before, as far as the first that is enough."""
-        normal, uniform = _draws()
-        number = len(self.claim.measured_cells)
-        normal, spread = normal[..., :number], np.sqrt(self.expected.variance[[*self.at]])
+        """Return the share of studies that decide (for the claim) at each look or before, up to the first that is enough."""
+        number, looks, normal = len(self.claim.measured_cells), [*rule.looks(MOST_SEEDS)], _normal()
+        true, arms = self.expected.variance[[*self.at]], len(self.expected.variance)
+        cells, pooled = _squares(tuple(self.expected.own_degrees(look) for look, _ in looks), arms)
         decided, sums, before, found = np.zeros(DRAWS, int), np.zeros((DRAWS, number)), 0, {}
-        for k, (look, alpha) in enumerate(rule.looks(MOST_SEEDS)):
-            sums = sums + np.sqrt(look - before) * normal[k]
-            means, before = np.array(self.effect.means) + spread * sums / look, look
-            now = self._decided(means, look, alpha, uniform)
+        for k, (look, alpha) in enumerate(looks):
+            sums = sums + np.sqrt(look - before) * normal[k, :, :number]
+            means, before = np.array(self.effect.means) + np.sqrt(true) * sums / look, look
+            pool = self.expected.variance.mean() * pooled[k]
+            variance = self.expected.moderated(look, true * cells[k, :, :number], pool)
+            now = self._decided(means, variance, look, alpha / self.family)
             decided = np.where(decided == 0, now, decided)
-            found[look] = float((decided == 1).mean())
+            found[look] = float((decided != 0 if self.either else decided == 1).mean())
             if self.claim.kind == "value":  # which is not proved, but holds at the last look or does not
                 found[look], decided = float((now == 1).mean()), np.minimum(decided, 0)
             if enough(look, found[look]):
                 break
         return found
 
-    def _decided(self, means: np.ndarray, look: int, alpha: float, uniform: np.ndarray) -> np.ndarray:
+    def _decided(self, means: np.ndarray, variance: np.ndarray, look: int, bound: float) -> np.ndarray:
         """Return what a look decides, if other claims are no help: 1 for the claim, -1 against it, 0 nothing."""
-        degrees = self.expected.degrees(look)
-        variance = self.expected.judged_by(look)[[*self.at]] * (chdtri(degrees, uniform) / degrees)[:, None]
-        arms = Arms(means, variance, np.full(variance.shape, degrees), look)
+        arms = Arms(means, variance, np.full(variance.shape, self.expected.degrees(look)), look)
         one = outcome(self.claim, arms, self.claim.measured_cells, self.printed)
-        bound = alpha / self.family
         decided = np.where(one.p_for <= np.minimum(bound, one.p_against), 1, np.where(one.p_against <= bound, -1, 0))
         return decided if one.within is None else np.where((decided == 0) & one.within, 1, decided)
 
 
-def search(claim: Claim, family: Family, spread: Expected, size: int) -> Search:
-    """Return what the rule finds of a claim among `size` that are judged together."""
+def search(claim: Claim, family: Family, spread: Expected, size: int, effect: Effect | None = None) -> Search:
+    """Return what the rule finds of a claim among `size` that are judged together; effect: None: what is worth finding."""
     at = tuple(family.arms[cell] for cell in claim.measured_cells)
-    return Search(claim, assumed(claim, family.printed), at, spread, size, family.printed)
+    return Search(claim, effect or assumed(claim, family.printed), at, spread, size, family.printed, effect is not None)
 
 
 @dataclass(frozen=True)

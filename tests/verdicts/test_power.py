@@ -23,7 +23,7 @@ from swdb.verdicts.power import (
     supposed,
     with_power,
 )
-from swdb.verdicts.simulation import draw, spread_factor
+from swdb.verdicts.simulation import CORRELATION, draw, spread_factor
 from swdb.verdicts.verdict import NOT_COMPARABLE
 
 SIZE = len(CLAIMS)
@@ -34,9 +34,11 @@ def claim(key: str):
 
 
 def spreads(sd: float):
-    """A spread that is supposed, larger for runs with few strong images."""
+    """The spread of made-up tables, larger for runs with few strong images; single runs have their seed's part, too."""
     arms = {FAMILY.arms[cell]: sd * spread_factor(source) for cell, source in SOURCES.items()}
-    return expectations(FAMILY, {}, arms)
+    ordered = [arms[arm] for arm in range(len(arms))]
+    seed = sd**2 * CORRELATION / (1 - CORRELATION)
+    return supposed(ordered, True), supposed([(one**2 + seed) ** 0.5 for one in ordered], False)
 
 
 def searched(key: str, sd: float, size: int = SIZE):
@@ -53,17 +55,22 @@ def shares(key: str, sd: float, size: int = SIZE) -> dict[int, float]:
 
 @pytest.mark.parametrize(("sd", "size"), [(0.5, 27), (0.75, 27), (1.0, 5), (1.0, 1)])
 def test_one_pair_at_the_first_look_is_a_noncentral_t(sd, size):
-    degrees = spreads(sd)[0].degrees(3)
+    alike = replace(supposed([sd] * 22, True), prior=1e6)  # all arms are judged by their pool, which is a chi-square
+    degrees, one = alike.degrees(3), claim("mixing-hurts")
     threshold = stdtrit(degrees, 1 - 0.01 / size / 2)
     wanted = 1 - nctdtr(degrees, 2.0 / (sd * (2 / 3) ** 0.5), threshold)
-    assert shares("mixing-hurts", sd, size)[3] == pytest.approx(wanted, abs=0.035)  # 1000 draws
+    found = search(one, FAMILY, alike, size).until(lambda look, share: True)
+    assert found == {3: pytest.approx(wanted, abs=0.035)}  # 1000 draws
 
 
 def engine_finds(key: str, sd: float, seeds: int, sets: int = 400) -> float:
-    """The share of made-up sets in which the engine decides for a claim, where nothing else is there to be found."""
+    """The share of made-up sets in which the engine decides for a claim, where as little else as can be is there to be found."""
     one = claim(key)
     means = dict(ALIKE)
-    effect = dict(zip(one.measured_cells, assumed(one, FAMILY.printed).means, strict=True))
+    base = 65.0 if one.kind in ("ordering", "trend") else 0.0
+    effect = {
+        cell: base + mean for cell, mean in zip(one.measured_cells, assumed(one, FAMILY.printed).means, strict=True)
+    }
     for cell, source in SOURCES.items():
         same = next((mean for other, mean in effect.items() if SOURCES[other] == source), None)
         means[cell] = 65.0 if same is None else same
@@ -87,10 +94,10 @@ def engine_finds(key: str, sd: float, seeds: int, sets: int = 400) -> float:
     ],
 )
 def test_what_is_found_is_what_the_engine_finds_on_made_up_tables(key, sd, seeds):
-    # of 400 sets, and 1000 draws: two standard errors are 6 points at most; other true claims let Holm find more
+    # of 400 sets, and 1000 draws: two standard errors are 6 points at most. What else is true then lets Holm find more.
     ours, theirs = power(searched(key, sd), seeds).finds, engine_finds(key, sd, seeds)
     assert 0.05 < theirs < 0.99
-    assert ours == pytest.approx(theirs, abs=0.12) and ours <= theirs + 0.07
+    assert ours == pytest.approx(theirs, abs=0.16) and ours <= theirs + 0.07
 
 
 @pytest.mark.parametrize("key", ["values-1", "values-2"])
@@ -113,9 +120,9 @@ def test_more_seeds_and_less_spread_find_more():
 
 def test_how_many_seeds_it_takes():
     found = power(searched("mixing-hurts", 0.75), 3)
-    assert found.seeds_needed == 8 and 0.1 < found.finds < 0.5 and found.points == 2.0
-    assert power(searched("mixing-hurts", 0.75), 3, wanted=0.1).seeds_needed == 3
-    assert power(searched("mixing-hurts", 0.75), 8).finds >= 0.8
+    assert found.seeds_needed == 12 and 0.02 < found.finds < 0.5 and found.points == 2.0
+    assert power(searched("mixing-hurts", 0.75), 3, wanted=0.05).seeds_needed == 3
+    assert power(searched("mixing-hurts", 0.75), 12).finds >= 0.8
     assert power(searched("kl-hurts", 1.5), 3).seeds_needed is None  # more than 400
     assert power(searched("mixing-hurts", 0.75), 2).finds is None  # there is no look yet
 
