@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+
 from swdb.specs.claims import ONLY_COMPARABLE, Claim
 from swdb.verdicts import rule
 from swdb.verdicts.contrasts import Arms, outcome
