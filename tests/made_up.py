@@ -8,11 +8,20 @@ from conftest import TINY
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.files import write_json
+from swdb.reports.ledger import ledger_of
 from swdb.reports.results import MeasuredTable, measure
+from swdb.specs.claims import Claim
 from swdb.specs.presets import Preset, load_preset
-from swdb.specs.tables import Claim, Column, Row, RunSpec, Table, runs_of
+from swdb.specs.tables import Column, Row, RunSpec, Table, runs_of
+from swdb.verdicts.verdict import Ledger
 
 MACHINE = {"device": "cpu", "name": "Made-up 9000", "threads": 2, "precision": "fp32", "torch": "2.11.0"}
+
+
+def ordering(key: str, text: str, lower: str, higher: str) -> Claim:
+    """Return the claim that one cell of the made-up table is worse than another one."""
+    return Claim(key=key, text=text, place="Table 9", kind="ordering", lower=(f"9:{lower}",), higher=(f"9:{higher}",))
+
 
 TABLE = Table(
     number=9,
@@ -51,10 +60,18 @@ TABLE = Table(
         ),
     ),
     claims=(
-        Claim(text="the weak branch is worse", lower="plain.weak", higher="plain.strong"),
-        Claim(text="plain is worse than marked", lower="plain.strong", higher="marked.strong"),
-        Claim(text="absent is worse than plain", lower="absent.strong", higher="plain.strong"),
-        Claim(text="the text is worse than plain", lower="text.strong", higher="plain.strong"),
+        ordering("weak-worse", "the weak branch is worse", "plain.weak", "plain.strong"),
+        ordering("plain-worse", "plain is worse than marked", "plain.strong", "marked.strong"),
+        ordering("absent-worse", "absent is worse than plain", "absent.strong", "plain.strong"),
+        ordering("text-worse", "the text is worse than plain", "text.strong", "plain.strong"),
+        Claim(
+            key="better",
+            text="plain is better than Others *[7]*",
+            place="Table 9",
+            kind="literature",
+            lower=("9:plain.others",),
+            higher=("9:plain.strong",),
+        ),
     ),
 )
 
@@ -113,6 +130,11 @@ def scores_in(folder: Path, table: Table = TABLE, scores: dict = SCORES) -> dict
 def measured_in(folder: Path, table: Table = TABLE, scores: dict = SCORES) -> MeasuredTable:
     """Write all made-up scores and collect them again."""
     return measure(table, RUNS, scores_in(folder, table, scores))
+
+
+def judged(table: MeasuredTable, comparable: bool = False) -> Ledger:
+    """Judge the claims of a made-up table alone."""
+    return ledger_of([table], preset(comparable))
 
 
 def shown_in(folder: Path) -> MeasuredTable:

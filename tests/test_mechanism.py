@@ -1,4 +1,4 @@
-"""The paper's mechanism on the synthetic preset, 3 seeds: mixed < strong alone < dual, by the rule of specs/claims.py.
+"""The paper's mechanism on the synthetic preset, 3 seeds: mixed < strong alone < dual, by the rule of verdicts/rule.py.
 
 Slow (about 15 minutes on two cores): `make mechanism`. It asserts what results/synthetic shows: at n = 0 two branches gain
 over strong labels alone, at the paper's n = 3 the seeds do not decide it; nothing is tuned to make it pass. The rule must
@@ -14,10 +14,12 @@ from studies import Watcher, study_of
 from swdb.methods.strong_weak import StrongWeak
 from swdb.nn import losses
 from swdb.nn.compute import Compute, choose_device, preferred_precision, use_threads
-from swdb.specs import claims
+from swdb.specs.claims import Claim
 from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.study.graph import Graph
 from swdb.study.runner import Runner
+from swdb.verdicts.engine import Family, judge
+from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED
 
 pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)
@@ -50,6 +52,18 @@ def measure(folder, name, seeds=SEEDS):
     return by_seed
 
 
+def word(by_run, lower, higher):
+    """Judge one claim of three, with the spread of all runs that are there."""
+    claims = [
+        Claim(key=f"{a}-{b}", text=f"{a} < {b}", place="", kind="ordering", lower=(a,), higher=(b,))
+        for a, b in (("mixed", "strong"), ("strong", ROW), ("strong", "dual"))
+    ]
+    family = Family(tuple((0, claim) for claim in claims), {name: k for k, name in enumerate(by_run)})
+    verdicts = {one.claim.key: one for one in judge(family, by_run, comparable=False).verdicts}
+    print(verdicts[f"{lower}-{higher}"], flush=True)
+    return verdicts[f"{lower}-{higher}"].word
+
+
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mechanism") / "work"
@@ -58,20 +72,17 @@ def honest(tmp_path_factory):
 
 def test_mixing_is_worse_than_strong_labels_alone(honest):
     _, by_run = honest
-    verdict = claims.decide(by_run["mixed"], by_run["strong"])
-    assert verdict.word == "CONFIRMED", verdict
+    assert word(by_run, "mixed", "strong") == REPRODUCED
 
 
 def test_two_branches_gain_over_strong_labels_alone_where_they_share_the_backbone_only(honest):
     _, by_run = honest
-    verdict = claims.decide(by_run["strong"], by_run[ROW])
-    assert verdict.word == "CONFIRMED", verdict
+    assert word(by_run, "strong", ROW) == REPRODUCED
 
 
 def test_at_the_papers_n_two_branches_do_not_lose_against_strong_labels_alone(honest):
     _, by_run = honest
-    verdict = claims.decide(by_run["strong"], by_run["dual"])
-    assert verdict.word != "CONTRADICTED", verdict
+    assert word(by_run, "strong", "dual") != CONTRADICTED
 
 
 def swapped(self, network, inputs, labels, num_strong, run, training):
@@ -106,9 +117,9 @@ def detached(self, network, inputs, labels, num_strong, run, training):
 @pytest.mark.parametrize("fault", [swapped, merged, detached], ids=lambda fault: fault.__name__)
 def test_a_planted_fault_turns_the_rule_red(honest, fault, monkeypatch, tmp_path):
     folder, by_run = honest
-    assert claims.decide(by_run["strong"], by_run[ROW]).word == "CONFIRMED"
+    assert word(by_run, "strong", ROW) == REPRODUCED
     planted = tmp_path / "work"
     shutil.copytree(folder, planted, ignore=shutil.ignore_patterns("dual-*"))
     monkeypatch.setattr(StrongWeak, "losses", fault)
-    verdict = claims.decide(by_run["strong"], measure(planted, ROW))
-    assert verdict.word != "CONFIRMED", f"the rule did not notice the fault {fault.__name__}: {verdict}"
+    found = word(by_run | {ROW: measure(planted, ROW)}, "strong", ROW)
+    assert found != REPRODUCED, f"the rule did not notice the fault {fault.__name__}"

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.parallel import in_order
 from swdb.data.kinds import facts_of
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
@@ -69,12 +70,11 @@ def _read_all(
     counts: Mapping[str, Mapping[int, Path]], values: Mapping[str, Mapping[int, float]]
 ) -> dict[str, dict[int, np.ndarray]]:
     """Read what is kept of every image, each file once; nothing where the runs were not scored on the same images."""
-    known: dict[Path, tuple[np.ndarray, np.ndarray]] = {}
+    paths = sorted({path for by_seed in counts.values() for path in by_seed.values() if path.is_file()})
+    known = dict(zip(paths, in_order(read_parts, paths), strict=True))
     found: dict[str, dict[int, np.ndarray]] = {}
     for cell, by_seed in counts.items():
         for seed, path in by_seed.items():
-            if path not in known and path.is_file():
-                known[path] = read_parts(path)
             if path in known:
                 found.setdefault(cell, {})[seed] = known[path][1]
                 _check_score(path, values[cell][seed], known[path][1])
@@ -85,7 +85,7 @@ def _read_all(
 def read_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a score's images and, for each, hits and unions by class; raises MissingArtefact for damage."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             ids, counts = stored["ids"], stored["counts"]
         square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
         if not (square and ids.shape == counts.shape[:1] and len(ids) and counts.min() >= 0):

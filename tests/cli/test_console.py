@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from goldens import assert_golden
-from made_up import preset, shown_in
+from made_up import judged, preset, shown_in
 from rich.console import Console
 from studies import graph_of
 
@@ -23,13 +23,13 @@ def table(tmp_path) -> MeasuredTable:
 
 def printed(table: MeasuredTable, width: int, **options) -> str:
     target = Console(width=width, file=io.StringIO(), **options)
-    console.print_table(table, preset(), target)
+    console.print_table(table, preset(), judged(table), target)
     return target.file.getvalue()
 
 
 def piped(table: MeasuredTable, path) -> str:
     with path.open("w", encoding="utf-8") as stream, redirect_stdout(stream):
-        console.print_table(table, preset())
+        console.print_table(table, preset(), judged(table))
     return path.read_text(encoding="utf-8")
 
 
@@ -88,8 +88,8 @@ def test_every_row_shows_its_paper_value_and_what_was_measured(table):
 
 def test_verdicts_are_coloured_and_the_words_stay(table):
     text = printed(table, 200, force_terminal=True, color_system="standard")
-    assert "\x1b[32mCONFIRMED\x1b[0m: the weak branch is worse" in text
-    assert "\x1b[31mCONTRADICTED\x1b[0m: the text is worse than plain" in text
+    assert "\x1b[32mMECHANISM SHOWN\x1b[0m: the weak branch is worse" in text
+    assert "\x1b[31mMECHANISM NOT SHOWN\x1b[0m: the text is worse than plain" in text
     assert "\x1b[33mUNDECIDED\x1b[0m: plain is worse than marked" in text
 
 
@@ -312,7 +312,7 @@ def test_the_last_state_is_told_where_the_work_fails(monkeypatch):
 def test_a_table_keeps_its_columns_in_another_encoding(table, tmp_path, encoding):
     path = tmp_path / "out.txt"
     with path.open("w", encoding=encoding) as stream, redirect_stdout(stream):
-        console.print_table(table, preset())
+        console.print_table(table, preset(), judged(table))
     rows = [line for line in path.read_text(encoding=encoding).splitlines() if line.startswith("|")]
     assert len(rows) > 4 and len({len(row) for row in rows}) == 1
     assert {tuple(k for k, sign in enumerate(row) if sign in "|+") for row in rows if "---" not in row}

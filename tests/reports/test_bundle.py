@@ -17,6 +17,8 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.files import file_digest, write_json
 from swdb.reports import bundle
 from swdb.reports.bundle import publish, with_tables
+from swdb.reports.ledger import ledger_of
+from swdb.reports.results import measure
 from swdb.specs import presets
 from swdb.specs.presets import write_preset
 from swdb.specs.tables import load_tables
@@ -203,8 +205,10 @@ def real(tmp_path_factory) -> tuple[Path, Graph]:
             "Quality\n\n![20 worst](quality.jpg)\n\nAll in [quality.json](quality.json).\n"
         )
         (proxies / "quality.jpg").write_bytes(b"a picture of real images")
+    measured = [measure(table, graph.runs, plan.cells(number)) for number, table in tables.items()]
+    ledger = ledger_of(measured, graph.study.preset)
     for number, table in tables.items():
-        report = TABLE.artefact(graph.study, table, graph.runs, plan.cells(number))
+        report = TABLE.artefact(graph.study, table, graph.runs, plan.cells(number), ledger)
         report.finish(TABLE.make(report, None))
     write_preset(folder / "mine.toml", graph.study.preset)
     (folder / "README.md").write_text(README)

@@ -11,7 +11,9 @@ from studies import graph_of
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import write_json
-from swdb.reports.results import as_json, measure, runs_behind
+from swdb.reports.ledger import ledger_of
+from swdb.reports.results import MeasuredTable, as_json, measure, measured_from_json, runs_behind
+from swdb.specs.presets import Preset
 from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
 from swdb.study.graph import Graph
 from swdb.study.plan import make_plan
@@ -25,6 +27,11 @@ def scores(tmp_path):
 @pytest.fixture
 def measured(scores):
     return measure(TABLE, RUNS, scores)
+
+
+def said(measured: MeasuredTable, preset: Preset, *others: MeasuredTable) -> dict:
+    """Return the JSON of a table with the verdicts on its own claims, which may be about cells of other tables."""
+    return as_json(measured, preset, ledger_of([measured, *others], preset))
 
 
 # ---------------------------------------------------------------- cells
@@ -152,18 +159,11 @@ def test_all_runs_of_an_average_are_named(tmp_path):
     assert found.cells["average", "strong"].runs[1] == "+".join(ids)
     assert [run.id for run in runs_behind(scores["average", "strong"][1])] == ids
     assert found.proxies == [graph.proxies(1).id]  # of the second run
-    rows = as_json(found, preset())["rows"]
+    rows = said(found, preset())["rows"]
     assert [row["run"] for row in rows] == ["alone", "both", "alone+both"]
 
 
-# ---------------------------------------------------------------- claims, proxies, machines
-
-
-def test_claims_are_decided_over_the_seeds_of_their_cells(measured):
-    # differences: 4, 4, 4; then -1, 0.5, 1; then none; then -10, -10.5, -10.5
-    assert [verdict.word for _, verdict in measured.claims] == ["CONFIRMED", "UNDECIDED", "NOT RUN", "CONTRADICTED"]
-    assert [verdict.num_seeds for _, verdict in measured.claims] == [3, 3, 0, 3]
-    assert measured.claims[1][1].difference == pytest.approx(1 / 6)
+# ---------------------------------------------------------------- proxies, machines
 
 
 def test_only_proxies_that_a_measured_run_used_are_named(tmp_path):
@@ -225,11 +225,35 @@ def test_a_damaged_score_is_named(scores, content):
     assert error.subject == damaged.record and error.found == "damaged"
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 100.5])
+def test_a_score_that_no_miou_can_be_is_refused(scores, score):
+    one = scores["plain", "strong"][1]
+    write_json(one.record, one.read_record() | {"miou": score})
+    error = refused(TABLE, RUNS, scores)
+    assert (error.subject, error.found) == (one.record, f"found a score of {score}")
+    assert error.expected == "an mIoU from 0 to 100"
+
+
+def test_the_same_run_under_two_seeds_is_refused(scores):
+    twice = scores["plain", "strong"] | {7: scores["plain", "strong"][1]}
+    error = refused(TABLE, RUNS, scores | {("plain", "strong"): twice})
+    assert (error.subject, error.found) == (twice[7].record, "its run is that of seed 1, too")
+    assert error.expected == "a training of its own for seed 7"
+
+
+def test_the_same_weights_under_the_ids_of_two_seeds_are_refused(scores):
+    for seed in (0, 2):
+        one = scores["plain", "strong"][seed]
+        write_json(one.record, one.read_record() | {"inputs": {one.input("run").id: "the same weights"}})
+    error = refused(TABLE, RUNS, scores)
+    assert error.found == "its run is that of seed 0, too" and error.subject == scores["plain", "strong"][2].record
+
+
 # ---------------------------------------------------------------- JSON
 
 
 def test_json_has_paper_mean_sd_seeds_and_runs_of_every_cell(scores, measured):
-    value = json.loads(json.dumps(as_json(measured, preset())))  # what a reader of the file gets
+    value = json.loads(json.dumps(said(measured, preset())))  # what a reader of the file gets
     assert [row["key"] for row in value["rows"]] == ["plain", "marked", "absent", "text"]
     cell = value["rows"][0]["values"]["strong"]
     assert (cell["paper"], cell["mean"], cell["sd"], cell["literature"]) == (50.0, 51.0, 1.0, False)
@@ -238,34 +262,26 @@ def test_json_has_paper_mean_sd_seeds_and_runs_of_every_cell(scores, measured):
 
 
 def test_json_marks_literature_in_text_and_not_run(measured):
-    rows = as_json(measured, preset())["rows"]
+    rows = said(measured, preset())["rows"]
     assert [row["in_text"] for row in rows] == [False, False, False, True]
     assert [rows[0]["values"][key]["literature"] for key in ("others", "strong", "weak")] == [True, False, False]
     assert (rows[2]["values"]["strong"]["mean"], rows[2]["values"]["strong"]["by_seed"]) == (None, {})
 
 
-def test_json_has_the_claims_with_their_verdicts(measured):
-    claims = as_json(measured, preset())["claims"]
-    assert len(claims) == 4
-    assert claims[0] == {
-        "text": "the weak branch is worse",
-        "lower": "plain.weak",
-        "higher": "plain.strong",
-        "equal": False,
-        "word": "CONFIRMED",
-        "difference": 4.0,
-        "standard_error": 0.0,
-        "num_seeds": 3,
-    }
+def test_json_has_the_claims_with_their_verdicts_and_how_they_were_judged(measured):
+    value, ledger = said(measured, preset()), ledger_of([measured], preset())
+    assert [claim["word"] for claim in value["claims"]] == [verdict.word for verdict in ledger.verdicts]
+    assert value["claims"] == ledger.to_json()["claims"] and len(value["claims"]) == 5
+    assert value["judged"] == {"family": 4, "looks": [3], "limits": list(ledger.limits)}
 
 
 @pytest.mark.parametrize("comparable", [True, False])
 def test_json_says_whether_the_paper_can_be_compared_with(measured, comparable):
-    assert as_json(measured, preset(comparable))["comparable_to_paper"] is comparable
+    assert said(measured, preset(comparable))["comparable_to_paper"] is comparable
 
 
 def test_json_says_where_the_quality_of_the_proxies_is_reported(measured):
-    value = as_json(replace(measured, proxies=["dsrg-1-0123456789"]), preset())
+    value = said(replace(measured, proxies=["dsrg-1-0123456789"]), preset())
     assert value["proxies"] == ["dsrg-1-0123456789"]
     assert value["quality_reports"] == ["proxies/dsrg-1-0123456789/quality.json"]
 
@@ -287,7 +303,7 @@ def test_finished_runs_fill_every_measured_cell_of_all_four_tables(finished):
     assert all(one.complete for one in found.values())
     manifest = json.loads((finished / "data" / "tiny" / "manifest.json").read_text())
     assert {one.data_digest for one in found.values()} == {manifest["digest"]}
-    assert all((finished / path).is_file() for path in as_json(found[2], preset())["quality_reports"])
+    assert all((finished / path).is_file() for path in said(found[2], preset(), found[1], found[3])["quality_reports"])
 
 
 def test_tables_share_runs(finished):
@@ -295,3 +311,65 @@ def test_tables_share_runs(finished):
     assert tables[1].cells["mixed", "miou"].runs == tables[2].cells["mixed", "miou"].runs
     assert tables[1].cells["strong", "miou"].runs == tables[2].cells["strong", "miou"].runs
     assert tables[2].cells["dual", "miou"].by_seed == tables[3].cells["n3", "strong"].by_seed
+
+
+# ---------------------------------------------------------------- back from JSON
+
+
+@pytest.fixture
+def on_paper(finished) -> dict:
+    """What the report of Table 3 says, as a reader of the file gets it."""
+    found = all_measured(finished)
+    return json.loads(json.dumps(said(found[3], preset(), found[1], found[2])))
+
+
+def test_a_table_comes_back_from_its_json(finished, on_paper):
+    before, after = all_measured(finished)[3], measured_from_json(on_paper, "table3.json")
+    assert (after.spec, after.data_digest, after.machines, after.proxies) == (
+        before.spec, before.data_digest, before.machines, before.proxies,
+    )  # fmt: skip
+    for place, cell in before.cells.items():
+        assert after.cells[place] == replace(cell, counts={})
+
+
+def a_seed_twice(table):
+    table["rows"][0]["values"]["strong"]["by_seed"]["00"] = 50.0
+
+
+def a_run_twice(table):
+    cell = table["rows"][0]["values"]["strong"]
+    cell["by_seed"]["1"], cell["runs"]["1"] = 51.0, cell["runs"]["0"]
+
+
+def no_score(table):
+    table["rows"][0]["values"]["strong"]["by_seed"]["0"] = float("nan")
+
+
+def another_row(table):
+    table["rows"][0]["key"] = "n9"
+
+
+def no_rows(table):
+    del table["rows"]
+
+
+def another_table(table):
+    table["table"] = 12
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (a_seed_twice, "damaged"),
+        (a_run_twice, "row 'n0' has one training under two seeds"),
+        (no_score, "found a score of nan"),
+        (another_row, "has other rows or columns than the specs"),
+        (no_rows, "damaged"),
+        (another_table, "damaged"),
+    ],
+)
+def test_json_that_is_no_such_table_is_refused(on_paper, change, found):
+    change(on_paper)
+    with pytest.raises(MissingArtefact) as caught:
+        measured_from_json(on_paper, "table3.json")
+    assert str(caught.value.subject) == "table3.json" and caught.value.found == found

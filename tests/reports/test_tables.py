@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_up import PRESET, RUNS, TABLE, measured_in, preset, shown_in
+from made_up import PRESET, RUNS, TABLE, judged, measured_in, preset, shown_in
 
 from swdb.data.synthetic import SCENES
 from swdb.reports import tables
+from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.results import MeasuredTable, measure
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import all_runs, load_tables
@@ -19,6 +20,11 @@ from swdb.specs.tables import all_runs, load_tables
 @pytest.fixture
 def measured(tmp_path) -> MeasuredTable:
     return shown_in(tmp_path)
+
+
+def rendered(measured: MeasuredTable, preset, form: str) -> str:
+    """Render the made-up table with the verdicts on its claims."""
+    return tables.render([measured], preset, form, judged(measured))
 
 
 def never_run(number: int) -> MeasuredTable:
@@ -70,8 +76,8 @@ def test_a_table_of_one_column_needs_no_title_before_paper_and_measured():
 
 def test_no_difference_is_shown_where_the_scale_is_not_the_papers(measured):
     assert not [name for name in tables.frame(measured, PRESET).columns if "difference" in name]
-    assert not [cell for cell in markdown_rows(tables.render([measured], PRESET, "md"))[0] if "difference" in cell]
-    assert "difference" not in tables.render([measured], PRESET, "csv")
+    assert not [cell for cell in markdown_rows(rendered(measured, PRESET, "md"))[0] if "difference" in cell]
+    assert "difference" not in rendered(measured, PRESET, "csv")
 
 
 def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(measured):
@@ -85,7 +91,7 @@ def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(measu
     ]  # 51 - 50, 51.17 - 51, -, 61.33 - 53
     assert shown["Weak branch difference"].tolist() == ["+1.5", "-1.5", "", "-18.0"]
     assert "Others [7] difference" not in shown.columns
-    head = markdown_rows(tables.render([measured], comparable, "md"))[0]
+    head = markdown_rows(rendered(measured, comparable, "md"))[0]
     assert [cell for cell in head if "difference" in cell] == ["Strong branch difference", "Weak branch difference"]
 
 
@@ -106,21 +112,6 @@ def test_a_row_of_ours_has_no_printed_value_and_so_no_difference(measured):
 
 def test_the_title_names_the_scale(measured):
     assert tables.title(measured, PRESET) == "Table 9. Made-up numbers — tiny scenes for tests"
-
-
-def test_a_claims_line_has_verdict_difference_error_and_seeds(measured):
-    assert tables.claim_lines(measured) == [
-        "CONFIRMED: the weak branch is worse (+4.0 ± 0.0 points, 3 seeds)",
-        "UNDECIDED: plain is worse than marked (+0.2 ± 0.6 points, 3 seeds)",  # sd of -1, 0.5, 1 is 1.04
-        "NOT RUN: absent is worse than plain",
-        "CONTRADICTED: the text is worse than plain (-10.3 ± 0.2 points, 3 seeds)",
-    ]
-
-
-def test_a_claim_with_one_seed_says_one_seed_and_no_error(tmp_path):
-    scores = {("plain", "strong"): {1: 50.0}, ("plain", "weak"): {1: 40.0}}
-    line = tables.claim_lines(measured_in(tmp_path, scores=scores))[0]
-    assert line == "UNDECIDED: the weak branch is worse (+10.0 points, 1 seed)"
 
 
 def test_notes_name_the_seeds_and_the_rule_of_selection(measured):
@@ -189,24 +180,26 @@ def markdown_rows(text: str) -> list[list[str]]:
 
 
 def test_markdown_has_head_rule_and_rows_of_equal_length(measured):
-    rows = markdown_rows(tables.render([measured], PRESET, "md"))
+    rows = markdown_rows(rendered(measured, PRESET, "md"))
     assert len(rows) == 2 + 4
     assert {len(row) for row in rows} == {7}  # a bar inside a label must not begin a new cell
 
 
 def test_markdown_aligns_labels_left_and_numbers_right(measured):
-    assert markdown_rows(tables.render([measured], PRESET, "md"))[1] == ["---", "---", *["---:"] * 5]
+    assert markdown_rows(rendered(measured, PRESET, "md"))[1] == ["---", "---", *["---:"] * 5]
 
 
 def test_markdown_shows_stars_and_brackets_as_they_are(measured):
-    text = tables.render([measured], PRESET, "md")
+    text = rendered(measured, PRESET, "md")
     assert "[bold]10k[/bold]" in text
     assert r"\*strong\*" in text
 
 
-def test_markdown_has_claims_and_notes_below_the_table(measured):
-    text = tables.render([measured], PRESET, "md")
-    assert "- CONFIRMED: the weak branch is worse (+4.0 ± 0.0 points, 3 seeds)" in text
+def test_markdown_has_claims_how_they_were_judged_and_notes_below_the_table(measured):
+    text = rendered(measured, PRESET, "md")
+    for line in (*claim_lines(judged(measured), 9), *rule_lines(judged(measured))):
+        assert line.replace("*", r"\*") in text
+    assert r"- NOT COMPARABLE: plain is better than Others \*[7]\*" in text
     assert "<sub>Others [7]: as printed by others; not measured here</sub>" in text
 
 
@@ -214,7 +207,7 @@ def test_markdown_has_claims_and_notes_below_the_table(measured):
 
 
 def csv_frame(measured) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(tables.render([measured], PRESET, "csv")))
+    return pd.read_csv(io.StringIO(rendered(measured, PRESET, "csv")))
 
 
 def test_csv_has_a_line_for_every_cell_and_seed(measured):
@@ -264,7 +257,7 @@ def test_csv_tells_a_literature_value_from_one_that_was_not_run(measured):
 
 
 def test_json_is_one_object_with_the_tables_number_and_preset(measured):
-    value = json.loads(tables.render([measured], PRESET, "json"))
+    value = json.loads(rendered(measured, PRESET, "json"))
     assert (value["table"], value["preset"], value["comparable_to_paper"]) == (9, "tiny", False)
 
 
@@ -273,11 +266,11 @@ def test_json_is_one_object_with_the_tables_number_and_preset(measured):
 
 def test_a_report_is_written_as_rendered_and_its_json_is_returned(measured, tmp_path):
     folder = tmp_path / "reports"
-    value = tables.write_report(measured, PRESET, folder)
+    value = tables.write_report(measured, PRESET, folder, judged(measured))
     for form in ("md", "csv"):
-        assert (folder / f"table9.{form}").read_bytes().decode() == tables.render([measured], PRESET, form)
-    rendered = json.loads(tables.render([measured], PRESET, "json"))
-    assert json.loads(json.dumps(value)) == rendered | {"digest": value["digest"]}
+        assert (folder / f"table9.{form}").read_bytes().decode() == rendered(measured, PRESET, form)
+    value_shown = json.loads(rendered(measured, PRESET, "json"))
+    assert json.loads(json.dumps(value)) == value_shown | {"digest": value["digest"]}
     assert len(value["digest"]) == 64
     assert {path.name for path in folder.iterdir()} == {"table9.md", "table9.csv", "settings.md"}  # JSON: the record
     assert [path.name for path in tables.report_paths(9, folder)] == ["table9.md", "table9.csv", "table9.json"]
@@ -297,7 +290,7 @@ def test_settings_list_every_value_with_its_status():
 
 
 def test_settings_are_written_beside_the_tables(measured, tmp_path):
-    tables.write_report(measured, PRESET, tmp_path)
+    tables.write_report(measured, PRESET, tmp_path, judged(measured))
     assert (tmp_path / "settings.md").read_text() == tables.settings(PRESET)
 
 
