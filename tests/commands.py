@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from swdb.cli.app import app
 
-COMMANDS = ("prepare-voc", "make-proxy", "train", "eval", "reproduce-table", "make", "status", "bench")
+COMMANDS = (
+    "prepare-voc", "make-proxy", "train", "eval", "reproduce-table", "verify", "plan", "preregister", "make", "status", "bench",
+)  # fmt: skip
 CPU = ("--preset", TINY, "--device", "cpu")
 FP32 = (*CPU, "--precision", "fp32")
 

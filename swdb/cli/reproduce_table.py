@@ -1,6 +1,6 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError, unknown
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
     from swdb.specs.study import Study
-    from swdb.specs.tables import Table
+    from swdb.specs.tables import Row, Table
     from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
@@ -85,8 +85,7 @@ def reproduce_table(
     from swdb.specs.tables import load_tables
 
     check_form(form)
-    chosen = {"--seeds": seeds is not None, "--rows": rows is not None, f"--on {on}": on != "here"}
-    spend = check_options(budget, until_decided, {**chosen, "--dry-run": dry_run, "--no-train": no_train})
+    spend = check_options(budget, until_decided, seeds, rows, on, dry_run, no_train)
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
     wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
@@ -97,18 +96,14 @@ def reproduce_table(
     if until_decided:
         return decide(context.obj, graph, every, tables, resources, spend, form)
     asked = arguments.seeds(seeds, graph.study.preset)
-    everything = planned(graph, [*every.values()], asked, recorded=looks)
-    plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
-    todo = needed(graph, plan)
+    everything, plan, todo = plan_of(graph, every, wanted, asked, looks)
     same = ("reproduce-table", number, *limits(context.obj))
     if dry_run:
         return show_plan(context.obj, graph, todo, precision, resources, same)
-    failed = None
-    if not looks:
-        record(graph.study, plan, finished := all(artefact.done for artefact in todo))
-        if queue and not finished:
-            return queue.submit(graph.study, todo, number)
-        failed = None if finished else make_most(context.obj, graph.study, resources, todo)
+    submit = None if queue is None else lambda: queue.submit(graph.study, todo, number)
+    submitted, failed = (False, None) if looks else made(context.obj, graph.study, resources, plan, todo, submit)
+    if submitted:
+        return
     show_tables(graph, everything, every, tables, asked, form, keep=looks)
     if failed is not None:
         raise failed
@@ -154,6 +149,31 @@ def decide(
     for failure in filter(None, failures):
         raise failure
     propose(line, study, "verify")
+
+
+def plan_of(
+    graph: "Graph", every: Mapping[int, "Table"], wanted: list[tuple["Table", "Row"]], seeds: range, looks: bool
+) -> tuple["Plan", "Plan", list["Artefact"]]:
+    """Return the plan of whole tables, the part of it that is wanted, and what that needs."""
+    everything = planned(graph, [*every.values()], seeds, recorded=looks)
+    plan = everything.part({(table.number, row.key) for table, row in wanted}, seeds)
+    return everything, plan, needed(graph, plan)
+
+
+def made(
+    line: CommandLine,
+    study: "Study",
+    resources: "Resources",
+    plan: "Plan",
+    todo: list["Artefact"],
+    submit: Callable[[], None] | None,
+) -> tuple[bool, Exception | None]:
+    """Make what a plan needs, here or, with `submit`, elsewhere; returns whether it was submitted, and the error of a part."""
+    record(study, plan, finished := all(artefact.done for artefact in todo))
+    if submit is not None and not finished:
+        submit()
+        return True, None
+    return False, None if finished else make_most(line, study, resources, todo)
 
 
 def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:

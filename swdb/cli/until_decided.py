@@ -27,17 +27,19 @@ if TYPE_CHECKING:
     from swdb.verdicts.verdict import Verdict
 
 
-def check_options(budget: str | None, until_decided: bool, others: Mapping[str, bool]) -> float | None:
+def check_options(
+    budget: str | None, until_decided: bool, seeds: int | None, rows: str | None, on: str, dry_run: bool, no_train: bool
+) -> float | None:
     """Return the budget in seconds; raises BadInput for what does not go together."""
     if not until_decided:
         if budget is not None:
             raise BadInput(f"--budget {budget}", "says when --until-decided ends", "--until-decided beside it")
         return None
-    for option, typed in others.items():
-        if typed:
-            raise BadInput(
-                option, "found beside --until-decided, which chooses rows and seeds, and runs them here", "one of them"
-            )
+    typed = {"--seeds": seeds is not None, "--rows": rows is not None, f"--on {on}": on != "here"}
+    for option, there in {**typed, "--dry-run": dry_run, "--no-train": no_train}.items():
+        if there:
+            found = "found beside --until-decided, which chooses rows and seeds, and runs them here"
+            raise BadInput(option, found, "one of them")
     return arguments.duration("--budget", budget)
 
 

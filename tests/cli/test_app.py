@@ -91,7 +91,12 @@ def test_the_set_of_options_is_frozen():
         "make-proxy": computing | {"--set", "--again", "--saliency", "--json", "--on", "--slurm"},
         "train": computing | {"--seed"},
         "eval": computing | {"--seed", "--branch", "--flip", "--scales", "--crf", "--figure", "--json"},
-        "reproduce-table": computing | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"},
+        "reproduce-table": computing
+        | {"--rows", "--seeds", "--dry-run", "--no-train", "--format", "--on", "--slurm"}
+        | {"--until-decided", "--budget"},
+        "verify": {"--table", "--strict", "--json", "--junit", "--summary", "--preset", "--workdir", "--help"},
+        "plan": {"--power", "--budget", "--spread", "--device", "--jobs", "--json", "--preset", "--workdir", "--help"},
+        "preregister": {"--seeds", "--preset", "--workdir", "--json", "--help"},
         "make": computing | {"--again"},
         "status": {"--preset", "--workdir", "--json", "--help"},
         "bench": {"--preset", "--workdir", "--device", "--precision", "--threads", "--steps", "--json", "--help"},

@@ -64,7 +64,9 @@ def test_what_does_not_fit_the_budget_is_over_it_the_cheapest_first(work):
 
 def test_a_spread_that_is_typed_goes_before_what_is_measured(work):
     quiet, noisy = (by_claim(planned(work, "--spread", points)) for points in (0.3, 9.0))
-    assert all(one["seeds_needed"] is None and one["stands"] == NEVER and one["hours"] is None for one in noisy.values())
+    assert all(
+        one["seeds_needed"] is None and one["stands"] == NEVER and one["hours"] is None for one in noisy.values()
+    )
     assert quiet["kl-hurts"]["seeds_needed"] < 80
     assert "as typed" in planned(work, "--spread", 0.3)["spread"]
 
@@ -78,7 +80,7 @@ def test_where_nothing_is_measured_the_spread_is_an_assumption_and_hours_are_not
 
 
 def test_a_benchmark_says_how_long_runs_take_where_none_is_finished(tmp_path):
-    kinds = ("single", "dual", "dual-kl", "classifier", "dsrg-1", "dsrg-2")
+    kinds = ("single", "dual", "dual-kl", "dual-n0", "dual-n1", "dual-n2", "classifier", "dsrg-1", "dsrg-2")
     steps = {kind: {"seconds": 1.0, "unit": "step"} for kind in kinds}
     images = {kind: {"seconds": 0.1, "unit": "image"} for kind in ("cues", "labels-1", "labels-2", "evaluation")}
     from swdb.specs.presets import load_preset
@@ -106,7 +108,10 @@ def test_sentences_name_what_is_out_of_reach_and_what_is_not_known():
     entries = [{"claim": "one", "stands": NEVER, "hours": None}, {"claim": "two", "stands": UNKNOWN, "hours": None}]
     lines = sentences(entries, 5, about, "swdb bench")
     assert lines[0].startswith("2 of 5 claims are open; to be found in 90 % of studies")
-    assert lines[-2:] == ["undecidable with 400 seeds: one", "how long runs take is not known here yet: swdb bench measures it"]
+    assert lines[-2:] == [
+        "undecidable with 400 seeds: one",
+        "how long runs take is not known here yet: swdb bench measures it",
+    ]
     assert sentences([], 5, about, "")[0].startswith("0 of 5 claims are open")
 
 
