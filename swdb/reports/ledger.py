@@ -11,7 +11,6 @@ import numpy as np
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.parallel import in_order
-from swdb.data.kinds import facts_of
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.verdicts.engine import family_of, judge
@@ -46,10 +45,8 @@ def ledger_of(
 
 def limits(preset: Preset) -> tuple[str, ...]:
     """Say what no interval of the ledger covers."""
-    data = facts_of(preset.data)
-    what = "scenes drawn by this program" if data.synthetic else data.title
     return (
-        f"one data set ({preset.data.name}: {what}): no interval says whether a claim holds for another one",
+        f"one data set ({preset.data.name}): no interval says whether a claim holds for another one",
         "one set of proxies for all seeds: what hangs on proxies, retraining above all, is shown for these sets alone",
     )
 
