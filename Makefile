@@ -27,7 +27,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables results all test slurm mechanism check lint bench clean
+.PHONY: help install data proxies table tables verify results all test slurm mechanism check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -59,6 +59,9 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
+verify: $(READY) ## judge the claims from what is finished; fails where the paper's own preset contradicts one
+	$(SWDB) verify $(OPTIONS) --strict
+
 results: tables ## write the tables and the figure into results/ and the README
 	$(PY) -m swdb.reports.bundle $(call quoted,$(PRESET)) $(call quoted,$(WORK))
 
@@ -81,6 +84,7 @@ check: lint test ## what CI runs, and lint
 
 bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/bench.py
+	PYTHONPATH=. $(PY) bench/verdicts.py
 	PYTHONPATH=. $(PY) bench/workers.py
 	PYTHONPATH=. $(PY) bench/convert.py
 	PYTHONPATH=. $(PY) bench/real_images.py

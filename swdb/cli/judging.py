@@ -39,8 +39,8 @@ class Judged:
         return found
 
 
-def judged(graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan", images: bool = True) -> Judged:
-    """Judge all claims from the scores of a plan that can be believed; `images`: also for other images."""
+def judged(graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan", whole: bool = True) -> Judged:
+    """Judge all claims from the scores of a plan that can be believed; `whole`: say what a reader wants to know besides."""
     from swdb.reports.ledger import ledger_of
     from swdb.reports.results import measure
     from swdb.reports.sound import sound
@@ -51,7 +51,7 @@ def judged(graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan", images: 
         part = replace(plan, scores=kept)
         try:
             measured = [measure(table, graph.runs, part.cells(number)) for number, table in tables.items()]
-            ledger = ledger_of(measured, graph.study.preset, images=images)
+            ledger = ledger_of(measured, graph.study.preset, images=whole, powers=whole)
             break
         except MissingArtefact as error:  # of counts, say, which are read there
             wrong = [place for place, score in kept.items() if _is_about(error, score.folder)]

@@ -52,7 +52,7 @@ def plan(
     resources, tables = arguments.resources(device, jobs, None, None, 1), load_tables()
     graph, family = open_graph(workdir, preset, remember=False), family_of(tables)
     begun = planned(graph, [*tables.values()], range(0), recorded=True)
-    found = judged(graph, tables, begun, images=False)
+    found = judged(graph, tables, begun, whole=False)
     spreads = spreads_of(family, tables, found, spread)
     count = len(slots(resources, graph.everything(range(graph.study.preset.seeds)), workdir))
     price = prices(graph, begun, measured_cells(tables), device, count)

@@ -66,7 +66,7 @@ class Search:
         family = family_of(self.tables)
         while True:
             plan = self.plan(())
-            found = judged(self.graph, self.tables, plan, images=False)
+            found = judged(self.graph, self.tables, plan, whole=False)
             open_claims = [one for one in found.ledger.verdicts if one.table in self.chosen and is_open(one)]
             if not open_claims:
                 return self._ended("all is decided", found)

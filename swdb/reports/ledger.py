@@ -23,11 +23,16 @@ SAME = 1e-6  # points by which a score may differ from that of its counts: they 
 
 
 def ledger_of(
-    tables: Iterable[MeasuredTable], preset: Preset, registered: Mapping[str, str] | None = None, images: bool = True
+    tables: Iterable[MeasuredTable],
+    preset: Preset,
+    registered: Mapping[str, str] | None = None,
+    images: bool = True,
+    powers: bool = True,
 ) -> Ledger:
     """Judge the claims of all tables together; whoever shows one of them measures the others, too.
 
-    images: read the counts of every image, where they are kept, for the intervals over images.
+    images: read the counts of every image, where they are kept, for the intervals over images. powers: say what each verdict
+    would find.
     """
     tables = list(tables)
     _check_data(tables)
@@ -40,7 +45,7 @@ def ledger_of(
     family = family_of({table.spec.number: table.spec for table in tables})
     kept = _read_all(counts, values) if images else {}
     ledger = judge(family, values, preset.comparable, preset.name, kept, limits(preset), registered)
-    return with_power(ledger, family, values)
+    return with_power(ledger, family, values) if powers else ledger
 
 
 def limits(preset: Preset) -> tuple[str, ...]:

@@ -90,6 +90,8 @@ def draw(
 ) -> np.ndarray:
     """Draw scores (repetitions, arms, seeds); `sd`: points of one run, beside the common part of its seed."""
     arms = {source: (means[cell], sd * spread_factor(source)) for cell, source in sources.items()}
+    if any(means[cell] != arms[source][0] for cell, source in sources.items()):
+        raise ValueError("cells of one arm have different means")
     mean, spread = np.array([*arms.values()]).T[..., None]
     common = generator.standard_normal((repetitions, 1, seeds)) * sd * (CORRELATION / (1 - CORRELATION)) ** 0.5
     return mean + common + spread * generator.standard_normal((repetitions, len(arms), seeds))

@@ -27,7 +27,7 @@ def test_verdicts_rest_on_the_scores_that_are_there(study):
     assert found.ledger.registered == {}
     seen = {one.claim.key: one.images_interval for one in found.ledger.verdicts}
     assert seen["mixing-hurts"] is not None
-    blind = judged(graph, TABLES, plan, images=False)
+    blind = judged(graph, TABLES, plan, whole=False)
     assert all(one.images_interval is None for one in blind.ledger.verdicts)
 
 

@@ -11,7 +11,7 @@ from swdb.cli import until_decided
 from swdb.cli.until_decided import Search, Step, batch, check_options, last_look
 from swdb.core.errors import BadInput
 from swdb.study.plan import Plan, make_plan
-from swdb.verdicts.simulation import draw
+from swdb.verdicts.simulation import draw, exchanged
 
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
@@ -20,8 +20,8 @@ class World:
     """A study whose runs are made by drawing their scores: which seeds were asked for is remembered."""
 
     def __init__(self, folder, means=None, sd=0.5, begin=0, tables=(1,), **options):
-        self.graph, self.begun = scored.study(folder, seeds=begin, tables=tables)
         means = printed_means(SOURCES, FAMILY.printed) if means is None else means
+        self.graph, self.begun = scored.study(folder, seeds=begin, tables=tables, means=means, sd=sd)
         self.scores = draw(SOURCES, means, sd, 40, 1, np.random.default_rng(1))[0]
         self.made: list[tuple[str, int]] = []
         self.seeds: set[int] = set(range(begin))
@@ -77,8 +77,9 @@ def only(monkeypatch, *keys: str) -> None:
 
 def test_seeds_go_on_from_look_to_look_and_end_with_the_last_one(tmp_path, monkeypatch):
     only(monkeypatch, "oversampling-fails")
-    means = dict.fromkeys(SOURCES, 60.0) | {"1:strong.miou": 61.8}
-    world = World(tmp_path, means=means, sd=0.5, begin=3, tables=(2, 3))  # the spread of other cells is known
+    means = exchanged(dict.fromkeys(SOURCES, 60.0), SOURCES, (), {"1:strong.miou": 1.4})
+    known = {"begin": 3, "tables": (2, 3)}  # so that the spread of other cells is known
+    world = World(tmp_path, means=means, sd=0.5, chosen=(1,), **known)
     ended = world.search.run()
     seeds = sorted({seed for _, seed in world.made})
     assert len(seeds) in (5, 8, 12) and seeds == list(range(len(seeds)))

@@ -85,6 +85,11 @@ def test_what_is_drawn_has_the_means_and_the_spread_that_were_asked_for():
     assert np.corrcoef(first, second)[0, 1] == pytest.approx(CORRELATION, abs=0.03)
 
 
+def test_a_world_that_contradicts_itself_is_a_mistake_of_ours():
+    with pytest.raises(ValueError, match="cells of one arm"):
+        draw(SOURCES, {**ALIKE, "1:mixed.miou": 1.0}, 1.0, 3, 2, np.random.default_rng(0))
+
+
 def test_cells_of_one_run_are_one_arm_and_means_are_printed_ones():
     means = printed_means(SOURCES, FAMILY.printed, 0.5)
     assert FAMILY.arms["1:mixed.miou"] == FAMILY.arms["2:mixed.miou"] != FAMILY.arms["3:n3.weak"]
