@@ -184,7 +184,7 @@ def rule_lines(ledger: Ledger) -> list[str]:
     looked = f"looks at {', '.join(map(str, ledger.looks))} seeds" if ledger.looks else "looks, the first at 3 seeds"
     lines = [
         f"decided where the adjusted p is at most {ALPHA}: adjusted for all {ledger.family} claims of the tables that seeds "
-        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, moderated towards all cells",
+        f"can decide (Holm) and for {looked}; spread: points of one run, of the claim's cells, squeezed towards that of all cells",
         "other trainings: the 95 % interval over seeds; other images: that of the same networks over resampled images",
     ]
     spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)

@@ -167,7 +167,7 @@ def _numbers(
     if len(common) == 0:
         return {}, None
     arms, noise = family.arms, rule.noise_for(claim, noises)
-    guess = noise or Noise(*[np.zeros(scores.shape[0])] * 2, np.zeros(()), 0)  # for the effect alone
+    guess = noise or _no_noise(len(scores))  # for the effect alone
     one = rule.judged(claim, arms, scores, family.printed, common, (guess, guess))
     shown, estimate = int(one.shown), one.estimate
     effect, weights = float(estimate.value[shown]), estimate.weights[shown]
@@ -183,11 +183,15 @@ def _numbers(
     return numbers, one
 
 
+def _no_noise(arms: int) -> Noise:
+    return Noise(np.zeros(arms), np.zeros(arms), np.zeros(()), 0, np.zeros(arms))
+
+
 def _spread(noise: Noise, at: Sequence[int]) -> Spread:
-    """Describe the spread that a claim was judged by: the average variance of its cells, after moderation."""
+    """Describe the spread that a claim was judged by: the average variance that its cells are judged by."""
     sd, degrees = float(np.sqrt(noise.variance[at].mean())), float(noise.degrees[at].min())
     pooled = float(np.sqrt(noise.pooled))
-    words = f"{sd:.2f} points a run, moderated towards {pooled:.2f} of {noise.cells} cells"
+    words = f"{sd:.2f} points a run, squeezed towards {pooled:.2f} of {noise.cells} cells"
     return Spread(sd, degrees, noise.cells, words)
 
 
@@ -234,8 +238,8 @@ def _open(
         return f"{side} {claim.margin:g} points, but chance could do that{wait}"
     if claim.kind == "trend" and effect > 0 and known["p_adjusted"] >= 1 and known["p"] >= 1:
         return f"it rises, but a step goes clearly down{wait}"
-    if known["p"] * family > 1 or known["p_adjusted"] >= 1:
-        return f"chance alone makes such a difference (p {known['p']:.2g} before any adjustment){wait}"
+    if known["p"] > rule.ALPHA:
+        return f"chance may make such a difference (p {known['p']:.2g} before any adjustment){wait}"
     return f"too close for {family} claims judged together{wait}"
 
 

@@ -20,7 +20,7 @@ from swdb.specs.claims import ONLY_COMPARABLE, Claim
 from swdb.verdicts import rule
 from swdb.verdicts.contrasts import Arms, outcome
 from swdb.verdicts.engine import Family, Values, collect
-from swdb.verdicts.spread import LEAST_PRIOR, MOST_PRIOR, Noise
+from swdb.verdicts.spread import LEAST_PRIOR, MOST_PRIOR, Noise, squeezed
 from swdb.verdicts.verdict import NOT_COMPARABLE, Ledger, Verdict
 
 POINTS = 2.0  # a true effect that is worth finding
@@ -78,7 +78,7 @@ def as_measured(claim: Claim, values: Values, seeds: Sequence[int]) -> Effect:
 class Expected:
     """By what further runs are expected to differ."""
 
-    variance: np.ndarray  # (arms,), of one run
+    variance: np.ndarray  # (arms,), of one run, the best guess
     prior: float  # degrees of freedom that the pool is worth
     common: bool  # whether what a seed does to all arms alike is left out
 
@@ -93,18 +93,17 @@ class Expected:
         return min(self.prior + own, own * len(self.variance))
 
     def moderated(self, seeds: int, own: np.ndarray, pool: np.ndarray) -> np.ndarray:
-        """Return variances as arms are judged by them: their `own`, squeezed towards the `pool`."""
-        degrees = self.own_degrees(seeds)
-        return (self.prior * pool[:, None] + degrees * own) / (self.prior + degrees)
+        """Return the variances that arms are judged by: their `own`, squeezed towards the `pool` where that is larger."""
+        return np.maximum(squeezed(own, pool[:, None], self.own_degrees(seeds), self.prior), own)
 
 
 def expected(noise: Noise | None, seeds: int, common: bool) -> Expected | None:
     """Return what is expected after what was measured with so many seeds; None where nothing differs."""
     if noise is None or not (noise.pooled > 0 and noise.cells):
         return None
-    own = Expected(noise.variance, 0.0, common).own_degrees(max(seeds, 2))
+    own = Expected(noise.likely, 0.0, common).own_degrees(max(seeds, 2))
     prior = float(np.clip(noise.degrees.max() - own, LEAST_PRIOR, MOST_PRIOR))
-    return Expected(noise.variance, prior, common)
+    return Expected(noise.likely, prior, common)
 
 
 def supposed(sd: Sequence[float], common: bool) -> Expected:

@@ -2,8 +2,11 @@
 
 Three seeds say little about the spread of one cell, but all cells together say much. So every cell's own variance is
 averaged with the pooled one, which counts for the more degrees of freedom the more alike the cells are: limma's moderated
-variances (Smyth 2004). It counts for 20 at most, so that a cell that is really noisier is not taken for a quiet one, and
-no variance claims more degrees than all cells together have.
+variances (Smyth 2004), with 20 degrees at most, and no variance claims more of them than all cells together have.
+
+Where a cell looks noisier than that, it is judged by its own variance: the pool may lend a quiet cell noise, and a noisy one
+no quiet. Without that, one cell of four times the others' noise made a false decision in 9 of 100 studies without any
+effect; with it, none of six patterns of noise made one in more than 5.
 
 in: scores (..., cells, seeds), NaN where nothing was run -> out: `Noise`
 """
@@ -19,12 +22,13 @@ NOTHING = 1e-9  # points: equal scores differ by that in floating point
 
 @dataclass(frozen=True)
 class Noise:
-    """Variance of one run by cell, in points squared; `pooled` is that of all cells together."""
+    """Variance of one run by cell, in points squared."""
 
-    variance: np.ndarray  # (..., cells)
+    variance: np.ndarray  # (..., cells), that a cell is judged by
     degrees: np.ndarray  # (..., cells), of freedom
-    pooled: np.ndarray  # (...)
+    pooled: np.ndarray  # (...), of all cells together
     cells: int  # that have a spread of their own
+    likely: np.ndarray  # (..., cells), the best guess: for what further runs are expected to do
 
 
 def moderated(values: np.ndarray, common: bool) -> Noise | None:
@@ -43,10 +47,16 @@ def moderated(values: np.ndarray, common: bool) -> Noise | None:
         return None
     pooled = squares.sum(-1) / total
     pooled = np.where(pooled > NOTHING**2, pooled, 0.0)
-    prior = _worth(squares, degrees, pooled)[..., None]
-    variance = (prior * pooled[..., None] + squares) / (prior + degrees)
-    variance = np.where(pooled[..., None] > 0, variance, 0.0)
-    return Noise(variance, np.minimum(prior + degrees, total), pooled, int((degrees >= LEAST_OWN).sum()))
+    prior, pool = _worth(squares, degrees, pooled)[..., None], pooled[..., None]
+    own = np.where(degrees >= LEAST_OWN, squares / np.maximum(degrees, LEAST_OWN), pool)
+    likely = np.where(pool > 0, squeezed(own, pool, degrees, prior), 0.0)
+    variance = np.where(pool > 0, np.maximum(likely, own), 0.0)
+    return Noise(variance, np.minimum(prior + degrees, total), pooled, int((degrees >= LEAST_OWN).sum()), likely)
+
+
+def squeezed(own: np.ndarray, pool: np.ndarray, degrees: np.ndarray | float, prior: np.ndarray | float) -> np.ndarray:
+    """Return variances of cells averaged with that of the pool; whoever judges takes the `own` one where that is larger."""
+    return (prior * pool + degrees * own) / (prior + degrees)
 
 
 def _residuals(values: np.ndarray, ran: np.ndarray, common: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -128,6 +128,18 @@ def test_with_no_effect_at_all_at_most_five_in_a_hundred_studies_decide_anything
     assert (found(many).decided != 0).any(1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1500)
 
 
+@pytest.mark.parametrize("pattern", ["alike", "one", "some", "all"])
+def test_false_decisions_stay_rare_where_cells_differ_in_noise(pattern):
+    sd = {
+        "alike": np.ones(6),
+        "one": np.array([1, 1, 4, 1, 1, 1]),
+        "some": np.array([1, 1, 1, 1, 1.7, 1.7]),
+        "all": np.array([0.4, 2, 0.7, 1, 1.4, 3]),
+    }[pattern]
+    many = 50 + np.random.RandomState(7).normal(size=(1500, 6, 12)) * sd[:, None]
+    assert (found(many).decided != 0).any(1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1500)
+
+
 def test_a_claim_is_looked_at_with_the_seeds_that_all_its_cells_have():
     values = scores(5, effect=8)
     values[0, 1] = values[1, 4] = NAN

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from swdb.verdicts.spread import LEAST_PRIOR, MOST_PRIOR, moderated
+from swdb.verdicts.spread import LEAST_PRIOR, MOST_PRIOR, moderated, squeezed
 
 NAN = np.nan
 
@@ -39,7 +39,8 @@ def test_a_balanced_table_is_squeezed_as_by_hand():
     own, chance = np.array([1.0, 4.0, 1.0]), 2 / 2
     prior = np.clip(2 * (1 + chance) / max(own.var(ddof=1) / 4 - chance, 1e-3) + 4, 4, 20)
     noise = moderated(values, common=False)
-    assert noise.variance == pytest.approx((prior * 2 + 2 * own) / (prior + 2))
+    assert noise.likely == pytest.approx((prior * 2 + 2 * own) / (prior + 2)) == squeezed(own, 2.0, 2.0, prior)
+    assert noise.variance == pytest.approx(np.maximum(noise.likely, own))
     assert noise.degrees == pytest.approx(min(prior + 2, 6))
 
 
@@ -52,7 +53,7 @@ def test_residuals_and_degrees_are_those_of_least_squares_with_gaps_too(gaps):
     squares, degrees = by_least_squares(values)
     noise = moderated(values, common=True)
     assert noise.pooled == pytest.approx(squares.sum() / degrees.sum())
-    prior = (squares - noise.variance * degrees) / (noise.variance - noise.pooled)  # solved for it
+    prior = (squares - noise.likely * degrees) / (noise.likely - noise.pooled)  # solved for it
     assert prior == pytest.approx(np.full(5, prior[0])) and LEAST_PRIOR - 1e-6 <= prior[0] <= MOST_PRIOR + 1e-6
     assert noise.degrees == pytest.approx(np.minimum(prior + degrees, degrees.sum()))
 
@@ -89,7 +90,7 @@ def test_a_cell_with_one_seed_has_the_spread_of_the_others():
     values = np.random.RandomState(2).normal(50, 1, (6, 4))
     values[5, 1:] = NAN
     noise = moderated(values, common=True)
-    assert noise.variance[5] == pytest.approx(noise.pooled) and noise.cells == 5
+    assert noise.variance[5] == noise.likely[5] == pytest.approx(noise.pooled) and noise.cells == 5
 
 
 def test_a_cell_that_nobody_ran_changes_nothing():
@@ -115,4 +116,15 @@ def test_cells_of_one_kind_are_pooled_more_than_cells_that_differ():
 def test_the_variance_of_many_sets_is_right_on_average():
     values = 2 * np.random.RandomState(5).normal(size=(2000, 10, 3))
     for common in (True, False):
-        assert moderated(values, common).variance.mean() == pytest.approx(4.0, rel=0.03)
+        noise = moderated(values, common)
+        assert noise.likely.mean() == pytest.approx(4.0, rel=0.03) and noise.pooled.mean() == pytest.approx(
+            4.0, rel=0.03
+        )
+
+
+def test_a_cell_that_looks_noisier_than_the_others_is_judged_by_what_it_looks_like():
+    values = np.random.RandomState(6).normal(50, 1, (12, 5)) * np.where(np.arange(12) == 3, 4.0, 1.0)[:, None]
+    noise = moderated(values, common=False)
+    assert noise.variance[3] == pytest.approx(values[3].var(ddof=1)) and noise.variance[3] > 1.5 * noise.likely[3]
+    quiet = values.var(1, ddof=1) < noise.pooled
+    assert quiet.any() and (noise.variance[quiet] == noise.likely[quiet]).all()
