@@ -100,6 +100,7 @@ check: lint test ## what CI runs, and lint
 
 bench: $(READY) ## how fast, as ratios in one run
 	PYTHONPATH=. $(PY) bench/bench.py
+	PYTHONPATH=. $(PY) bench/verdicts.py
 	PYTHONPATH=. $(PY) bench/workers.py
 	PYTHONPATH=. $(PY) bench/convert.py
 	PYTHONPATH=. $(PY) bench/real_images.py

@@ -4,6 +4,7 @@ in: a folder, a number, an error -> out: the calls there were, of which one rais
 """
 
 import builtins
+import errno
 import io
 import os
 import threading
@@ -82,3 +83,18 @@ def refusing(folder: Path, count: int = 0, number: int = 5) -> Iterator[Disk]:
         patch.setattr(io, "open", opened(io.open))
         patch.setattr(builtins, "open", opened(builtins.open))
         yield disk
+
+
+def read_only(monkeypatch) -> None:
+    """Let the disk refuse to change anything, as one that is mounted read-only does: root would be allowed everything."""
+    open_path = Path.open
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def open_to_read(path, mode="r", *arguments, **options):
+        return refuse() if set(mode) & set("wax+") else open_path(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_to_read)
+    for function in ("replace", "rename", "mkdir", "link", "unlink"):
+        monkeypatch.setattr(os, function, refuse)

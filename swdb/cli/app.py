@@ -19,13 +19,16 @@ from swdb.cli.make import make
 from swdb.cli.make_proxy import make_proxy
 from swdb.cli.merge import merge
 from swdb.cli.options import say
+from swdb.cli.plan import plan
 from swdb.cli.prepare_voc import prepare_voc
+from swdb.cli.preregister import preregister
 from swdb.cli.report import report
 from swdb.cli.reproduce_table import reproduce_table
 from swdb.cli.rescore import rescore
 from swdb.cli.status import status
 from swdb.cli.terminal import prepared
 from swdb.cli.train import train
+from swdb.cli.verify import verify
 from swdb.core import lease
 from swdb.core.errors import BadInput
 
@@ -104,6 +107,9 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("reproduce-table")(reproduce_table)
 app.command("report")(report)
+app.command("verify")(verify)
+app.command("plan")(plan)
+app.command("preregister")(preregister)
 app.command("make")(make)
 app.command("status")(status)
 app.command("assumptions")(assumptions)

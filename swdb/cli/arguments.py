@@ -3,6 +3,7 @@
 in: what was typed -> out: values, or one error with the nearest known word
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from swdb.study.capacity import MOST_JOBS, Resources
 
 MOST_SCALES = 10  # they are part of a folder's name
 MOST_SEED, MOST_SEEDS = 999_999_999, 1_000
+DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", re.ASCII)
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}  # seconds
 
 
 def words(text: str | None) -> tuple[str, ...]:
@@ -75,6 +78,17 @@ def seeds(number: int | None, preset: Preset) -> range:
     if (number or 0) > MOST_SEEDS:
         raise BadInput(f"--seeds {number}", "too many", f"at most {MOST_SEEDS:,}")
     return range(number or preset.seeds)
+
+
+def duration(option: str, text: str | None) -> float | None:
+    """Read a time, as in 90m, 12h or 3d, in seconds; None where none is said."""
+    if text is None:
+        return None
+    match = DURATION.fullmatch(text)
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise BadInput(f"{option} {text}", "not a time", "a number and its unit, as in 90m, 12h or 3d")
+    return seconds
 
 
 def branch(text: str, run: RunSpec) -> str:

@@ -32,7 +32,7 @@ def bench(
     import contextlib
     import sys
 
-    from swdb.cli import console
+    from swdb.cli import console, progress
     from swdb.core.files import write_json
     from swdb.study.capacity import Resources, threads_of
     from swdb.study.workdir import known_precision, open_study
@@ -40,7 +40,7 @@ def bench(
 
     typed = arguments.precision(precision)
     study = open_study(workdir, preset, typed, remember=False)
-    with console.bar() as bar, contextlib.redirect_stdout(sys.stderr):
+    with progress.bar() as bar, contextlib.redirect_stdout(sys.stderr):
         from swdb.nn.compute import Compute, choose_device, preferred_precision, use_threads
         from swdb.timing.benchmark import benchmark
 

@@ -34,7 +34,7 @@ def bundle(
     swdb bundle
     swdb bundle --preset voc --table 4 --output table4.zip
     """
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.cli.command_line import joined
     from swdb.evidence.bundle import bundle as write
     from swdb.evidence.layout import ABOUT
@@ -52,7 +52,7 @@ def bundle(
     if table != "all":
         plan = plan.part({place[:2] for place in plan.scores if place.table in chosen})
     place = output or study.reports / "bundle.zip"
-    with console.bar() as bar:
+    with progress.bar() as bar:
         missing = write(study, plan, spec_of(study, preset), tables, chosen, place, bar.progress)
     begun = {one.table for one in plan.scores}
     lines = [f"{place}: {place.stat().st_size:,} bytes, {sum(one.done for one in set(plan.scores.values()))} scores"]

@@ -1,32 +1,19 @@
-"""All that is drawn in a terminal: tables, plans, progress with the time left. The only module that imports rich."""
+"""All that is printed in a terminal: tables, claims, plans. Only this module and `progress.py` import rich."""
 
-import math
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from swdb.cli.terminal import on_one_line, shown
 from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
-from swdb.core.progress import Advance
+from swdb.reports.ci import summary_line
 from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import frame, notes, title
@@ -39,7 +26,6 @@ COLOURS = {REPRODUCED: "green", CONTRADICTED: "red", UNDECIDED: "yellow"}  # of 
 STATUS_COLOURS = {"STATED": "green", "INFERRED": "cyan", "SCALED": "yellow", "UNKNOWN": "magenta"}
 STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
 MOST_STATES = 200  # of a longer list only what is neither done nor to do
-SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
 STEPS_IN_WORDS = {
     "single": "single branch",
     "dual": "dual branch",
@@ -52,7 +38,6 @@ STEPS_IN_WORDS = {
     "cues": "seed cues",
     "evaluation": "evaluation",
 }
-PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal
 
 
 def out() -> Console:
@@ -114,6 +99,17 @@ def print_claims(verdicts: Iterable[Verdict], console: Console) -> None:
         word, _, rest = claim_line(verdict).partition(":")
         colour = COLOURS.get(verdict.word, "dim")
         console.print(Text.assemble((word, colour), plain(f":{rest}", console)))
+
+
+def print_ledger(ledger: Ledger) -> None:
+    """Print a ledger: a line for each claim under its table, how it was judged, how many of each verdict."""
+    console = out()
+    for number in dict.fromkeys(verdict.table for verdict in ledger.verdicts):
+        console.print(plain(f"Table {number}", console, "bold"))
+        print_claims(ledger.of_table(number), console)
+    for line in rule_lines(ledger):
+        console.print(plain(line, console, "dim"))
+    console.print(plain(summary_line(ledger), console))
 
 
 def print_plan(
@@ -253,158 +249,31 @@ def _number(value: float | None, form: str) -> str:
 
 def print_status(states: list[State], summary: str) -> None:
     """Print what became of artefacts; of a long list only what is neither done nor to do."""
-    console = out()
     shown_states = (
         states if len(states) <= MOST_STATES else [one for one in states if one.word not in ("done", "to do")]
     )
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = ("state", "id", "job", "where", "since", "line")
     rows = [(one.word, one.artefact.id, one.job, one.where, one.since, one.line) for one in shown_states]
     kept = [k for k in range(len(columns)) if k < 2 or any(row[k] for row in rows)]
-    for k in kept:
-        table.add_column(
-            "" if columns[k] == "line" else columns[k], overflow="fold", no_wrap=columns[k] in ("state", "job")
-        )
-    for row in rows:
-        table.add_row(*[plain(row[k], console, STATE_COLOURS.get(row[0], "") if k == 0 else "") for k in kept])
-    if rows:
-        console.print(table)
+    names = ["" if columns[k] == "line" else columns[k] for k in kept]
+    print_rows(names, [[row[k] for k in kept] for row in rows], STATE_COLOURS, whole=("state", "job"))
+    console = out()
     console.print(plain(summary, console))
 
 
-class _Lines:
-    """Progress as lines in a log: the first one at once, then one in ten seconds at most, and how far it came in the end."""
-
-    def __init__(self, console: Console):
-        self.console, self.due, self.kept = console, -math.inf, ""
-
-    def say(self, line: str) -> None:
-        """Print a line where one is due, else keep it: a later one may take its place."""
-        self.kept = line
-        if time.monotonic() >= self.due:
-            self.end()
-            self.due = time.monotonic() + PLAIN_EVERY
-
-    def end(self) -> None:
-        """Print what is kept."""
-        if self.kept:
-            self.console.print(plain(self.kept, self.console), soft_wrap=True)
-        self.kept = ""
-
-
-class _Remaining(TimeRemainingColumn):
-    """The time left of all trainings as the rates of the work directory say; of anything else by its own speed."""
-
-    def __init__(self, whole: "Bar"):
-        super().__init__()
-        self.whole = whole
-
-    def render(self, task: Task) -> Text:
-        """Return what is shown for one line."""
-        known = self.whole.seconds_left() if task.id == self.whole.trainings else None
-        return super().render(task) if known is None else Text(duration(known) or "0 s", style="progress.remaining")
-
-
-class Lane:
-    """One line of the progress display: what one process is at."""
-
-    def __init__(self, whole: "Bar"):
-        self._whole, self._task = whole, whole.bars.add_task("", total=None)
-        self.state = ""  # in words
-        self.at: tuple[str, float] | None = None  # a training that counts, and which share of it is done
-
-    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
-        """Begin a stage: its bar replaces the last stage's; `counts` where its steps are part of the whole."""
-        whole = self._whole
-        whole.bars.reset(self._task, description=plain(name, whole.console).plain, total=total or None, visible=True)
-        self._is_at(f"{name} ...")
-        self.at, seen = None, 0
-
-        def advance(done: int, of: int) -> None:
-            nonlocal seen
-            if counts:
-                whole.bars.advance(whole.trainings, done - seen)
-                self.at = name, done / max(1, of)
-            seen = done
-            whole.bars.update(self._task, completed=done, total=of or None)  # 0: not known yet
-            self._is_at(f"{name}: {done}" + (f" of {of}" if of else ""))
-
-        return advance
-
-    def idle(self) -> None:
-        """Show that nothing is being made here."""
-        self.state, self.at = "", None
-        self._whole.bars.reset(self._task, description="", total=None, visible=False)
-
-    def tell(self, line: str) -> None:
-        """Print a line above the display."""
-        self._whole.tell(line)
-
-    def _is_at(self, state: str) -> None:
-        self.state = state
-        self._whole.show()
-
-
-class Bar:
-    """Progress over all stages of a plan: the steps of all trainings together, with the time left, and what each process is at."""
-
-    def __init__(self, total_steps: int):
-        self.console = err()
-        self.plain = not self.console.is_terminal or self.console.is_dumb_terminal
-        self.lines = _Lines(self.console)
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            _Remaining(self),
-            console=self.console,
-            disable=self.plain,
-            transient=True,
-            speed_estimate_period=SPEED_OVER,
-        )
-        self.trainings = self.bars.add_task("all trainings", total=total_steps or None, visible=total_steps > 0)
-        self.lanes: dict[int, Lane] = {}
-        self.time_left: Callable[[Mapping[str, float]], float | None] = lambda shares: None
-
-    def seconds_left(self) -> float | None:
-        """Return the seconds that all work takes from now on; None where nobody knows."""
-        return self.time_left(dict(lane.at for lane in self.lanes.values() if lane.at is not None))
-
-    def lane(self, number: int) -> Lane:
-        """Return the line of a worker."""
-        if number not in self.lanes:
-            self.lanes[number] = Lane(self)
-        return self.lanes[number]
-
-    def progress(self, name: str, total: int, counts: bool = False) -> Advance:
-        """Begin a stage of this process."""
-        return self.lane(0).progress(name, total, counts)
-
-    def tell(self, line: str) -> None:
-        """Print a line above the bar, and below how far it had come."""
-        self.lines.end()
-        self.bars.console.print(plain(line, self.console), soft_wrap=True)
-
-    def show(self) -> None:
-        """Say in a log what all processes are at and, where there are several, how long they will take."""
-        if not self.plain:
-            return
-        states = [lane.state for lane in self.lanes.values() if lane.state]
-        left = None
-        if len(self.lanes) > 1:
-            left = self.seconds_left()
-            left = self.bars.tasks[0].time_remaining if left is None else left
-        self.lines.say("; ".join(states) + (f"; about {duration(left)} left" if left else ""))
-
-
-@contextmanager
-def bar(total_steps: int = 0) -> Iterator[Bar]:
-    """Show a progress bar while the block runs."""
-    shown_bar = Bar(total_steps)
-    try:
-        with shown_bar.bars:
-            yield shown_bar
-    finally:
-        shown_bar.lines.end()
+def print_rows(
+    names: list[str],
+    rows: list[list[str]],
+    colours: Mapping[str, str],
+    whole: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
+) -> None:
+    """Print rows under names, the first words in colours; `whole`: columns that never break, `numbers`: to the right."""
+    console, table = out(), RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        justify = "right" if name in numbers else "left"
+        table.add_column(name, overflow="fold", no_wrap=name in whole, justify=justify)
+    for row in rows:
+        table.add_row(*[plain(text, console, colours.get(row[0], "") if k == 0 else "") for k, text in enumerate(row)])
+    if rows:
+        console.print(table)

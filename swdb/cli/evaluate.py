@@ -32,7 +32,6 @@ from swdb.cli.options import (
     show,
 )
 from swdb.core.errors import NotMade
-from swdb.core.files import damage_of
 from swdb.specs.tables import CellSource
 
 if TYPE_CHECKING:
@@ -97,11 +96,10 @@ def evaluate(
         path = draw(graph, runner, artefact) if figure else None
     result = score.read_record()
     with damage_of(score.record, "a score"):
-        lines = score_lines(result)
-    show(lines, result, json)
-    say(f"predictions: {score.folder / 'predictions'}")
-    if path:
-        say(f"figure: {path}")
+        show(score_lines(result), result, json)
+    said = {"predictions": score.folder / "predictions", **({"figure": path} if path else {})}
+    for what, where in said.items():
+        say(f"{what}: {where}")
     propose(context.obj, graph.study, "reproduce-table", "all")
 
 

@@ -103,6 +103,8 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
         return f"begin with: {line.other('reproduce-table', 'all')}"
     if kind in ("swdb.json", "precision.json", "downloads") or parts[-1:] in (("plan.json",), ("jobs.json",)):
         return f"delete it, then run again: rm {place}"
+    if kind == "preregistration.json":
+        return f"put back what was registered, or move it elsewhere and register anew: {line.other('preregister')}"
     if kind == "inputs" and parts[-1] == "named.json":
         return f"delete it, then name the files again: rm {place}"
     if kind == "inputs":

@@ -20,13 +20,13 @@ def merge(bundles: Bundles, output: Whole, data: Data = None, json: Json = False
     swdb merge ours.zip theirs.zip --output merged.zip
     swdb merge a.zip b.zip c.zip --output merged.zip --data work
     """
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.cli.command_line import joined
     from swdb.evidence.merge import merge as put_together
 
     if len(bundles) < 2:
         raise BadInput("bundles", "one is named", "two or more")
-    with console.bar() as bar:
+    with progress.bar() as bar:
         found = put_together(bundles, output, data, bar.progress)
     if found.findings:
         values = {"merged": None, "findings": [str(one) for one in found.findings]}

@@ -85,6 +85,7 @@ Crf = Annotated[
     str | None, typer.Option("--crf", help=f"Refine by a dense CRF with parameters of: {', '.join(CRF_SETS)}.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+Budget = Annotated[str | None, typer.Option("--budget", help="The time there is, as in 90m, 12h or 3d.")]
 # of prepare-voc
 Voc = Annotated[
     Path | None, typer.Option("--voc", help="VOC 2012: the archive, or a folder that holds VOCdevkit/VOC2012.")
@@ -117,6 +118,9 @@ Rows = Annotated[
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
 NoTrain = Annotated[bool, typer.Option("--no-train", help="Print from what is finished; train nothing.")]
+UntilDecided = Annotated[
+    bool, typer.Option("--until-decided", help="Run the most informative seed next, until claims are decided.")
+]
 Format = Annotated[str, typer.Option("--format", help="rich, md, csv, json; for an article: latex, rescience.")]
 
 
@@ -178,13 +182,13 @@ def running(
 
     Whatever a library prints meanwhile goes to stderr: stdout is for results.
     """
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.study import capacity
 
     doing, threads = str(line)[:200], capacity.threads_of(resources)
     slots = [] if again else capacity.slots(resources, todo, study.folder)
     steps = sum(artefact.steps for artefact in todo if again or not artefact.done)
-    with console.bar(steps) as bar, redirect_stdout(sys.stderr), ExitStack() as stack:
+    with progress.bar(steps) as bar, redirect_stdout(sys.stderr), ExitStack() as stack:
         workers = None
         if len(slots) > 1:
             from swdb.study.workers import Workers

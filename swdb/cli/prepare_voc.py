@@ -105,7 +105,7 @@ def show_prepared(found: "DataSet", report: dict[str, Any], json: bool) -> None:
 
 def prepare_set(study: "Study", sources: "Sources", download: bool, again: bool) -> tuple["DataSet", dict[str, Any]]:
     """Prepare the data set where it is not there yet; returns it and its audit."""
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.data.audit import verify
     from swdb.data.kinds import facts_of
     from swdb.data.prepare import NO_SOURCES, prepare
@@ -114,7 +114,7 @@ def prepare_set(study: "Study", sources: "Sources", download: bool, again: bool)
     if facts_of(settings).synthetic and (sources != NO_SOURCES or download):
         where = "--voc, --sbd, --image-labels, --download"
         raise BadInput(where, f"preset {study.preset.name!r} is synthetic", "--preset voc: they go with real images")
-    with console.bar() as bar:
+    with progress.bar() as bar:
         if (root / "manifest.json").is_file() and not again:
             say(f"{root} is prepared already (--again prepares it again)")
             found = open_prepared(study)
@@ -166,10 +166,10 @@ def following(line: CommandLine, study: "Study", found: "DataSet", part: bool) -
 
 def show_check(study: "Study", json: bool) -> None:
     """Audit a prepared data set against its manifest, and show the report."""
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.data import audit
 
-    with console.bar() as bar:
+    with progress.bar() as bar:
         report = audit.verify(open_prepared(study), bar.progress)
     show(audit.lines(report), report, json)
 

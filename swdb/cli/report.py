@@ -7,7 +7,7 @@ import typer
 
 from swdb.cli.command_line import CommandLine
 from swdb.cli.options import PresetName, Workdir, open_graph, propose
-from swdb.cli.reproduce_table import planned
+from swdb.cli.planning import planned
 from swdb.core.errors import BadInput, MissingArtefact, NotOurs, SwdbError
 from swdb.core.files import write_text
 
@@ -37,7 +37,7 @@ def report(
     swdb report
     swdb report --preset voc --images --output report.html
     """
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.reports.html import page
 
     graph = open_graph(workdir, preset, remember=False)
@@ -45,7 +45,7 @@ def report(
     require_ours(path)
     plan = plan_of(graph)
     evidence = evidence_of(graph, plan, preset, images)
-    with console.bar() as bar:
+    with progress.bar() as bar:
         text = page(evidence, bar.progress)
     write_text(path, text)
     typer.echo(str(path))

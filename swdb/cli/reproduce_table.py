@@ -1,7 +1,7 @@
 """`swdb reproduce-table`: all that a table needs, then the table beside the paper's values."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,9 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.command_line import CommandLine
-from swdb.cli.on_slurm import On, SlurmOptions, limits, open_slurm
+from swdb.cli.on_slurm import On, OnSlurm, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
+    Budget,
     Cues,
     Device,
     Devices,
@@ -27,6 +28,7 @@ from swdb.cli.options import (
     Seeds,
     TableNumber,
     Threads,
+    UntilDecided,
     Weights,
     Workdir,
     open_graph,
@@ -35,8 +37,9 @@ from swdb.cli.options import (
     say,
 )
 from swdb.cli.peek import ShowPeek, show_peeks, with_peeks
-from swdb.cli.proxy_costs import proxy_lines
-from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
+from swdb.cli.planning import following, plan_of, planned, record, show_plan
+from swdb.cli.showing import show_tables
+from swdb.cli.until_decided import Search, check_options
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
@@ -47,9 +50,6 @@ if TYPE_CHECKING:
     from swdb.study.plan import Plan
 
 
-DRIVER = Path("/dev/nvidiactl")  # is there where a GPU's driver is loaded: torch is loaded to ask it, else it is not
-
-
 def reproduce_table(
     context: typer.Context,
     number: TableNumber,
@@ -58,6 +58,8 @@ def reproduce_table(
     dry_run: DryRun = False,
     no_train: NoTrain = False,
     show_peek: ShowPeek = False,
+    until_decided: UntilDecided = False,
+    budget: Budget = None,
     form: Format = "rich",
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
@@ -80,38 +82,105 @@ def reproduce_table(
     swdb reproduce-table 4
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
+    swdb reproduce-table 2 --until-decided --budget 2h
     swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
     from swdb.reports.printed import PRINTED
     from swdb.specs.tables import load_tables
 
     arguments.form(form, PRINTED)
+    spend = check_options(budget, until_decided, seeds, rows, on, dry_run, no_train)
     every = load_tables()
     tables = arguments.chosen_tables(every, number)
-    wanted, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
+    chosen, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
-    trains_on, choose = None if looks else device, queue.choose_precision if queue else None
-    named = (weights, cues, None, not dry_run, trains_on, preprocessing, choose)
-    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
-    asked = arguments.seeds(seeds, graph.study.preset)
-    everything = planned(graph, [*every.values()], asked, recorded=looks)
-    plan = everything.part({(table.number, row.key) for table, row in wanted}, asked)
-    todo, peeks = with_peeks(graph, plan, needed(graph, plan), show_peek)
-    same = ("reproduce-table", number, *limits(context.obj))
+    how = {"trains_on": None if looks else device, "choose": queue.choose_precision if queue else None}
+    files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
+    graph = open_graph(workdir, preset, precision, remember=not dry_run, proxy_seeds=proxy_seeds, **files, **how)
+    if until_decided:
+        return decide(context.obj, graph, every, tables, resources, spend, form)
+    asked = Asked(number, every, tables, chosen, arguments.seeds(seeds, graph.study.preset), form, show_peek, looks)
     if dry_run:
-        return show_plan(context.obj, graph, todo, precision, resources, same, (wanted, asked))
+        preview(context.obj, graph, asked, resources, precision)
+    else:
+        reproduce(context.obj, graph, asked, resources, queue)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody wants to see."""
+
+    number: str  # as it was typed
+    every: Mapping[int, "Table"]
+    tables: list["Table"]
+    rows: list[tuple["Table", "Row"]]
+    seeds: range
+    form: str
+    show_peek: bool
+    looks: bool  # nothing is made
+
+    def same(self, line: CommandLine) -> tuple[str, ...]:
+        """The words that ask for it again."""
+        return ("reproduce-table", self.number, *limits(line))
+
+
+def preview(line: CommandLine, graph: "Graph", asked: Asked, resources: "Resources", precision: str | None) -> None:
+    """Print what would be made, how long it may take and what room."""
+    _, plan, todo = plan_of(graph, asked.every, asked.rows, asked.seeds, looks=True)
+    todo, _ = with_peeks(graph, plan, todo, asked.show_peek)
+    show_plan(line, graph, todo, precision, resources, (asked.rows, asked.seeds))
+    propose(line, graph.study, *asked.same(line))
+
+
+def reproduce(line: CommandLine, graph: "Graph", asked: Asked, resources: "Resources", queue: OnSlurm | None) -> None:
+    """Make what is left, here or as jobs, unless somebody only looks; then show the tables."""
+    everything, plan, todo = plan_of(graph, asked.every, asked.rows, asked.seeds, asked.looks)
+    todo, peeks = with_peeks(graph, plan, todo, asked.show_peek)
     failed = None
-    if not looks:
+    if not asked.looks:
         record(graph.study, plan, finished := all(artefact.done for artefact in todo))
-        if queue and not finished:
-            return queue.submit(graph.study, todo, number)
-        failed = None if finished else make_most(context.obj, graph.study, resources, todo)
-    show_tables(graph, everything, every, tables, asked, form, keep=looks)
-    show_peeks(tables, peeks, asked, form)
+        if queue is not None and not finished:
+            return queue.submit(graph.study, todo, asked.number)
+        failed = None if finished else make_most(line, graph.study, resources, todo)
+    show_tables(graph, everything, asked.every, asked.tables, asked.seeds, asked.form, keep=asked.looks)
+    show_peeks(asked.tables, peeks, asked.seeds, asked.form)
     if failed is not None:
         raise failed
-    propose(context.obj, graph.study, *(following(graph, plan) or same))
+    propose(line, graph.study, *(following(graph, plan) or asked.same(line)))
+
+
+def decide(
+    line: CommandLine,
+    graph: "Graph",
+    every: Mapping[int, "Table"],
+    tables: list["Table"],
+    resources: "Resources",
+    budget: float | None,
+    form: str,
+) -> None:
+    """Run seeds until the claims of some tables are decided, then print these; see `until_decided.py`."""
+    from swdb.study.capacity import slots
+
+    study, failures = graph.study, []
+
+    def plan(seeds: Iterable[int]) -> "Plan":
+        return planned(graph, [*every.values()], seeds, recorded=False)
+
+    def make(part: "Plan", todo: list["Artefact"]) -> None:
+        record(study, part, finished=False)
+        failures.append(make_most(line, study, resources, todo))
+
+    jobs = len(slots(resources, graph.everything(range(1)), study.folder))
+    chosen = frozenset(table.number for table in tables)
+    ended = Search(graph, every, chosen, plan, make, jobs, budget).run()
+    everything = plan(())
+    seeds = range(1 + max((place.seed for place, one in everything.scores.items() if one.done), default=0))
+    show_tables(graph, everything, every, tables, seeds, form, keep=False)
+    say(ended)
+    for failure in filter(None, failures):
+        raise failure
+    propose(line, study, "verify")
 
 
 def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:
@@ -124,188 +193,3 @@ def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: l
                 return error
             raise
     return None
-
-
-def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
-    """Return the words that score a finished run of a plan, one whose two branches a figure shows if there is any."""
-    found: list[tuple[str, ...]] = []
-    for artefact in {
-        one.id: one for score in plan.scores.values() for one in score.inputs if one.kind == "run"
-    }.values():
-        try:
-            spec, seed = arguments.run_and_seed(graph.runs, artefact.name, None)
-            if not (artefact.done and graph.run(spec, seed).id == artefact.id):
-                continue
-        except SwdbError:  # of another version, or of files that were never named here
-            continue
-        words = ("eval", spec.name, *(("--seed", str(seed)) if seed else ()))
-        if len(spec.branches) > 1:
-            return (*words, "--figure")
-        found.append(words)
-    return found[0] if found else ()
-
-
-def show_plan(
-    line: CommandLine,
-    graph: "Graph",
-    todo: list["Artefact"],
-    precision: str | None,
-    resources: "Resources",
-    same: tuple[str, ...],
-    asked: tuple[list[tuple["Table", "Row"]], range],
-) -> None:
-    """Print what would be made and in which precision, how long it may take and what room.
-
-    same: the words that make it. asked: the rows and seeds.
-    """
-    from swdb.cli import console
-    from swdb.study.capacity import slots
-    from swdb.timing.forecast import forecast
-    from swdb.timing.rates import read_rates
-
-    study, device = graph.study, resources.device
-    rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
-    found = forecast(study, todo, rates, jobs)
-    lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
-    if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
-        from swdb.timing.card import card_lines
-
-        lines += card_lines(study, todo, rates, device)
-    console.print_plan(todo, precision_words(graph, precision), found.seconds, lines)
-    propose(line, study, *same)
-
-
-def show_tables(
-    graph: "Graph",
-    plan: "Plan",
-    every: Mapping[int, "Table"],
-    tables: list["Table"],
-    seeds: range,
-    form: str,
-    keep: bool,
-) -> None:
-    """Write the tables from all scores that are finished, and print them from those of the wanted seeds.
-
-    Claims are judged from all finished scores of `every` table: a verdict is the same wherever it is shown.
-    `keep`: a report that has values which are not found here, of another study or version, is left as it is.
-    """
-    from swdb.cli import console
-    from swdb.reports.ledger import ledger_of
-    from swdb.reports.printed import printed
-    from swdb.reports.results import measure
-    from swdb.study.stages import TABLE
-
-    study, shared = graph.study, on_one_pair(graph, tables, seeds)
-    ledger = ledger_of(
-        [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()], study.preset
-    )
-
-    def made_from(chosen: "Plan") -> list["Artefact"]:
-        return [
-            TABLE.artefact(
-                study, table, graph.runs, chosen.cells(table.number), ledger, shared and shared.cells(table.number)
-            )
-            for table in tables
-        ]
-
-    measured = [artefact.task.measure() for artefact in made_from(plan.part(None, seeds))]
-    written = write([one for one in made_from(plan) if not (keep and would_lose(one))])
-    if form == "rich":
-        for table in measured:
-            console.print_table(table, study.preset, ledger)
-    else:
-        typer.echo(printed(measured, study.preset, form, ledger), nl=False)
-    if written:
-        say(f"written: {', '.join(map(str, written))}")
-
-
-def on_one_pair(graph: "Graph", tables: list["Table"], seeds: range) -> "Plan | None":
-    """Return the plan of the same tables where all seeds share one pair of proxies, to compare with; None where they do."""
-    from swdb.study.graph import Graph
-
-    if not graph.study.proxy_seeds:
-        return None
-    return planned(Graph(replace(graph.study, proxy_seeds=False), graph.runs), tables, seeds, recorded=True)
-
-
-def would_lose(artefact: "Artefact") -> bool:
-    """Whether a report on disk has values that would not be in it any more; says so."""
-    lost = artefact.task.measure().lacks(artefact.record)
-    if lost:
-        say(f"kept: {artefact.record.with_suffix('.md')}, which has {lost} values that are not found here")
-    return lost > 0
-
-
-def planned(graph: "Graph", tables: list["Table"], seeds: range, recorded: bool) -> "Plan":
-    """Return the plan of whole tables, with the wanted seeds and those that were ever planned: a report on disk is never
-    replaced by one that has less.
-
-    Where nothing is trained, what was recorded stands before what would be planned now: a finished study is shown as it
-    was made.
-    """
-    from swdb.study.plan import Plan, make_plan, read_plan
-
-    earlier = None
-    try:
-        earlier = read_plan(graph.study)
-    except MissingArtefact as error:
-        say(f"{error}; it is left aside")
-    rows = [(table, row) for table in tables for row in table.rows]
-    if earlier is None or not earlier.is_of(graph.study):
-        return make_plan(graph, rows, seeds)
-    before = earlier.part({(table.number, row.key) for table, row in rows})
-    every_seed = sorted({*seeds, *(place.seed for place in before.scores)})
-    if not recorded:
-        return make_plan(graph, rows, every_seed)
-    try:
-        now = make_plan(graph, rows, every_seed).scores
-    except MissingArtefact:  # a file that planning needs was never named here
-        return before
-    other = {place: score for place, score in before.scores.items() if place not in now or now[place].id != score.id}
-    return Plan(before.study, {**now, **other})
-
-
-def record(study: "Study", plan: "Plan", finished: bool) -> None:
-    """Write the plan down; a disk that does not take it is no matter where everything is finished."""
-    from swdb.study.plan import write_plan
-
-    try:
-        write_plan(study, plan)
-    except DiskRefused:
-        if not finished:
-            raise
-
-
-def needed(graph: "Graph", plan: "Plan") -> list["Artefact"]:
-    """List what is there of all that a plan needs, and what is still to be made, in order."""
-    from swdb.core.artefact import still_needed, with_inputs
-
-    scores = list(plan.scores.values())
-    recorded = any(score.task is None for score in scores)
-    return still_needed(with_inputs(*scores) if recorded else graph.needed(*scores))
-
-
-def precision_words(graph: "Graph", typed: str | None) -> str:
-    """Say in which precision is computed, and who decided that."""
-    from swdb.study.workdir import known_precision
-
-    precision = graph.study.precision
-    if typed is not None:
-        return f"{precision}, as typed"
-    if known_precision(graph.study) is not None:
-        return precision
-    return f"{precision} here; the first machine that trains in this work directory decides"
-
-
-def write(artefacts: list["Artefact"]) -> list[Path]:
-    """Write the reports of tables; returns their files, none where the disk does not take them."""
-    from swdb.reports.tables import report_paths
-    from swdb.study.stages import TABLE
-
-    try:
-        for artefact in artefacts:
-            artefact.finish(TABLE.make(artefact, None))
-    except DiskRefused as error:
-        say(f"not written: {error}")
-        return []
-    return [path for one in artefacts for path in report_paths(one.task.table.number, one.folder)]

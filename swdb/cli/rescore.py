@@ -29,12 +29,12 @@ def rescore(bundle: BundleFile, data: Data = None, output: Results = None, json:
     swdb rescore bundle.zip
     swdb rescore bundle.zip --data work --output results/voc
     """
-    from swdb.cli import console
+    from swdb.cli import progress
     from swdb.cli.command_line import joined
     from swdb.evidence.output import write_results
     from swdb.evidence.rescore import rescored
 
-    with console.bar() as bar, rescored(bundle, data, bar.progress) as found:
+    with progress.bar() as bar, rescored(bundle, data, bar.progress) as found:
         lines, values = (told(found), as_json(found)) if found.holds else ([], as_json(found))
         written = []
         if found.holds and output is not None and found.recorded is not None:

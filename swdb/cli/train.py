@@ -53,8 +53,8 @@ def train(
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
-    named = (weights, cues, None, True, device, preprocessing, None)
-    graph = open_graph(workdir, preset, precision, *named, proxy_seeds)
+    files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
+    graph = open_graph(workdir, preset, precision, trains_on=device, proxy_seeds=proxy_seeds, **files)
     artefact = graph.run(spec, number)
     todo = graph.needed(artefact)
     with running(context.obj, graph.study, resources, todo) as runner:

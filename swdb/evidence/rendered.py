@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swdb.reports.assumptions import settings_page
 from swdb.reports.ledger import ledger_of
 from swdb.reports.results import measure
-from swdb.reports.tables import FORMATS, render, settings
+from swdb.reports.tables import FORMATS, render
 from swdb.specs.study import Study
 from swdb.specs.tables import Table, all_runs
 from swdb.study.plan import Plan
@@ -30,7 +31,7 @@ def rendered(study: Study, plan: Plan, tables: Mapping[int, Table], numbers: Ite
     runs = all_runs(tables)
     measured = {number: measure(table, runs, plan.cells(number)) for number, table in tables.items()}
     ledger = ledger_of(measured.values(), study.preset)
-    files = {SETTINGS: settings(study.preset)}
+    files = {SETTINGS: settings_page(study.preset)}
     for number in numbers:
         for form in FORMATS:
             files[f"table{number}.{form}"] = render([measured[number]], study.preset, form, ledger)

@@ -15,18 +15,24 @@ from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.verdicts.engine import family_of, judge
 from swdb.verdicts.images import miou_of, parts
+from swdb.verdicts.power import with_power
 from swdb.verdicts.rule import ALPHA
-from swdb.verdicts.verdict import Interval, Ledger, Verdict
+from swdb.verdicts.verdict import NOT_RUN, UNDECIDED, Interval, Ledger, Verdict
 
 SAME = 1e-6  # points by which a score may differ from that of its counts: they are added up in another order
 
 
 def ledger_of(
-    tables: Iterable[MeasuredTable], preset: Preset, registered: Mapping[str, str] | None = None, images: bool = True
+    tables: Iterable[MeasuredTable],
+    preset: Preset,
+    registered: Mapping[str, str] | None = None,
+    images: bool = True,
+    powers: bool = True,
 ) -> Ledger:
     """Judge the claims of all tables together; whoever shows one of them measures the others, too.
 
-    images: read the counts of every image, where they are kept, for the intervals over images.
+    images: read the counts of every image, where they are kept, for the intervals over images. powers: say what each verdict
+    would find.
     """
     tables = list(tables)
     _check_data(tables)
@@ -39,7 +45,8 @@ def ledger_of(
     family = family_of({table.spec.number: table.spec for table in tables})
     kept = _read_all(counts, values) if images else {}
     own = any(table.proxy_use is not None and table.proxy_use.own for table in tables)
-    return judge(family, values, preset.comparable, preset.name, kept, limits(preset, own), registered)
+    ledger = judge(family, values, preset.comparable, preset.name, kept, limits(preset, own), registered)
+    return with_power(ledger, family, values) if powers else ledger
 
 
 def limits(preset: Preset, own_proxies: bool = False) -> tuple[str, ...]:
@@ -149,8 +156,14 @@ def _test(verdict: Verdict) -> list[str]:
 def _power(verdict: Verdict) -> list[str]:
     words = []
     if verdict.finds is not None:
-        words.append(f"finds a true {verdict.finds_effect:.2g}-point effect in {100 * verdict.finds:.0f} %")
-    if verdict.seeds_needed is not None:
+        share, points = f"{100 * verdict.finds:.0f} %", verdict.finds_effect
+        if verdict.claim.kind in ("equivalence", "robustness"):
+            words.append(f"shows it in {share} where cells are {points:.2g} points apart")
+        elif verdict.claim.kind == "value":
+            words.append(f"says so in {share} where it is true")
+        else:
+            words.append(f"finds a true {points:.2g}-point effect in {share}")
+    if verdict.seeds_needed is not None and verdict.word in (UNDECIDED, NOT_RUN):
         hours = "" if verdict.hours_needed is None else f", {verdict.hours_needed:.1f} h more"
         words.append(f"would take {verdict.seeds_needed} seeds{hours}")
     return words
@@ -181,4 +194,18 @@ def rule_lines(ledger: Ledger) -> list[str]:
     spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)
     if spread is not None:
         lines[0] += f" ({spread.arms} of them, {spread.degrees:.0f} degrees of freedom)"
-    return [*lines, *ledger.limits]
+    return [*lines, registered_line(ledger), *ledger.limits]
+
+
+def registered_line(ledger: Ledger) -> str:
+    """Say which claims were fixed before the runs behind them, as far as they were registered."""
+    standing = {
+        word: [key for key, stands in ledger.registered.items() if stands == word] for word in ("before", "after")
+    }
+    if not any(standing.values()):
+        return "registered: no claim was, neither before nor after these runs"
+    if not standing["after"]:
+        return f"registered: all {len(standing['before'])} claims were fixed before the runs behind them"
+    late = ", ".join(standing["after"]) if standing["before"] else f"all {len(standing['after'])}"
+    words = "fixed after the runs behind them, changed since, or judged with more seeds than were registered"
+    return f"registered: {len(standing['before'])} claims were fixed before the runs behind them; {words}: {late}"

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from swdb.core.files import read_json, write_json, write_text
+from swdb.reports.assumptions import settings_page
 from swdb.reports.ledger import ledger_of
 from swdb.reports.results import measured_from_json
-from swdb.reports.tables import FORMATS, render, settings
+from swdb.reports.tables import FORMATS, render
 from swdb.specs.presets import Preset, load_preset
 
 TABLES = (1, 2, 3, 4)
@@ -38,7 +39,7 @@ def render_again(preset: Preset, target: Path) -> None:
         for form in FORMATS:
             write_text(target / f"table{table.spec.number}.{form}", render([table], preset, form, ledger))
     write_json(target / "ledger.json", ledger.to_json())
-    write_text(target / "settings.md", settings(preset))
+    write_text(target / "settings.md", settings_page(preset))
 
 
 def page(preset: Preset, target: Path) -> str:

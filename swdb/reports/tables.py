@@ -5,9 +5,7 @@ in: a MeasuredTable -> out: `reports/<preset>/table<N>.{md,csv}`, and what `tabl
 
 import json
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from swdb.core.files import digest, write_text
 from swdb.core.markdown import escaped, markdown_table
@@ -20,6 +18,9 @@ from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
 from swdb.verdicts.verdict import Ledger
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMATS = ("md", "csv", "json")
 
 
@@ -28,7 +29,7 @@ def title(measured: MeasuredTable, preset: Preset) -> str:
     return f"Table {measured.spec.number}. {measured.spec.title} — {preset.title}"
 
 
-def frame(measured: MeasuredTable, preset: Preset) -> pd.DataFrame:
+def frame(measured: MeasuredTable, preset: Preset) -> "pd.DataFrame":
     """Return the table as shown: labels, then paper and measured for every column of values (strings).
 
     A difference to the paper is shown only where the preset is the paper's.
@@ -48,6 +49,8 @@ def frame(measured: MeasuredTable, preset: Preset) -> pd.DataFrame:
                 known = cell.mean is not None and cell.paper is not None
                 line[f"{prefix}difference"] = f"{cell.mean - cell.paper:+.1f}" if known else ""
         lines.append(line)
+    import pandas as pd  # here: it takes longer to load than a ledger to judge
+
     return pd.DataFrame(lines)
 
 
@@ -123,6 +126,8 @@ def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledge
         return "\n".join(markdown(table, preset, ledger) for table in tables)
     if form == "csv":
         lines = [cell for table in tables for cell in cells(table)]
+        import pandas as pd
+
         return pd.DataFrame(lines).astype({"seed": "Int64"}).to_csv(index=False)
     values = [as_json(table, preset, ledger) for table in tables]
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"

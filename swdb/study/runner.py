@@ -30,6 +30,7 @@ from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.prepare import NO_SOURCES
 from swdb.study.costs import MIB, note_cost
+from swdb.study.preregistration import RECORDED, forget_note, noted_at_begin
 from swdb.study.queue import Queue, without
 from swdb.study.stages import STAGES
 
@@ -177,10 +178,13 @@ class Runner:
     def _begin_and_finish(self, artefact: Artefact) -> None:
         with self._noted(artefact):
             gone_on_with = artefact.begun.is_file() or (artefact.folder / "checkpoint.pt").is_file()
+            registered = noted_at_begin(self.workdir, artefact, gone_on_with) if self.workdir is not None else []
             artefact.begin()
             forget_peak_memory()
             began = time.monotonic()
-            artefact.finish(STAGES[artefact.kind].make(artefact, self))
+            made = STAGES[artefact.kind].make(artefact, self)
+            artefact.finish({**made, **({RECORDED: registered} if registered else {})})
+            forget_note(artefact)
             if self.workdir is not None:
                 spent = None if gone_on_with else time.monotonic() - began
                 note_cost(self.workdir, artefact, spent, peak_memory())

@@ -16,17 +16,25 @@ in: claims, scores (..., arms, seeds) -> out: `Found`, (..., claims) each; the s
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from swdb.specs.claims import ONLY_COMPARABLE, Claim
-from swdb.verdicts.contrasts import Arms, Outcome, outcome
+from swdb.verdicts.contrasts import SHARE, STEP_AGAINST, Arms, Outcome, outcome
 from swdb.verdicts.spread import Noise, moderated
 
+VERSION = 1  # raised by hand when equal scores would give another verdict
 ALPHA = 0.05
 EARLY = (3, 5, 8, 12)  # seeds at the first looks
 EARLY_ALPHA = 0.01  # that each of them may spend
 FIRST_LATE = 20  # from then on at each doubling
+
+
+def content() -> dict[str, Any]:
+    """Return the rule as values, to be fixed before anything is run."""
+    early = {"looks": list(EARLY), "alpha_each": EARLY_ALPHA, "first_late_look": FIRST_LATE}
+    return {"version": VERSION, "alpha": ALPHA, **early, "step_against": STEP_AGAINST, "share": SHARE}
 
 
 def looks(seeds: int) -> Iterator[tuple[int, float]]:

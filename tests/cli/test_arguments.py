@@ -270,3 +270,17 @@ def test_a_format_is_known_or_rich():
     with pytest.raises(BadInput) as caught:
         arguments.form("mf", ["md"])
     assert caught.value.subject == "--format 'mf'" and caught.value.near == "md"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(None, None), ("90m", 5400), ("12h", 43200), ("1.5h", 5400), ("3d", 259_200), ("45s", 45)]
+)
+def test_a_time_is_a_number_and_its_unit(text, seconds):
+    assert arguments.duration("--budget", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "12", "h", "-3h", "0m", "3 h", "1e3h", "3w", "9" * 30 + "h", "٣h", "12h\n"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(BadInput) as caught:
+        arguments.duration("--budget", text)
+    assert caught.value.subject == f"--budget {text}" and "12h" in caught.value.expected

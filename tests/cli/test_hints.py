@@ -79,6 +79,7 @@ def test_the_nearest_word_goes_before_everything_else():
         ("downloads/benchmark.tgz", "delete it, then run again: rm work/downloads/benchmark.tgz"),
         ("reports/synthetic/plan.json", "delete it, then run again: rm work/reports/synthetic/plan.json"),
         ("inputs/synthetic/named.json", "delete it, then name the files again: rm "),
+        ("preregistration.json", "put back what was registered, or move it elsewhere and register anew: swdb preregister --preset"),
         ("data/synthetic/manifest.json", "prepare it: swdb prepare-voc --again --preset synthetic"),
         ("runs/dual-s0-1/evals/val-weak/result.json", "delete it, then run again: rm -r work/runs/dual-s0-1/evals/val-weak"),
         ("elsewhere.txt", "run again: swdb train strong --seed 1"),
@@ -350,6 +351,10 @@ WORDS: list[tuple[str, str]] = [
     ("a table", "reproduce-table 5"),
     ("a row, nearly", "reproduce-table 1 --rows mixd"),
     ("a format", "reproduce-table 1 --format html"),
+    ("a time", "plan --budget soon"),
+    ("a budget of nothing", "reproduce-table 1 --budget 2h"),
+    ("seeds beside what chooses them", "reproduce-table 1 --until-decided --seeds 3"),
+    ("a table to verify", "verify --table 9"),
     ("an id", "make zzz"),
     ("a device", "train strong --device gpu"),
     ("a folder of saliency maps", "make-proxy --saliency FOLDER/nowhere"),
@@ -421,6 +426,8 @@ MATTERS: list[Case] = [
     ("cues that are none", "make-proxy --cues FOLDER/own.pickle", lambda p: (p.folder / "own.pickle").write_text("x")),
     ("a file changed since it was named", "train strong --preset FOLDER/changed.toml", named_files),
     ("what was named", "train strong --preset FOLDER/changed.toml", both(named_files, written("inputs/tiny/named.json", "[1]"))),
+    ("what was registered", "preregister", written("preregistration.json", "{")),
+    ("what was registered, before a run", "train strong", written("preregistration.json", '{"version": 1}')),
     ("the precision", "train strong", written("precision.json", '{"precision": "fp8"}')),
     ("a newer work directory", "train strong", written("swdb.json", '{"version": 9}')),
     ("a work directory below a file", "train strong", lambda p: (shutil.rmtree(p.work), p.work.write_text("x"))),
@@ -457,7 +464,7 @@ def typed(place: Place, command: str) -> list[str]:
         return words
     if not {"--preset", "--dataset"} & set(words):
         words += ["--preset", TINY]
-    if words[0] not in ("prepare-voc", "bundle", "report") and "--device" not in words:
+    if words[0] not in ("prepare-voc", "bundle", "report", "preregister", "verify") and "--device" not in words:
         words += ["--device", "cpu"]
     return [*words, "--workdir", str(place.work)]
 

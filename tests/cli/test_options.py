@@ -194,10 +194,10 @@ def test_a_runner_is_told_the_precision_and_who_asks(own):
 
 
 def test_a_bar_counts_the_steps_that_are_left(own, monkeypatch):
-    from swdb.cli import console
+    from swdb.cli import progress
 
-    totals, bar = [], console.bar
-    monkeypatch.setattr(console, "bar", lambda total=0: totals.append(total) or bar(total))
+    totals, bar = [], progress.bar
+    monkeypatch.setattr(progress, "bar", lambda total=0: totals.append(total) or bar(total))
     graph = options.open_graph(own, TINY, "fp32")
     todo = graph.needed(graph.run(graph.runs["dual"], 0), graph.run(graph.runs["dual"], 1))
     with options.running(CommandLine(), graph.study, Resources("cpu", 1), todo):

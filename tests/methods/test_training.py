@@ -76,20 +76,27 @@ def test_another_seed_is_another_training(untrained):
     assert runs[0].digest() != runs[1].digest()
 
 
-def test_from_the_audit_to_the_last_weights_nothing_of_the_validation_set_is_opened(finished, tmp_path):
+@pytest.mark.parametrize("val", ["absent", "unreadable"])
+def test_from_the_audit_to_the_last_weights_of_every_run_nothing_of_the_validation_set_is_opened(
+    finished, tmp_path, val
+):
     shutil.copytree(finished / "data", tmp_path / "data", ignore=shutil.ignore_patterns("store"))
     graph, made_by = graph_of(tmp_path), runner()
     dataset = made_by.dataset(graph.data)  # audited, all of it: what comes then is training
     ids = dataset.ids(VAL_SPLIT)
-    deleted = [dataset.list_path(VAL_SPLIT)]
+    files = [dataset.list_path(VAL_SPLIT)]
     for image_id in ids:
-        deleted += [dataset.image_path(image_id), dataset.mask_path(image_id, VAL_SPLIT)]
-    assert len(deleted) == 1 + 2 * NUM_VAL
-    for path in deleted:
+        files += [dataset.image_path(image_id), dataset.mask_path(image_id, VAL_SPLIT)]
+    assert len(files) == 1 + 2 * NUM_VAL
+    for path in files:
         path.unlink()
-    run = run_of(graph, "dual")
-    made_by.make([*graph.needed(run)])
-    assert (run.folder / "weights.pt").read_bytes() == (finished / "runs" / run.id / "weights.pt").read_bytes()
+        if val == "unreadable":
+            path.mkdir()  # whoever opens it as a file fails, even one whom permissions do not stop
+    runs = [graph.run(spec, 0) for spec in graph.runs.values()]
+    made_by.make([*graph.needed(*runs)])
+    assert len(runs) >= 18 and {"dual-5", "weak-then-strong", "weak-retrain"} <= graph.runs.keys()
+    for run in runs:
+        assert (run.folder / "weights.pt").read_bytes() == (finished / "runs" / run.id / "weights.pt").read_bytes()
 
 
 # ---------------------------------------------------------------- what a run says

@@ -9,7 +9,16 @@ from made_up import SCORES, TABLE, judged, measured_in, preset
 from swdb.core.errors import MissingArtefact
 from swdb.evaluation.confusion import miou
 from swdb.reports import ledger
-from swdb.reports.ledger import claim_line, claim_lines, ledger_of, limits, read_parts, rule_lines, small
+from swdb.reports.ledger import (
+    claim_line,
+    claim_lines,
+    ledger_of,
+    limits,
+    read_parts,
+    registered_line,
+    rule_lines,
+    small,
+)
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import load_preset
 from swdb.verdicts.verdict import Interval, Ledger, Spread, Verdict
@@ -43,12 +52,15 @@ def test_the_lines_say_verdict_effect_interval_p_seeds_and_spread(measured):
     # differences 4, 4, 4; then -1, 0.5, 1; then none; then -10, -10.5, -10.5: what varies is pooled over five cells
     assert claim_lines(judged(measured), 9) == [
         "MECHANISM SHOWN: the weak branch is worse "
-        "(+4.0 points; other trainings +3.0 to +5.0; adjusted p 0.00038; 3 seeds; spread 0.50)",
-        "UNDECIDED: plain is worse than marked (+0.2 points; other trainings -1.2 to +1.6; adjusted p 1; 3 seeds; spread 0.72)"
+        "(+4.0 points; other trainings +3.0 to +5.0; adjusted p 0.00038; 3 seeds; spread 0.50; "
+        "finds a true 2-point effect in 47 %)",
+        "UNDECIDED: plain is worse than marked (+0.2 points; other trainings -1.2 to +1.6; adjusted p 1; 3 seeds; spread 0.72; "
+        "finds a true 1-point effect in 2 %; would take 12 seeds)"
         " - chance may make such a difference (p 0.79 before any adjustment)",
-        "NOT RUN: absent is worse than plain - nobody ran 9:absent.strong",
+        "NOT RUN: absent is worse than plain (would take 5 seeds) - nobody ran 9:absent.strong",
         "MECHANISM NOT SHOWN: the text is worse than plain "
-        "(-10.3 points; other trainings -11.3 to -9.4; adjusted p < 0.0001; 3 seeds; spread 0.50)",
+        "(-10.3 points; other trainings -11.3 to -9.4; adjusted p < 0.0001; 3 seeds; spread 0.50; "
+        "finds a true 2-point effect in 48 %)",
         "NOT COMPARABLE: plain is better than Others *[7]*"
         " - another scale than the paper's, so the values of the literature say nothing here",
     ]
@@ -124,8 +136,36 @@ def test_how_it_was_judged_names_family_looks_spread_and_limits(measured):
     assert "adjusted for all 4 claims of the tables that seeds can decide (Holm) and for looks at 3 seeds" in lines[0]
     assert "squeezed towards that of all cells (5 of them" in lines[0]
     assert "other trainings" in lines[1] and "other images" in lines[1]
-    assert lines[2:] == list(limits(preset()))
+    assert lines[2:] == ["registered: no claim was, neither before nor after these runs", *limits(preset())]
     assert "looks, the first at 3 seeds" in rule_lines(Ledger("tiny", False, (), 4, ()))[0]
+
+
+def test_how_it_was_judged_says_which_claims_were_fixed_before_the_runs():
+    def said(**standing: str) -> str:
+        return registered_line(Ledger("tiny", False, (), 4, (), registered=standing))
+
+    assert said(a="not", b="not") == said() == "registered: no claim was, neither before nor after these runs"
+    assert said(a="before", b="before") == "registered: all 2 claims were fixed before the runs behind them"
+    assert said(a="before", b="after").startswith(
+        "registered: 1 claims were fixed before the runs behind them; fixed after"
+    )
+    assert said(a="before", b="after").endswith(": b") and said(a="after", b="after").endswith(": all 2")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("ordering", "finds a true 2-point effect in 91 %"),
+        ("equivalence", "shows it in 91 % where cells are 2 points apart"),
+        ("value", "says so in 91 % where it is true"),
+    ],
+)
+def test_what_is_found_is_said_in_the_words_of_the_claim(kind, words):
+    claim = replace(CLAIM, kind=kind)
+    known = {"finds": 0.912, "finds_effect": 2.0, "seeds_needed": 8, "hours_needed": 1.26}
+    open_line = claim_line(Verdict(claim, 9, "UNDECIDED", **known))
+    assert f"({words}; would take 8 seeds, 1.3 h more)" in open_line
+    assert "would take" not in claim_line(Verdict(claim, 9, "REPRODUCED", **known))
 
 
 def test_the_limits_name_the_one_data_set_and_the_one_set_of_proxies():

@@ -1,0 +1,138 @@
+"""What tables need: their plan, what of it is still to be made, how long that takes, and what may follow.
+
+in: a graph, tables, rows, seeds -> out: a `Plan`, artefacts to be made; the dry run on the terminal
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swdb.cli import arguments
+from swdb.cli.command_line import CommandLine
+from swdb.cli.options import say
+from swdb.cli.proxy_costs import proxy_lines
+from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
+
+if TYPE_CHECKING:
+    from swdb.core.artefact import Artefact
+    from swdb.specs.study import Study
+    from swdb.specs.tables import Row, Table
+    from swdb.study.capacity import Resources
+    from swdb.study.graph import Graph
+    from swdb.study.plan import Plan
+
+DRIVER = Path("/dev/nvidiactl")  # is there where a GPU's driver is loaded: torch is loaded to ask it, else it is not
+
+
+def planned(graph: "Graph", tables: list["Table"], seeds: Iterable[int], recorded: bool) -> "Plan":
+    """Return the plan of whole tables, with the wanted seeds and those that were ever planned: a report on disk is never
+    replaced by one that has less.
+
+    Where nothing is trained, what was recorded stands before what would be planned now: a finished study is shown as it
+    was made.
+    """
+    from swdb.study.plan import Plan, make_plan, read_plan
+
+    earlier = None
+    try:
+        earlier = read_plan(graph.study)
+    except MissingArtefact as error:
+        say(f"{error}; it is left aside")
+    rows = [(table, row) for table in tables for row in table.rows]
+    if earlier is None or not earlier.is_of(graph.study):
+        return make_plan(graph, rows, seeds)
+    before = earlier.part({(table.number, row.key) for table, row in rows})
+    every_seed = sorted({*seeds, *(place.seed for place in before.scores)})
+    if not recorded:
+        return make_plan(graph, rows, every_seed)
+    try:
+        now = make_plan(graph, rows, every_seed).scores
+    except MissingArtefact:  # a file that planning needs was never named here
+        return before
+    other = {place: score for place, score in before.scores.items() if place not in now or now[place].id != score.id}
+    return Plan(before.study, {**now, **other})
+
+
+def plan_of(
+    graph: "Graph", every: Mapping[int, "Table"], wanted: list[tuple["Table", "Row"]], seeds: range, looks: bool
+) -> tuple["Plan", "Plan", list["Artefact"]]:
+    """Return the plan of whole tables, the part of it that is wanted, and what that needs."""
+    everything = planned(graph, [*every.values()], seeds, recorded=looks)
+    plan = everything.part({(table.number, row.key) for table, row in wanted}, seeds)
+    return everything, plan, needed(graph, plan)
+
+
+def needed(graph: "Graph", plan: "Plan") -> list["Artefact"]:
+    """List what is there of all that a plan needs, and what is still to be made, in order."""
+    from swdb.core.artefact import still_needed, with_inputs
+
+    scores = list(plan.scores.values())
+    recorded = any(score.task is None for score in scores)
+    return still_needed(with_inputs(*scores) if recorded else graph.needed(*scores))
+
+
+def record(study: "Study", plan: "Plan", finished: bool) -> None:
+    """Write the plan down; a disk that does not take it is no matter where everything is finished."""
+    from swdb.study.plan import write_plan
+
+    try:
+        write_plan(study, plan)
+    except DiskRefused:
+        if not finished:
+            raise
+
+
+def show_plan(
+    line: CommandLine,
+    graph: "Graph",
+    todo: list["Artefact"],
+    precision: str | None,
+    resources: "Resources",
+    asked: tuple[list[tuple["Table", "Row"]], range],
+) -> None:
+    """Print what would be made of rows and seeds, in which precision, how long it may take and what room."""
+    from swdb.cli import console
+    from swdb.study.capacity import slots
+    from swdb.timing.forecast import forecast
+    from swdb.timing.rates import read_rates
+
+    study, device = graph.study, resources.device
+    rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
+    found = forecast(study, todo, rates, jobs)
+    lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
+    if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
+        from swdb.timing.card import card_lines
+
+        lines += card_lines(study, todo, rates, device)
+    console.print_plan(todo, precision_words(graph, precision), found.seconds, lines)
+
+
+def precision_words(graph: "Graph", typed: str | None) -> str:
+    """Say in which precision is computed, and who decided that."""
+    from swdb.study.workdir import known_precision
+
+    precision = graph.study.precision
+    if typed is not None:
+        return f"{precision}, as typed"
+    if known_precision(graph.study) is not None:
+        return precision
+    return f"{precision} here; the first machine that trains in this work directory decides"
+
+
+def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
+    """Return the words that score a finished run of a plan, one whose two branches a figure shows if there is any."""
+    found: list[tuple[str, ...]] = []
+    for artefact in {
+        one.id: one for score in plan.scores.values() for one in score.inputs if one.kind == "run"
+    }.values():
+        try:
+            spec, seed = arguments.run_and_seed(graph.runs, artefact.name, None)
+            if not (artefact.done and graph.run(spec, seed).id == artefact.id):
+                continue
+        except SwdbError:  # of another version, or of files that were never named here
+            continue
+        words = ("eval", spec.name, *(("--seed", str(seed)) if seed else ()))
+        if len(spec.branches) > 1:
+            return (*words, "--figure")
+        found.append(words)
+    return found[0] if found else ()

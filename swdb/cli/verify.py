@@ -1,0 +1,118 @@
+"""`swdb verify`: what the finished runs say of the paper's claims, for people and for continuous integration."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swdb.cli import arguments
+from swdb.cli.judging import judged
+from swdb.cli.options import Json, PresetName, Workdir, open_graph, propose, say, show
+from swdb.cli.planning import planned
+from swdb.core.errors import disk_error
+
+if TYPE_CHECKING:
+    from swdb.specs.tables import Table
+    from swdb.study.graph import Graph
+    from swdb.study.plan import Plan
+    from swdb.verdicts.verdict import Ledger
+
+MOST_NAMED = 10  # artefacts that are left out, a line each
+
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with 1 where a preset at the paper's scale contradicts a claim.")
+]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")]
+Summary = Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary: $GITHUB_STEP_SUMMARY.")]
+TableOption = Annotated[str, typer.Option("--table", help="1, 2, 3, 4 or all; all are judged together either way.")]
+
+
+def verify(
+    context: typer.Context,
+    number: TableOption = "all",
+    strict: Strict = False,
+    json: Json = False,
+    junit: Junit = None,
+    summary: Summary = None,
+    preset: PresetName = "synthetic",
+    workdir: Workdir = Path("work"),
+) -> None:
+    """Judge the paper's claims from what is finished; trains and scores nothing.
+
+    \b
+    swdb verify
+    swdb verify --preset voc --strict --junit verdicts.xml
+    swdb verify --table 3 --json
+    """
+    from swdb.reports import ci
+    from swdb.specs.tables import load_tables
+
+    tables = load_tables()
+    chosen = {table.number for table in arguments.chosen_tables(tables, number)}
+    graph = open_graph(workdir, preset, remember=False)
+    plan = planned(graph, [*tables.values()], range(0), recorded=True)
+    found = judged(graph, tables, plan)
+    ledger, problems = with_hours(found.ledger, graph, tables, plan), found.problems
+    shown = replace(ledger, verdicts=tuple(one for one in ledger.verdicts if one.table in chosen))
+    if json:
+        show([], {**shown.to_json(), "left_out": [str(problem) for problem in problems]}, json)
+    else:
+        from swdb.cli import console
+
+        console.print_ledger(shown)
+    if junit is not None:
+        write_junit(junit, ci.junit(shown))
+    if summary is not None:
+        append(summary, shown)
+    for problem in problems[1:MOST_NAMED]:
+        say(f"left out: {problem}")
+    if len(problems) > MOST_NAMED:
+        say(f"left out: {len(problems) - MOST_NAMED} more; --json names them")
+    if problems:
+        raise problems[0]
+    if strict and any(ci.is_failure(one, ledger) for one in shown.verdicts):
+        raise typer.Exit(1)
+    propose(context.obj, graph.study, *following(ledger))
+
+
+def following(ledger: "Ledger") -> tuple[str, ...]:
+    """Return the words of the command that follows: what is still to be run, or what it would take."""
+    from swdb.verdicts.verdict import NOT_RUN, UNDECIDED
+
+    words = {verdict.word for verdict in ledger.verdicts}
+    if NOT_RUN in words:
+        return "reproduce-table", "all"
+    return ("plan",) if UNDECIDED in words else ("reproduce-table", "all", "--no-train")
+
+
+def with_hours(ledger: "Ledger", graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan") -> "Ledger":
+    """Return a ledger that says what the seeds that each claim takes cost, as far as the rates are known here."""
+    from swdb.specs.tables import measured_cells
+    from swdb.timing.price import prices
+
+    price = prices(graph, plan, measured_cells(tables))
+    hours = {one.claim.key: price.hours(one.claim, one.seeds_needed) for one in ledger.verdicts}
+    return replace(ledger, verdicts=tuple(replace(one, hours_needed=hours[one.claim.key]) for one in ledger.verdicts))
+
+
+def write_junit(path: Path, text: str) -> None:
+    """Write a file that the user named."""
+    from swdb.core.files import write_text
+
+    write_text(path, text)
+
+
+def append(path: Path, ledger: "Ledger") -> None:
+    """Append a summary to a file that others append to as well; together they have a largest size."""
+    from swdb.reports.ci import MOST_BYTES, summary
+
+    try:
+        there = path.stat().st_size if path.exists() else 0
+        text = summary(ledger, max(0, MOST_BYTES - there - 1))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(("\n" if there else "") + text if text else "")
+    except OSError as error:
+        raise disk_error(error, path) from error
