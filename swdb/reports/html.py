@@ -177,6 +177,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
     digests = sorted({measured.data_digest for measured in evidence.tables if measured.data_digest})
     done = sum(one.done for one in runs)
     seeds = sorted({seed for measured in evidence.tables for seed in measured.seeds})
+    not_run = [*_not_run(evidence)]
     facts = [
         ("Preset", f"{preset.name}: {preset.title}"),
         (
@@ -184,6 +185,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
             "the paper's" if ledger.comparable else "not the paper's: its printed values are for orientation only",
         ),
         ("Runs", f"{done} of {len(runs)} planned" if runs else "none: nothing has been run"),
+        ("NOT RUN", _lacking_words(not_run, done)),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Cost", f"{hours(sum(seconds))} of computing" if seconds else "not noted"),
         ("Computed on", "; ".join(machines) or "–"),
@@ -199,7 +201,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "rules": rule_lines(ledger),
         "counts": counts(ledger),
         "facts": facts,
-        "not_run": [*_not_run(evidence)] if runs else [],
+        "not_run": not_run,
         "anything": done > 0,
         "generator": f"{GENERATOR} {version('swdb')}",
         "seconds": sum(seconds),
@@ -208,6 +210,12 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "precision": evidence.precision,
         "files": evidence.files,
     }
+
+
+def _lacking_words(not_run: Sequence[str], done: int) -> str:
+    if not done:
+        return "all of it"
+    return f"{len(not_run)} cells lack seeds, listed below" if not_run else "nothing: every cell has all its seeds"
 
 
 def hours(seconds: float) -> str:
