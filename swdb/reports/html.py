@@ -24,7 +24,7 @@ from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals
 from swdb.reports.html_settings import settings_shown
 from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
-from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, values
+from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, notes, title
@@ -145,7 +145,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
         "classes": [*_classes(evidence, work)],
         "losses": [*_losses(evidence, work)],
         **_pictures(evidence, claims, work),
-        "values": values(evidence.tables, evidence.scores),
+        "values": values(evidence.tables, evidence.scores, made),
         "made": made,
         "repeat": _repeat(evidence),
     }
@@ -330,7 +330,7 @@ def _colour(dataset: DataSet, value: int) -> str:
 def _repeat(evidence: Evidence) -> dict[str, Any]:
     """Return the commands that make each number again."""
     rows = [
-        (measured.spec.number, ", ".join(row.labels), evidence.commands.of_row(measured.spec.number, row.key))
+        (measured.spec.number, row_words(row), evidence.commands.of_row(measured.spec.number, row.key))
         for measured in evidence.tables
         for row in measured.spec.rows
     ]
