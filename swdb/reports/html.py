@@ -24,7 +24,7 @@ from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals
 from swdb.reports.html_settings import settings_shown
 from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
-from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, values
+from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, notes, title
@@ -145,7 +145,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
         "classes": [*_classes(evidence, work)],
         "losses": [*_losses(evidence, work)],
         **_pictures(evidence, claims, work),
-        "values": values(evidence.tables, evidence.scores),
+        "values": values(evidence.tables, evidence.scores, made),
         "made": made,
         "repeat": _repeat(evidence),
     }
@@ -177,6 +177,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
     digests = sorted({measured.data_digest for measured in evidence.tables if measured.data_digest})
     done = sum(one.done for one in runs)
     seeds = sorted({seed for measured in evidence.tables for seed in measured.seeds})
+    not_run = [*_not_run(evidence)]
     facts = [
         ("Preset", f"{preset.name}: {preset.title}"),
         (
@@ -184,6 +185,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
             "the paper's" if ledger.comparable else "not the paper's: its printed values are for orientation only",
         ),
         ("Runs", f"{done} of {len(runs)} planned" if runs else "none: nothing has been run"),
+        ("NOT RUN", _lacking_words(not_run, done)),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
         ("Cost", f"{hours(sum(seconds))} of computing" if seconds else "not noted"),
         ("Computed on", "; ".join(machines) or "–"),
@@ -199,7 +201,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "rules": rule_lines(ledger),
         "counts": counts(ledger),
         "facts": facts,
-        "not_run": [*_not_run(evidence)] if runs else [],
+        "not_run": not_run,
         "anything": done > 0,
         "generator": f"{GENERATOR} {version('swdb')}",
         "seconds": sum(seconds),
@@ -208,6 +210,12 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "precision": evidence.precision,
         "files": evidence.files,
     }
+
+
+def _lacking_words(not_run: Sequence[str], done: int) -> str:
+    if not done:
+        return "all of it"
+    return f"{len(not_run)} cells lack seeds, listed below" if not_run else "nothing: every cell has all its seeds"
 
 
 def hours(seconds: float) -> str:
@@ -322,7 +330,7 @@ def _colour(dataset: DataSet, value: int) -> str:
 def _repeat(evidence: Evidence) -> dict[str, Any]:
     """Return the commands that make each number again."""
     rows = [
-        (measured.spec.number, ", ".join(row.labels), evidence.commands.of_row(measured.spec.number, row.key))
+        (measured.spec.number, row_words(row), evidence.commands.of_row(measured.spec.number, row.key))
         for measured in evidence.tables
         for row in measured.spec.rows
     ]

@@ -12,6 +12,7 @@ from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import SwdbError
 from swdb.core.files import damage_of
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
+from swdb.specs.tables import Row
 
 Cost = Callable[[str], Mapping[str, float]]  # what is noted of an artefact by its id: `seconds`, `peak_mib`, or neither
 DIGEST = 16  # digits of a sha256 that are shown
@@ -29,6 +30,7 @@ class Value:
     runs: tuple[str, ...]
     score: str
     digest: str
+    seconds: float | None  # of its runs and its score; None where one of them is not noted
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,25 @@ class Made:
     digest: str
 
 
-def values(tables: Iterable[MeasuredTable], scores: Mapping[int, Scores]) -> list[Value]:
+def row_words(row: Row) -> str:
+    """Name a row by its labels, without those that say nothing."""
+    return ", ".join(label for label in row.labels if label != "-")
+
+
+def values(tables: Iterable[MeasuredTable], scores: Mapping[int, Scores], made: Iterable[Made]) -> list[Value]:
     """List every value of the tables, cell by cell."""
-    found = []
+    spent, found = {one.id: one.seconds for one in made}, []
     for measured in tables:
         for (row, column), cell in measured.cells.items():
             planned = scores.get(measured.spec.number, {}).get((row, column), {})
             for seed in sorted(cell.by_seed.keys() & planned.keys()):
                 score, miou = planned[seed], cell.by_seed[seed]
                 runs = tuple(run.id for run in runs_behind(score))
-                place = (measured.spec.number, ", ".join(cell.row.labels), cell.column.title, seed)
-                found.append(Value(*place, miou, runs, score.id, _short(_record(score)[0].get("digest"))))
+                parts = [spent.get(one) for one in (*runs, score.id)]
+                seconds = None if None in parts else sum(parts)
+                place = (measured.spec.number, row_words(cell.row), cell.column.title, seed)
+                digest = _short(_record(score)[0].get("digest"))
+                found.append(Value(*place, miou, runs, score.id, digest, seconds))
     return found
 
 

@@ -155,7 +155,7 @@ def test_a_shared_run_is_drawn_once(evidence, whole):
 
 
 def test_what_lacks_seeds_is_said(whole):
-    assert "25 cells lack seeds that are planned" in whole.text()  # the preset has two, one was run
+    assert "25 cells lack seeds, listed below" in whole.text()  # the preset has two, one was run
     assert "Table 3, n = 0, Weak branch: seed 1" in whole.text()
 
 

@@ -30,11 +30,15 @@ def made(study):
 
 def test_every_value_has_its_run_and_the_digest_of_its_score(study):
     graph, table, scores = study
-    found = values([measure(table, graph.runs, scores[2])], scores)
+    listed, _ = made(study)
+    found = values([measure(table, graph.runs, scores[2])], scores, listed)
     assert len(found) == 8 and {one.seed for one in found} == {0}
     first, score = found[0], scores[2]["weak", "miou"][0]
-    assert (first.table, first.row, first.column) == (2, "single, 10k weak, -", "mIoU (%)")
+    assert (first.table, first.row, first.column) == (2, "single, 10k weak", "mIoU (%)")
     assert first.runs == (graph.run(graph.runs["weak"], 0).id,) and first.score == score.id
+    spent = {one.id: one.seconds for one in listed}
+    assert first.seconds == spent[first.runs[0]] + spent[score.id] > 0
+    assert {one.seconds for one in values([measure(table, graph.runs, scores[2])], scores, [])} == {None}
     assert first.miou == score.read_record()["miou"] and score.digest().startswith(first.digest) and first.digest
 
 
