@@ -24,7 +24,7 @@ endif
 PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 --dist loadfile)
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
-BUNDLE = $(call quoted,$(WORK)/bundle.zip)
+WHOLE = $(call quoted,$(WORK)/bundle.zip)
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
-	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do"
+	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; BUNDLE is what bundle writes"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -60,12 +60,12 @@ tables: proxies ## all four tables
 	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
 	$(SWDB) eval dual $(COMPUTE) --figure
 
-bundle: tables ## one file of all that the tables hang on, and check it from the pixels up
-	$(SWDB) bundle $(OPTIONS) --output $(BUNDLE)
-	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK))
+bundle: $(READY) ## one file of evidence that anybody can check
+	$(SWDB) bundle $(OPTIONS) $(call option,--output,$(BUNDLE))
 
-results: bundle ## write the tables and the figure into results/ and the README
-	$(SWDB) rescore $(BUNDLE) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
+results: tables ## write the tables and the figure into results/ and the README, out of a bundle that holds
+	$(SWDB) bundle $(OPTIONS) --output $(WHOLE)
+	$(SWDB) rescore $(WHOLE) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
 	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
 
 all: tables check ## data, proxies, all tables, lint and tests
