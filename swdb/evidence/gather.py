@@ -8,7 +8,9 @@ in: a study, its plan -> out: paths or contents, by their names in the bundle
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
@@ -19,8 +21,9 @@ from swdb.data.dataset import MANIFEST, DataSet, load
 from swdb.data.facts import LISTS, VAL_SPLIT
 from swdb.evaluation.confusion import COUNTS, PREDICTIONS
 from swdb.evidence.derived import as_json
-from swdb.evidence.layout import (  # fmt: skip
+from swdb.evidence.layout import (
     CONTENTS,
+    NOTED,
     REGISTERED,
     REPORT,
     finished,
@@ -29,7 +32,19 @@ from swdb.evidence.layout import (  # fmt: skip
     preset_name,
     reports_folder,
 )
+from swdb.specs.study import Study
+from swdb.specs.tables import tables_folder
+from swdb.study.costs import COSTS
+from swdb.study.plan import Plan, to_json
 
+Source = Path | bytes | Callable[[], bytes]  # where the bytes of a file come from
+Sources = dict[str, Source]  # by their names in the bundle
+
+# What is kept beside the record of an artefact, where it is there.
+KEPT = (
+    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md",
+    "pretext/training.json", "pretext/log.jsonl",
+)  # fmt: skip
 PICTURE = re.compile(r"!\[[^]]*\]\(quality\.jpg\)")
 
 
