@@ -316,6 +316,12 @@ def no_server(place: Place) -> None:
     place.patch.setattr(download, "VOC2012", replace(download.VOC2012, url="http://127.0.0.1:9/voc.tar"))
 
 
+def impossible_score(place: Place) -> None:
+    """Let a score say more than there is."""
+    record = place.artefact("runs/dual-s0-*") / "evals" / "val-strong" / "result.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"miou": 120.0}))
+
+
 def lost_lease(place: Place) -> None:
     def check_lease(path: Path) -> None:
         if path.name == "weights.pt":
@@ -401,6 +407,8 @@ MATTERS: list[Case] = [
     ("trained weights", "eval dual --flip", written("runs/dual-s0-*/weights.pt", "x")),
     ("a run's record", "eval dual --flip", written("runs/dual-s0-*/done.json", "{")),
     ("a score's record", "eval dual", written("runs/dual-s0-*/evals/val-strong/result.json", "{")),
+    ("a score that cannot be", "reproduce-table 3 --rows n3 --seeds 1 --no-train", impossible_score),
+    ("counts of images", "reproduce-table 3 --rows n3 --seeds 1 --no-train", written("runs/dual-s0-*/evals/val-strong/confusion.npz", "x")),
     ("initial weights that are damaged", "train strong", written("weights/pretext-*/weights.pt", "x")),
     ("proxies that are damaged", "train mixed", both(removed("proxies/dsrg-1-*/masks.npy"), removed("proxies/dsrg-1-*/0000_000020.png"))),
     ("weights that are none", "train strong --weights FOLDER/own.pth", lambda p: (p.folder / "own.pth").write_text("x")),
