@@ -70,8 +70,8 @@ bundle: $(READY) ## one file of evidence from what is finished, checked from the
 	$(SWDB) bundle $(OPTIONS) --output $(call quoted,$(BUNDLE))
 	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK))
 
-results: tables ## write the tables and the figure into results/ and the README
-	@$(MAKE) --no-print-directory bundle
+results: tables ## write the tables and the figure into results/ and the README, out of a bundle that holds
+	$(SWDB) bundle $(OPTIONS) --output $(call quoted,$(BUNDLE))
 	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
 	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
 

@@ -17,7 +17,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from scored import finish  # noqa: E402 - the tests' drawn study
+from drawn import finish  # noqa: E402 - the tests' drawn study
 from studies import graph_of  # noqa: E402
 
 from swdb.core.progress import silent  # noqa: E402

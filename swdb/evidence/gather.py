@@ -21,7 +21,17 @@ from swdb.data.dataset import MANIFEST, DataSet, load
 from swdb.data.facts import LISTS, VAL_SPLIT
 from swdb.evaluation.confusion import COUNTS, PREDICTIONS
 from swdb.evidence.derived import as_json
-from swdb.evidence.layout import CONTENTS, REPORT, finished, place_of, plan_name, preset_name, reports_folder
+from swdb.evidence.layout import (
+    CONTENTS,
+    NOTED,
+    REGISTERED,
+    REPORT,
+    finished,
+    place_of,
+    plan_name,
+    preset_name,
+    reports_folder,
+)
 from swdb.specs.study import Study
 from swdb.specs.tables import tables_folder
 from swdb.study.costs import COSTS
@@ -32,7 +42,7 @@ Sources = dict[str, Source]  # by their names in the bundle
 
 # What is kept beside the record of an artefact, where it is there.
 KEPT = (
-    "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md",
+    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md",
     "pretext/training.json", "pretext/log.jsonl",
 )  # fmt: skip
 PICTURE = re.compile(r"!\[[^]]*\]\(quality\.jpg\)")
@@ -63,6 +73,8 @@ def gathered(study: Study, plan: Plan, spec: str, progress: Progress) -> Sources
         for name in (f"{LOGS}/{artefact.id}.log", f"{COSTS}/{artefact.id}.json"):
             if (study.folder / name).is_file():
                 found[name] = study.folder / name
+    if (study.folder / REGISTERED).is_file():
+        found[REGISTERED] = study.folder / REGISTERED
     if dataset.facts.synthetic:
         for path in sorted((study.reports / "figures").glob("*.png")):
             found[f"{reports_folder(study.preset.name)}/figures/{path.name}"] = path

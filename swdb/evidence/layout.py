@@ -24,6 +24,10 @@ CRATE = "ro-crate-metadata.json"
 CLAIMS = "claims.intoto.json"
 DIGESTS, ENVIRONMENT = "digests.json", "environment.json"
 CONTENTS, REPORT = "contents.json", "report.json"  # of a data set: the sha256 of each of its files, and the audit
+REGISTERED, NOTED = (
+    "preregistration.json",
+    "registered.json",
+)  # claims fixed before runs, and what stood when a run began
 OTHERS = "others"  # artefacts that other people made under the same ids, by the beginning of their digest
 LIBRARIES = ("swdb", "torch", "torchvision", "numpy", "pandas", "scipy", "opencv-python-headless", "pillow")
 

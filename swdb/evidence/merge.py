@@ -207,10 +207,11 @@ def _owners(part: Part, root: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def _read(part: Part, name: str) -> bytes:
-    """Read a file of a bundle; raises MissingArtefact where it is not what its list says."""
-    before = len(part.bundle.findings)
-    content = part.bundle.content(name)
-    if content is None or len(part.bundle.findings) > before:
-        fault = part.bundle.findings[-1]
-        raise MissingArtefact(f"{part.where}: {name}", *_words(fault))
+    """Read a file of a bundle, in any thread; raises MissingArtefact where it is not what its list says."""
+    where = f"{part.where}: {name}"
+    if name not in part.bundle.names:
+        raise MissingArtefact(where, "missing", "a file that the bundle lists")
+    content = part.bundle.read(name)
+    if fault := part.bundle.fault_of(name, content):
+        raise MissingArtefact(where, *_words(fault))
     return content

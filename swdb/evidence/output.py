@@ -12,7 +12,7 @@ from swdb.evidence.bundle_reader import Bundle
 from swdb.evidence.layout import DIGESTS, ENVIRONMENT, REPORT, place_of, reports_folder
 from swdb.evidence.records import Recorded
 
-QUALITY = re.compile(r"proxies/dsrg-(\d+)-[^/]+/quality\.(json|md|jpg)")
+QUALITY = re.compile(r"proxies/dsrg-(\d+(?:-s\d+)?)-[^/-]+/quality\.(json|md|jpg)")  # a set, perhaps of one seed
 
 
 def write_results(bundle: Bundle, recorded: Recorded, target: Path) -> list[Path]:

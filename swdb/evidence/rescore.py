@@ -23,7 +23,7 @@ from swdb.data.dataset import DataSet, load
 from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou, miou
 from swdb.evidence.bundle_reader import Bundle, Finding, opened, unpack
 from swdb.evidence.derived import derived, derived_names
-from swdb.evidence.layout import Listed, place_of
+from swdb.evidence.layout import About, Listed, place_of, versions_here
 from swdb.evidence.records import Recorded, faults, named_below, read_contents, read_recorded
 from swdb.evidence.recount import Counted, Truth, bundled_truth, named_truth, read_counts, recount
 
@@ -163,7 +163,14 @@ def _compare_derived(bundle: Bundle, recorded: Recorded) -> None:
         if name not in bundle.names:
             bundle.findings.append(Finding(name, "missing", "what follows from the scores"))
         elif (there := bundle.read(name)) != text.encode():
-            bundle.findings.append(Finding(name, f"is not what follows from the scores{_first(there, text)}", "that"))
+            found = f"is not what follows from the scores{_first(there, text)}"
+            bundle.findings.append(Finding(name, found, _by_whom(recorded.about)))
+
+
+def _by_whom(about: About) -> str:
+    """Say whose text is expected: another version may judge and print in another way."""
+    wrote, here = about.versions.get("swdb"), versions_here().get("swdb")
+    return "that" if wrote == here else f"that, as swdb {here} says it; swdb {wrote} wrote the bundle"
 
 
 def _first(there: bytes, text: str) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 from bundles import contents, spoiled, the_name, written
 from commands import call, next_command, succeed, the_error
-from scored import OTHER_MACHINE, drawn_study
+from drawn import OTHER_MACHINE, drawn_study
 
 
 @pytest.fixture(scope="module")

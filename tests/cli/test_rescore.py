@@ -5,7 +5,7 @@ import json
 import pytest
 from bundles import contents, spoiled, written
 from commands import call, next_command, succeed, the_error, the_hint
-from scored import drawn_study
+from drawn import drawn_study
 
 from swdb.cli.rescore import MOST_FINDINGS
 

@@ -1,9 +1,10 @@
 """The journal of an artefact: lines with a time, the last of which tells how it stands."""
 
 import re
+from datetime import datetime
 
 from swdb.core import journal
-from swdb.core.journal import Journal, last_lines
+from swdb.core.journal import Journal, Times, last_lines, times_of
 
 
 def test_lines_are_appended_with_a_time(tmp_path):
@@ -41,3 +42,13 @@ def test_only_the_end_of_a_long_journal_is_read(tmp_path):
     one.path.parent.mkdir()
     one.path.write_text("x" * 100_000 + "\nlast\n\n")
     assert last_lines(one.path) == ["last"]
+
+
+def test_a_journal_says_when_an_artefact_was_begun_and_finished(tmp_path):
+    path = tmp_path / "a.log"
+    assert times_of(path) == Times(None, None)
+    path.write_text(
+        "2026-01-01 10:00:00 begun by process 1 on a\n2026-01-01 10:00:01 finished with the masks\nno time finished\n"
+        "2026-01-02 11:00:00 begun by process 2 on b\n2026-01-02 12:30:00 finished\n"
+    )
+    assert times_of(path) == Times(datetime(2026, 1, 1, 10), datetime(2026, 1, 2, 12, 30))

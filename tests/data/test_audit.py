@@ -16,10 +16,10 @@ from voc_tree import DATA, SIZES, TRAIN, TRAIN_AUG, VAL, image_file, list_file
 from voc_tree import prepared_mask as mask_file
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
-from swdb.core.files import digest, file_digest
+from swdb.core.files import digest, file_digest, tree_root
 from swdb.core.progress import silent
 from swdb.data import audit as audits
-from swdb.data.audit import audit, lines, verify
+from swdb.data.audit import audit, contents, lines, verify
 from swdb.data.dataset import DataSet, load, read_tags, write_tags
 from swdb.data.facts import Official
 from swdb.data.images import palette_png, read_mask, write_mask
@@ -673,3 +673,11 @@ def test_a_few_untagged_images_of_every_split_are_too_many_together(synthetic):
     kept = [line.split(",")[0] + "," if line.split(",")[0] in chosen else line for line in lines]
     (synthetic.root / "image_labels.csv").write_text("\n".join(kept) + "\n")
     assert "6 of 38 images show a class without its tag" in refused(synthetic).found
+
+
+def test_the_digests_of_all_contents_come_to_the_data_sets_own(data):
+    found = contents(data)
+    assert tree_root({Path(name): content for name, content in found.items()}) == data.digest
+    name = data.mask_path(VAL[0], "val").relative_to(data.root).as_posix()
+    assert found[name] == audits.labels_digest(data.mask(VAL[0], "val"))
+    assert len(found) == 2 * len(ALL) + 4  # images, masks, three lists, image-level labels

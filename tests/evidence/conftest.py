@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from bundles import written
-from scored import OTHER_MACHINE, ROWS, drawn_study
+from drawn import OTHER_MACHINE, ROWS, drawn_study
 
 from swdb.study.graph import Graph
 

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 from bundles import contents, findings, packed, written
-from scored import drawn_study
+from drawn import drawn_study
 from studies import graph_of
 
 from swdb.core.errors import MissingArtefact

@@ -2,7 +2,7 @@
 
 import pytest
 from bundles import contents
-from scored import MACHINE
+from drawn import MACHINE
 
 from swdb.evidence.bundle_reader import loads
 from swdb.evidence.derived import as_json, derived_names, digests, folder_of, listed_text, machines

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from bundles import contents
 from cued import graph as cued_graph
-from scored import finish
+from drawn import drawn_study, finish
 from studies import graph_of
 
 from swdb.core.files import tree_root, write_text
@@ -99,3 +99,13 @@ def test_named_files_are_known_by_their_digests(photographs):
     assert loads(contents(path)["digests.json"])["files"] == {"cues": graph.study.files["cues"].digests["file"]}
     assert graph_of(graph.study.folder).study.folder == graph.study.folder
     assert "mini" in str(sorted(gathered(graph.study, read_plan(graph.study), "", silent)))
+
+
+def test_what_was_registered_before_the_runs_goes_with_them(tmp_path):
+    graph = drawn_study(tmp_path, [0], rows={"strong"})
+    run = graph.run(graph.run_spec("strong"), 0)
+    write_text(tmp_path / "preregistration.json", "[]\n")
+    write_text(run.folder / "registered.json", "{}\n")
+    found = gathered(graph.study, read_plan(graph.study), "", silent)
+    assert found["preregistration.json"] == tmp_path / "preregistration.json"
+    assert found[f"runs/{run.id}/registered.json"] == run.folder / "registered.json"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from conftest import TINY
-from scored import drawn_study
+from drawn import drawn_study
 
 from swdb.evidence.layout import About, finished, folders_of, missing, place_of, study_of, versions_here
 from swdb.specs.presets import load_preset

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bundles import contents, findings, spoiled, the_name, written
 from conftest import TINY
-from scored import MACHINE, OTHER_MACHINE, ROWS, drawn_study, finish
+from drawn import MACHINE, OTHER_MACHINE, ROWS, drawn_study, finish
 from studies import graph_of
 
 from swdb.core.errors import BadInput, MissingArtefact

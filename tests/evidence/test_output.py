@@ -2,7 +2,7 @@
 
 from bundles import SPEC, contents, written
 from conftest import REPOSITORY
-from scored import drawn_study
+from drawn import drawn_study
 
 from swdb.core.files import write_text
 from swdb.core.progress import silent

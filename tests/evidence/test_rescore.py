@@ -9,7 +9,7 @@ import pytest
 from bundles import findings, spoiled, the_name
 from conftest import REPOSITORY
 from cued import graph as cued_graph
-from scored import finish
+from drawn import finish
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.progress import silent
@@ -127,3 +127,12 @@ def test_it_works_where_torch_cannot_be_imported(ours, theirs, tmp_path, verb):
     )
     assert done.returncode == 0, done.stderr
     assert "holds: " in done.stdout if verb == "rescore" else "seeds 0, 1, 2" in done.stdout
+
+
+def test_a_bundle_of_another_version_says_so(ours, tmp_path):
+    def older(content: bytes) -> bytes:
+        said = json.loads(content)
+        return json.dumps({**said, "versions": {**said["versions"], "swdb": "0.0.9"}}).encode()
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {ABOUT: older}, listed=True))
+    assert any("swdb 0.0.9 wrote the bundle" in one.expected for one in found)

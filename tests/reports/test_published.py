@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bundles import written
 from conftest import REPOSITORY, TINY
-from scored import drawn_study
+from drawn import drawn_study
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.progress import silent

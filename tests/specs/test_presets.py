@@ -490,3 +490,11 @@ def test_whatever_stands_for_a_setting_it_is_taken_or_refused_in_one_line(group,
 def test_a_preset_s_name_is_no_path(name):
     with pytest.raises(BadInput):
         load_preset(name)
+
+
+def test_a_preset_is_found_by_its_name_or_its_file_and_written_as_toml(tmp_path):
+    assert presets.preset_path("voc") == presets.PRESETS / "voc.toml"
+    assert presets.preset_path("mine.toml") == Path("mine.toml")
+    preset = presets.load_preset("synthetic")
+    (tmp_path / "again.toml").write_text(presets.as_toml(preset))
+    assert presets.load_preset(str(tmp_path / "again.toml")) == preset

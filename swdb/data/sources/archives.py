@@ -71,12 +71,12 @@ Entries = Iterator[tuple[Member, str]]  # what a source holds, each with its kin
 
 
 def members(
-    source: Path, wanted: Callable[[str], bool], option: str = "--voc", largest: int = MAX_MEMBER
+    source: Path, wanted: Callable[[str], bool], option: str = "--voc", largest: int | None = None
 ) -> Iterator[Member]:
     """Go once through a folder (sorted), .tar, .tar.gz or .zip (in their order) and hand out the wanted files.
 
     Every member of an archive is checked, wanted or not; of a folder, which may hold anything, only the wanted ones.
-    largest: the bytes that one of them may have.
+    largest: the bytes that one of them may have, where it is not MAX_MEMBER.
     Raises MissingArtefact if the source is not there, BadInput if it is something else, damaged, unsafe or too large.
     """
     where = f"{option} {source}"
@@ -101,7 +101,7 @@ def members(
         fault = (f"is number {number:,}", f"at most {MAX_MEMBERS:,}") if number > MAX_MEMBERS else None
         if asked or not loose:
             total += member.size
-            fault = fault or _fault(member, kind, total, largest)
+            fault = fault or _fault(member, kind, total, largest or MAX_MEMBER)
         if fault:
             raise BadInput(f"{where}: the member {member.name[:200]!r}", *fault)
         if asked and kind == FILE:

@@ -17,7 +17,7 @@ import pytest
 
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.data.sources import archives
-from swdb.data.sources.archives import members
+from swdb.data.sources.archives import members, zip_reader
 
 FILES = {
     "kit/ImageSets/train.txt": b"2007_000032\n" * 50,
@@ -646,3 +646,23 @@ def test_a_plain_tar_is_not_read_where_nobody_looks(tmp_path):
     source = pack(tmp_path / "source", "tar", {"kit/a": bytes(1 << 20), "kit/b": b"b"})
     with_data = [member.name for member, _ in archives._tar(source, Counted)]
     assert with_data == ["kit", "kit/a", "kit/b"] and 0 < Counted.taken < 100_000
+
+
+def test_members_of_a_zip_are_read_in_any_order_by_the_names_that_were_handed_out(tmp_path):
+    path = pack(tmp_path / "a", "zip")
+    with zip_reader(path, "--voc") as read:
+        for name in reversed(FILES):
+            assert read(name) == FILES[name]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", b"nothing is packed")
+    path.write_bytes(path.read_bytes().replace(b"nothing is packed", b"something else is"))
+    with zip_reader(path, "--voc") as read, pytest.raises(BadInput) as caught:
+        read("a")
+    assert "truncated or damaged (Bad CRC-32" in caught.value.found and "the member 'a'" in str(caught.value.subject)
+
+
+def test_how_large_a_member_may_be_is_said_by_who_asks(tmp_path):
+    path = pack(tmp_path / "a", "zip")
+    with pytest.raises(BadInput) as caught:
+        list(members(path, everything, "--voc", 1000))
+    assert caught.value.found == "has 2,304 bytes" and caught.value.expected == "at most 1,000"
