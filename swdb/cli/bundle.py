@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swdb.cli import arguments
-from swdb.cli.options import Json, PresetName, Workdir, say, show
+from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, say, show
 from swdb.core.errors import MissingArtefact, NotMade
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def bundle(
     workdir: Workdir = Path("work"),
     output: Output = None,
     table: Table = "all",
+    proxy_seeds: ProxySeeds = False,
     json: Json = False,
 ) -> None:
     """Put what is finished into one file that anybody can check: predictions, counts, specs, records, tables, verdicts.
@@ -44,7 +45,7 @@ def bundle(
 
     tables = load_tables()
     chosen = [one.number for one in arguments.chosen_tables(tables, table)]
-    study = open_study(workdir, preset, remember=False)
+    study = open_study(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = read_plan(study)
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")

@@ -32,6 +32,7 @@ from swdb.cli.options import (
     show,
 )
 from swdb.core.errors import NotMade
+from swdb.core.files import damage_of
 from swdb.specs.tables import CellSource
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.judging import Line, affordable, judged, lines_of, spreads_of
-from swdb.cli.options import Budget, Device, Jobs, Json, PresetName, Workdir, open_graph, propose, say, show
+from swdb.cli.options import Budget, Device, Jobs, Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
 from swdb.cli.planning import planned
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def plan(
     spread: SpreadPoints = None,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
+    proxy_seeds: ProxySeeds = False,
     device: Device = "auto",
     jobs: Jobs = "auto",
     json: Json = False,
@@ -50,7 +51,7 @@ def plan(
 
     seconds = arguments.duration("--budget", budget)
     resources, tables = arguments.resources(device, jobs, None, None, 1), load_tables()
-    graph, family = open_graph(workdir, preset, remember=False), family_of(tables)
+    graph, family = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds), family_of(tables)
     begun = planned(graph, [*tables.values()], range(0), recorded=True)
     found = judged(graph, tables, begun, whole=False)
     spreads = spreads_of(family, tables, found, spread)

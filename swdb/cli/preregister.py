@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from swdb.cli import arguments
-from swdb.cli.options import Json, PresetName, Workdir, open_graph, propose, say, show
+from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
 from swdb.core.errors import MissingArtefact
 
 MostSeeds = Annotated[
@@ -22,6 +22,7 @@ def preregister(
     seeds: MostSeeds = None,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
+    proxy_seeds: ProxySeeds = False,
     json: Json = False,
 ) -> None:
     """Fix what will be judged, and how, before anything is run: every run that begins afterwards says so.
@@ -35,7 +36,7 @@ def preregister(
     from swdb.study.preregistration import FILE, register, registration
     from swdb.verdicts.rule import EARLY
 
-    tables, study = load_tables(), open_graph(workdir, preset, remember=False).study
+    tables, study = load_tables(), open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds).study
     chosen = range(max(EARLY)) if seeds is None else arguments.seeds(seeds, study.preset)
     stands, new = register(workdir, registration(study, tables, chosen))
     path = workdir / FILE

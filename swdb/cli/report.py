@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swdb.cli.command_line import CommandLine
-from swdb.cli.options import PresetName, Workdir, open_graph, propose
+from swdb.cli.options import PresetName, ProxySeeds, Workdir, open_graph, propose
 from swdb.cli.planning import planned
+from swdb.cli.showing import registered_in
 from swdb.core.errors import BadInput, MissingArtefact, NotOurs, SwdbError
 from swdb.core.files import write_text
 
@@ -24,6 +25,7 @@ def report(
     context: typer.Context,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
+    proxy_seeds: ProxySeeds = False,
     output: Annotated[
         Path | None, typer.Option("--output", help="The file to write; else reports/<preset>/index.html.")
     ] = None,
@@ -40,7 +42,7 @@ def report(
     from swdb.cli import progress
     from swdb.reports.html import page
 
-    graph = open_graph(workdir, preset, remember=False)
+    graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     path = output or graph.study.reports / "index.html"
     require_ours(path)
     plan = plan_of(graph)
@@ -50,7 +52,8 @@ def report(
     write_text(path, text)
     typer.echo(str(path))
     left = any(not score.done for score in plan.scores.values()) or not plan.scores
-    propose(context.obj, graph.study, "reproduce-table", "all", *(("--dry-run",) if left else ()))
+    following = ("reproduce-table", "all", "--dry-run") if left else ("bundle",)
+    propose(context.obj, graph.study, *following)
 
 
 def require_ours(path: Path) -> None:
@@ -94,7 +97,7 @@ def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) ->
         files={name: dict(file.digests) for name, file in study.files.items()},
         tables=measured,
         scores=scores,
-        ledger=ledger_of(measured, study.preset),
+        ledger=ledger_of(measured, study.preset, registered_in(study, tables, plan)),
         cost=lambda artefact_id: read_cost(study.folder, artefact_id),
         commands=commands_of(graph, preset, seeds),
         dataset=_dataset(graph),

@@ -9,7 +9,7 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.judging import judged
-from swdb.cli.options import Json, PresetName, Workdir, open_graph, propose, say, show
+from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
 from swdb.cli.planning import planned
 from swdb.core.errors import disk_error
 
@@ -38,6 +38,7 @@ def verify(
     summary: Summary = None,
     preset: PresetName = "synthetic",
     workdir: Workdir = Path("work"),
+    proxy_seeds: ProxySeeds = False,
 ) -> None:
     """Judge the paper's claims from what is finished; trains and scores nothing.
 
@@ -51,7 +52,7 @@ def verify(
 
     tables = load_tables()
     chosen = {table.number for table in arguments.chosen_tables(tables, number)}
-    graph = open_graph(workdir, preset, remember=False)
+    graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = planned(graph, [*tables.values()], range(0), recorded=True)
     found = judged(graph, tables, plan)
     ledger, problems = with_hours(found.ledger, graph, tables, plan), found.problems

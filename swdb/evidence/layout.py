@@ -15,6 +15,7 @@ from typing import Any
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.specs.presets import Preset
 from swdb.specs.study import NamedFile, Study
+from swdb.study import preregistration
 from swdb.study.plan import Plan
 
 VERSION = 1  # of the format
@@ -24,10 +25,7 @@ CRATE = "ro-crate-metadata.json"
 CLAIMS = "claims.intoto.json"
 DIGESTS, ENVIRONMENT = "digests.json", "environment.json"
 CONTENTS, REPORT = "contents.json", "report.json"  # of a data set: the sha256 of each of its files, and the audit
-REGISTERED, NOTED = (
-    "preregistration.json",
-    "registered.json",
-)  # claims fixed before runs, and what stood when a run began
+REGISTERED, NOTED = preregistration.FILE, preregistration.NOTE
 OTHERS = "others"  # artefacts that other people made under the same ids, by the beginning of their digest
 LIBRARIES = ("swdb", "torch", "torchvision", "numpy", "pandas", "scipy", "opencv-python-headless", "pillow")
 
@@ -116,7 +114,8 @@ def study_of(root: Path, preset: Preset, planned: dict[str, Any]) -> Study:
     files = {
         name: NamedFile(Path(f"(not in the bundle)/{name}"), digests) for name, digests in planned["files"].items()
     }
-    return Study(root, preset, planned["precision"], files, preset.compile)
+    own = bool(planned.get("proxy_seeds"))
+    return Study(root, preset, planned["precision"], files, preset.compile, own)
 
 
 def folders_of(names: Iterable[str]) -> dict[str, list[str]]:

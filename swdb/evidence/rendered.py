@@ -14,6 +14,7 @@ from swdb.reports.tables import FORMATS, render
 from swdb.specs.study import Study
 from swdb.specs.tables import Table, all_runs
 from swdb.study.plan import Plan
+from swdb.study.preregistration import standings
 
 SETTINGS = "settings.md"
 
@@ -30,7 +31,7 @@ def rendered(study: Study, plan: Plan, tables: Mapping[int, Table], numbers: Ite
     """Render some tables from the scores that are finished; the ledger is of the claims of all tables."""
     runs = all_runs(tables)
     measured = {number: measure(table, runs, plan.cells(number)) for number, table in tables.items()}
-    ledger = ledger_of(measured.values(), study.preset)
+    ledger = ledger_of(measured.values(), study.preset, standings(study, tables, plan))
     files = {SETTINGS: settings_page(study.preset)}
     for number in numbers:
         for form in FORMATS:
