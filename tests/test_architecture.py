@@ -35,7 +35,7 @@ HOUSE = {
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (
         "assumptions", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
-        "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html_settings", "html",
+        "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (
         "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",

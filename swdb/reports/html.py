@@ -21,7 +21,6 @@ from swdb.reports import charts
 from swdb.reports.charts import Chart, number
 from swdb.reports.deciding_images import Images, Picture, ends_of
 from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals_chart
-from swdb.reports.html_settings import settings_shown
 from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
@@ -29,6 +28,7 @@ from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, notes, title
 from swdb.specs.presets import Preset
+from swdb.specs.register import STATUSES, register
 from swdb.verdicts.verdict import Ledger
 
 GENERATOR = "swdb"  # in the page's head: told from files that are not ours
@@ -159,7 +159,11 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
     )
     environment.filters["num"] = number
     text = environment.get_template("report.html.j2").render(
-        **views, **_about(evidence, made), settings=settings_shown(evidence.preset), problems=work.problems
+        **views,
+        **_about(evidence, made),
+        assumptions=register(evidence.preset),
+        statuses=STATUSES,
+        problems=work.problems,
     )
     work.step()
     return text

@@ -140,7 +140,12 @@ def test_runs_costs_settings_and_commands_are_there(evidence, whole):
     assert len(runs) == 18 and all(
         f"made-{run.id}" in {one.attributes.get("id") for one in whole.all("tr")} for run in runs
     )
-    assert "training.lr_backbone" in text and "INFERRED" in text and "ours at this scale" in text
+    assert (
+        "training.lr_backbone" in text
+        and "INFERRED" in text
+        and "SCALED" in text
+        and "the paper is silent: our choice" in text
+    )
     assert "swdb reproduce-table all --seeds 2 --preset tiny.toml --precision fp32" in text
     assert "swdb train dual --seed 0 --preset tiny.toml --precision fp32" in text
     assert "swdb reproduce-table 2 --rows dual --seeds 2 --preset tiny.toml" in text
