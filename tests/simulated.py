@@ -80,7 +80,7 @@ def judged(world: World, sd: float, seeds: int, sets: int, judge: Judge = engine
 
 
 def former_rule(scores: np.ndarray, printed: Means) -> np.ndarray:
-    """Judge orderings as version 0.5 did: the mean paired difference beyond two of its own standard errors, at any look."""
+    """Judge orderings as the program once did: the mean paired difference beyond two of its own standard errors, at any look."""
     decided = np.zeros((len(scores), len(CLAIMS)), int)
     for look in (seeds for seeds in LOOKED if seeds <= scores.shape[-1]):
         for k, claim in enumerate(CLAIMS):
