@@ -24,13 +24,13 @@ COMMANDS = (
     "plan",
     "preregister",
     "report",
+    "bundle",
+    "rescore",
+    "merge",
     "make",
     "status",
     "assumptions",
     "bench",
-    "bundle",
-    "rescore",
-    "merge",
 )
 CPU = ("--preset", TINY, "--device", "cpu")
 FP32 = (*CPU, "--precision", "fp32")
