@@ -122,11 +122,11 @@ def _ends(interval: Interval | None) -> tuple[float, float] | None:
 
 
 def _needs(verdict: Verdict) -> str:
-    """Say what would decide an undecided claim."""
-    if verdict.seeds_needed is None:
+    """Say what finding the effect that is asked about would take, where a claim is open."""
+    if verdict.seeds_needed is None or verdict.word not in (UNDECIDED, NOT_RUN):
         return ""
     cost = "" if verdict.hours_needed is None else f", {verdict.hours_needed:,.1f} hours"
-    return f"{seeds_in_words(verdict.seeds_needed)} would decide it{cost}"
+    return f"would take {seeds_in_words(verdict.seeds_needed)}{cost}"
 
 
 def _finds(verdict: Verdict) -> str:

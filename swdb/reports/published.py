@@ -1,4 +1,4 @@
-"""Writes the page of a preset's results, and puts its tables into the README. Nobody types a number.
+"""Writes the page of a preset's results, and puts its tables and verdicts into the README. Nobody types a number.
 
 `make results` runs it after the tables were taken out of a bundle into `results/<preset>/`: `python -m
 swdb.reports.published PRESET`. The tables in README.md stand between markers and are replaced as a whole. With `again`
@@ -9,6 +9,7 @@ are missing, for they need a bundle.
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from swdb.core.files import read_json, write_json, write_text
 from swdb.reports.assumptions import settings_page
@@ -16,8 +17,10 @@ from swdb.reports.ledger import ledger_of
 from swdb.reports.results import measured_from_json
 from swdb.reports.tables import FORMATS, render
 from swdb.specs.presets import Preset, load_preset
+from swdb.verdicts.verdict import WORDS
 
 TABLES = (1, 2, 3, 4)
+MOST_NAMED = 12  # claims of one verdict
 
 
 def publish(root: Path, preset_name: str, again: bool = False) -> None:
@@ -71,13 +74,35 @@ def page(preset: Preset, target: Path) -> str:
 
 
 def with_tables(text: str, folder: Path, preset: str) -> str:
-    """Return the README with the tables of `folder` between the markers that name this preset."""
+    """Return the README with what `folder` has for it between the markers that name this preset.
+
+    Tables without their claims and notes, which the preset's page has, and all claims by their verdicts.
+    """
     for number in TABLES:
-        begin, end = f"<!-- {preset} table {number} -->", f"<!-- end of table {number} -->"
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         table = (folder / f"table{number}.md").read_text(encoding="utf-8")
-        text = pattern.sub(lambda _, block=f"{begin}\n{table}{end}": block, text)
+        text = _between(text, f"{preset} table {number}", f"table {number}", table.partition("\nClaims:")[0])
+    ledger = folder / "ledger.json"
+    if ledger.is_file():
+        text = _between(text, f"{preset} claims", "claims", "\n".join(claim_lines(read_json(ledger))) + "\n")
     return text
+
+
+def _between(text: str, begin: str, end: str, block: str) -> str:
+    first, last = f"<!-- {begin} -->", f"<!-- end of {end} -->"
+    pattern = re.compile(re.escape(first) + ".*?" + re.escape(last), re.DOTALL)
+    return pattern.sub(lambda _: f"{first}\n{block}{last}", text)
+
+
+def claim_lines(ledger: dict[str, Any]) -> list[str]:
+    """Return a line for each verdict that a ledger (its JSON) has: how many claims there are of it, and which."""
+    texts: dict[str, list[str]] = {}
+    for claim in sorted(ledger["claims"], key=lambda claim: WORDS.index(claim["word"])):
+        texts.setdefault(claim["shown"], []).append(claim["claim"]["text"])
+    lines = []
+    for word, those in texts.items():
+        named = f": {'; '.join(dict.fromkeys(those))}" if len(those) <= MOST_NAMED else ""
+        lines.append(f"- **{len(those)} {word}**{named}")
+    return lines
 
 
 if __name__ == "__main__":

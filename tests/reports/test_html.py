@@ -192,7 +192,7 @@ def test_verdicts_of_any_ledger_are_shown(evidence):
     )
     ledger = Ledger("tiny", True, verdicts, 20, (3, 5), ("one data set",), {claims[0].key: "before"})
     text = Page(page(replace(few(evidence), ledger=ledger), silent)).text()
-    assert all(word in text for word in words) and "7 seeds would decide it, 1.5 hours" in text
+    assert all(word in text for word in words) and "would take 7 seeds, 1.5 hours" in text
     assert "fixed before the runs" in text and "one data set" in text
 
 

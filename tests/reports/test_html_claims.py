@@ -68,8 +68,8 @@ def test_what_would_decide_it_is_said_with_its_cost():
             verdict("UNDECIDED", place=2),
         )
     )
-    assert open_one.needs == "9 seeds would decide it, 12.3 hours"
-    assert (dear.needs, unknown.needs) == ("1 seed would decide it", "")
+    assert open_one.needs == "would take 9 seeds, 12.3 hours"
+    assert (dear.needs, unknown.needs) == ("would take 1 seed", "")
 
 
 def test_when_a_claim_was_fixed_is_said():
