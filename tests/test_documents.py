@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, TINY
 
+from swdb.core.files import read_json
 from swdb.reports import published
 from swdb.specs.presets import load_preset
 
@@ -41,7 +42,17 @@ def test_the_readme_shows_one_table_as_the_program_wrote_it():
     shown = re.findall(r"<!-- ([\w-]+) table (\d) -->\n(.*?)<!-- end of table \2 -->", README, re.DOTALL)
     assert len(shown) == 1
     for preset, number, table in shown:
-        assert table == (RESULTS / preset / f"table{number}.md").read_text() and "NOT RUN" not in table
+        whole = (RESULTS / preset / f"table{number}.md").read_text()
+        assert table == whole.partition("\nClaims:")[0] and "measured" in table and "NOT RUN" not in table
+
+
+def test_the_readmes_verdicts_are_the_ledgers():
+    shown = re.findall(r"<!-- ([\w-]+) claims -->\n(.*?)<!-- end of claims -->", README, re.DOTALL)
+    assert [preset for preset, _ in shown] == ["voc-animals", "synthetic"]
+    for preset, lines in shown:
+        ledger = read_json(RESULTS / preset / "ledger.json")
+        assert lines.splitlines() == published.claim_lines(ledger)
+        assert sum(map(int, re.findall(r"^- \*\*(\d+) ", lines, re.MULTILINE))) == len(ledger["claims"])
 
 
 @pytest.mark.parametrize("preset", PRESETS)

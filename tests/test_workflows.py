@@ -142,7 +142,7 @@ def test_make_all_ends_with_verdicts_report_and_bundle():
     command = ["make", "--dry-run", "all", "PYTHON=python3", "PRESET=synthetic", "SUMMARY=a b.md", "JUNIT=claims.xml"]
     said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     verbs = re.findall(r"-m swdb ([\w-]+)", said)
-    assert verbs[-3:] == ["verify", "report", "bundle"] and "reproduce-table" in verbs
+    assert verbs[-4:] == ["verify", "report", "bundle", "rescore"] and "reproduce-table" in verbs
     assert "--summary 'a b.md'" in said and "--junit 'claims.xml'" in said
 
 

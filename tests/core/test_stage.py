@@ -9,7 +9,19 @@ from swdb.study.stages import STAGES
 
 
 def test_there_is_a_stage_for_every_kind():
-    assert list(STAGES) == ["data", "weights", "classifier", "cues", "proxies", "quality", "run", "score", "table"]
+    assert list(STAGES) == [
+        "data",
+        "weights",
+        "classifier",
+        "cues",
+        "proxies",
+        "quality",
+        "run",
+        "score",
+        "lab",
+        "peek",
+        "table",
+    ]
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -31,7 +43,8 @@ def test_a_stage_that_checks_early_is_recognised():
 
 
 def test_every_stage_that_trains_says_how_much_room_its_weights_take():
-    assert [kind for kind, stage in STAGES.items() if isinstance(stage, TakesRoom)] == ["classifier", "proxies", "run"]
+    trained = ["classifier", "proxies", "run", "peek"]
+    assert [kind for kind, stage in STAGES.items() if isinstance(stage, TakesRoom)] == trained
 
 
 def test_what_has_a_check_is_one_that_checks_early_and_what_has_none_is_not():

@@ -7,6 +7,8 @@ import pytest
 from studies import graph_of
 
 from swdb.core.stage import ChecksEarly
+from swdb.reports.ledger import ledger_of
+from swdb.reports.results import measure
 from swdb.specs.tables import load_tables
 from swdb.study.plan import make_plan
 from swdb.study.stages import STAGES, TABLE
@@ -21,7 +23,8 @@ def test_every_kind_that_is_planned_has_a_stage(tmp_path):
     graph = graph_of(tmp_path)
     table = load_tables()[1]
     plan = make_plan(graph, [(table, row) for row in table.rows], [0])
-    shown = TABLE.artefact(graph.study, table, graph.runs, plan.cells(1))
+    ledger = ledger_of([measure(table, graph.runs, plan.cells(1))], graph.study.preset)
+    shown = TABLE.artefact(graph.study, table, graph.runs, plan.cells(1), ledger)
     assert {artefact.kind for artefact in [*graph.everything([0]), shown]} == STAGES.keys()
 
 
