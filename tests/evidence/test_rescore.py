@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from bundles import findings, spoiled, the_name
+from bundles import findings, spoiled, the_name, written
 from conftest import REPOSITORY
 from cued import graph as cued_graph
-from drawn import finish
+from drawn import drawn_study, finish
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.progress import silent
+from swdb.data.images import read_mask, write_mask
 from swdb.evidence.bundle import bundle
 from swdb.evidence.layout import ABOUT, CLAIMS
 from swdb.evidence.rescore import rescored
@@ -83,6 +84,21 @@ def test_counts_and_score_that_were_forged_together_are_found_by_the_pixels(ours
     assert "/predictions/" in found[0].where
 
 
+def test_drawn_scenes_may_be_scored_against_a_data_set_that_is_named(tmp_path):
+    graph = drawn_study(tmp_path / "work", [0], rows={"strong"})
+    whole = written(graph, tmp_path / "x.zip")
+    with rescored(whole, graph.data.folder, silent) as found:
+        assert found.holds
+    voc = graph.data.folder / "VOCdevkit" / "VOC2012"
+    image_id = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()[0]
+    mask = voc / "SegmentationClass" / f"{image_id}.png"
+    labels = read_mask(mask, 21).copy()
+    labels[0, 0] = 2 if labels[0, 0] != 2 else 1
+    write_mask(mask, labels)
+    with rescored(whole, graph.data.folder, silent) as found:
+        assert not found.holds and any(image_id in str(one) for one in found.findings)
+
+
 def test_photographs_need_their_masks_and_others_are_refused(tmp_path):
     graph = cued_graph(tmp_path)
     finish(graph, [0], rows={"strong"})
@@ -93,8 +109,6 @@ def test_photographs_need_their_masks_and_others_are_refused(tmp_path):
     assert caught.value.subject == "--data" and "no bundle" in caught.value.found
     assert "the data set 'mini' of sha256" in caught.value.expected
     mask = graph.data.folder / "VOCdevkit/VOC2012/SegmentationClass/2007_000005.png"
-    from swdb.data.images import read_mask, write_mask
-
     labels = read_mask(mask, 21).copy()
     labels[0, 0] = 3
     write_mask(mask, labels)
