@@ -104,7 +104,10 @@ def ordering(differences: Estimate) -> Outcome:
 
 
 def trend(arms: Arms, rising: Sequence[int]) -> Outcome:
-    """Judge cells that should rise steadily; shown is the rise of the fitted line from the first to the last."""
+    """Judge cells that should rise steadily; shown is the rise of the fitted line from the first to the last.
+
+    `p_for` is that of the rise alone: a step against it that chance may have made does not stand in the way.
+    """
     places = np.arange(len(rising)) - (len(rising) - 1) / 2
     slope = places / (places**2).sum() * (len(rising) - 1)
     line = _estimate(arms, [dict(zip(rising, slope, strict=True))])

@@ -9,7 +9,7 @@ it. So the 5 % are shared out, once over looks and at each look over all claims 
   on the seeds that are there, and not on how often somebody has called it, nor on whether it was called before.
 - At each look Holm's step-down counts every claim that the specs hold, also those whose runs are not there.
 - A claim is decided at the first look at which its p-value, times what Holm and the look make of it, is 0.05 or less, and
-  stays decided.
+  stays decided at later looks. (A run of another cell that comes in afterwards adds to the spread of an earlier look, too.)
 
 in: claims, scores (..., arms, seeds) -> out: `Found`, (..., claims) each; the same for one study and for thousands simulated
 """
