@@ -5,7 +5,8 @@ in: table specs, scores by cell and seed, counts of images if they are there -> 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -90,7 +91,9 @@ def judge(
         else:
             place = decidable.index(k)
             numbers, one = _numbers(family, claim, scores, common, noises, drawn)
-            verdicts.append(_worded(said, numbers, one, found, place, len(decidable)))
+            verdict = _worded(said, numbers, one, found, place, len(decidable))
+            falls = _falls(family, claim, scores[:, common]) if verdict.word == REPRODUCED else ""
+            verdicts.append(replace(verdict, why=falls or verdict.why))
     looks = tuple(look for look, _ in rule.looks(len(seeds)))
     return Ledger(preset, comparable, tuple(verdicts), len(decidable), looks, tuple(limits), dict(registered or {}))
 
@@ -211,6 +214,14 @@ def _worded(
     return Verdict(word=word, why=why, **said, **numbers, **known)
 
 
+def _falls(family: Family, claim: Claim, scores: np.ndarray) -> str:
+    """Name the steps that go down although the claim, a trend, is shown to rise; scores (arms, seeds)."""
+    means = [float(scores[family.arms[cell]].mean()) for cell in claim.rising]
+    steps = pairwise(zip(claim.rising, means, strict=True))
+    falls = [f"{one} to {other} falls by {low - high:.1f}" for (one, low), (other, high) in steps if high < low]
+    return f"{' and '.join(falls)}, which chance may do" if falls else ""
+
+
 def _open(
     claim: Claim,
     numbers: dict[str, object],
@@ -235,7 +246,7 @@ def _open(
         return (wide or "a value lies outside its interval, but chance does that") + wait
     if claim.kind in ("equivalence", "robustness"):
         side = "within" if abs(effect) < claim.margin else "beyond"
-        return f"{side} {claim.margin:g} points, but chance could do that{wait}"
+        return f"{side} the margin of {claim.margin:g}, but chance could do that{wait}"
     if claim.kind == "trend" and effect > 0 and known["p_adjusted"] >= 1 and known["p"] >= 1:
         return f"it rises, but a step goes clearly down{wait}"
     if known["p"] > rule.ALPHA:

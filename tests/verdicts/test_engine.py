@@ -129,7 +129,16 @@ def test_what_chance_alone_makes_and_what_is_too_close_are_told_apart():
     reasons = {verdict.why.split(" (")[0] for verdict in ledger.verdicts if verdict.word == UNDECIDED}
     assert any("too close for 27 claims judged together; 4 seeds, the next look is at 5" in why for why in reasons)
     assert any(why.startswith("chance may make such a difference") for why in reasons)
-    assert one(ledger, "fine-tuning-converges").why.startswith("within 1 points, but chance could do that")
+    assert one(ledger, "fine-tuning-converges").why.startswith("within the margin of 1, but chance could do that")
+
+
+def test_a_trend_that_is_shown_names_a_step_that_goes_down():
+    dip = {"1:x2.miou": 64.2, "1:x3.miou": 63.9}  # of 62.8 to 65.9
+    found = one(judge(FAMILY, made(seeds=12, sd=0.5, change=dip), True), "oversampling-improves")
+    assert found.word == REPRODUCED
+    assert found.why == "1:x2.miou to 1:x3.miou falls by 0.3, which chance may do"
+    rising = one(judge(FAMILY, made(seeds=12, sd=0.1), True), "oversampling-improves")
+    assert (rising.word, rising.why) == (REPRODUCED, "")
 
 
 def test_a_broken_trend_says_so():
