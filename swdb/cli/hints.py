@@ -5,6 +5,7 @@ in: an error with its subject, the command line -> out: one line, or nothing whe
 What knows data sets is imported where it is asked, so that `swdb --help` answers at once.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from swdb.cli.command_line import CommandLine, quoted
@@ -59,6 +60,14 @@ def _another_place(subject: Path | str, line: CommandLine) -> str:
         if (place := line.option(name)) is not None and Path(subject).absolute().is_relative_to(Path(place).absolute()):
             return f"choose another place with --{name} {'DIR' if line.verb == 'rescore' else 'FILE'}"
     return "choose another place with --workdir DIR"
+
+
+def _without(words: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return words without an option and its value."""
+    before = ("", *words)
+    return tuple(
+        word for word, last in zip(words, before, strict=False) if name not in (word, last, word.partition("=")[0])
+    )
 
 
 def named_once(line: CommandLine, preset: Preset | None = None) -> str:
@@ -165,7 +174,7 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
     if subject.startswith("--data"):
-        return f"name it, prepared: {line.again('--data', 'DIR', without='--data')}"
+        return f"name it, prepared: {replace(line, words=_without(line.words, '--data')).again('--data', 'DIR')}"
     if subject.startswith("bundle ") and error.found == "missing":
         return f"write one: {line.other('bundle')}"
     if subject.startswith("bundle "):

@@ -628,3 +628,12 @@ def test_what_cannot_be_written_names_the_option_that_said_where(verb, option, w
     line = CommandLine((verb, f"--{option}", "there/x"))
     assert hint(DiskRefused(Path("there/x"), "cannot be used"), line) == f"choose another place with --{option} {word}"
     assert hint(DiskRefused(Path("work/y"), "cannot be used"), line) == "choose another place with --workdir DIR"
+
+
+@pytest.mark.parametrize("words", [("--data", "/nope"), ("--data=/nope",), ()])
+def test_a_data_set_is_named_anew_and_the_wrong_one_is_gone(words):
+    line = CommandLine(("rescore", "b.zip", *words))
+    assert (
+        hint(MissingArtefact("--data /nope", "not prepared"), line)
+        == "name it, prepared: swdb rescore b.zip --data DIR"
+    )
