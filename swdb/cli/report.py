@@ -84,14 +84,12 @@ def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) ->
     from swdb.reports.html import Evidence
     from swdb.reports.ledger import ledger_of
     from swdb.reports.results import measure
-    from swdb.reports.sound import check_sound
     from swdb.specs.tables import load_tables
     from swdb.study.costs import read_cost
 
     study, tables = graph.study, load_tables()
     scores = {number: plan.cells(number) for number in tables}
     measured = [measure(table, graph.runs, scores[number]) for number, table in tables.items()]
-    check_sound(plan.scores)
     seeds = 1 + max((place.seed for place in plan.scores), default=study.preset.seeds - 1)
     return Evidence(
         preset=study.preset,

@@ -40,12 +40,10 @@ def show_tables(
     from swdb.reports.ledger import ledger_of
     from swdb.reports.printed import printed
     from swdb.reports.results import measure
-    from swdb.reports.sound import check_sound
     from swdb.study.stages import TABLE
 
     study, shared = graph.study, on_one_pair(graph, tables, seeds)
     whole = [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()]
-    check_sound(plan.scores)  # after the tables, which say in one line where the data set has changed
     ledger = ledger_of(whole, study.preset, registered_in(study, every, plan))
 
     def made_from(chosen: "Plan") -> list["Artefact"]:
