@@ -5,6 +5,7 @@ in: an error with its subject, the command line -> out: one line, or nothing whe
 What knows data sets is imported where it is asked, so that `swdb --help` answers at once.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from swdb.cli.command_line import CommandLine, quoted
@@ -18,11 +19,13 @@ from swdb.core.errors import (
     NotMade,
     NotNamed,
     NotOurs,
+    OtherStudy,
     SwdbError,
 )
 from swdb.specs.presets import Preset, load_preset
 
 MADE = ("weights", "classifiers", "cues", "proxies", "runs", "averages", "peeks")  # folders of artefacts by id
+WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 
 
@@ -38,15 +41,33 @@ def hint(error: SwdbError, line: CommandLine) -> str:
         return f"move that elsewhere, then run again: {line.again()}"
     if isinstance(error, DiskRefused):
         full = "full" in error.found
-        return f"free some space, then run again: {line.again()}" if full else "choose another place with --workdir DIR"
+        return f"free some space, then run again: {line.again()}" if full else _another_place(error.subject, line)
     if isinstance(error, IncompleteSource):
         part = line.again("--available-only", "--name", "NAME")
         return f"complete the source and run the same command again, or import what is there: {part}"
+    if isinstance(error, OtherStudy):
+        return "leave one of the two out: bundles of one study are merged, each with seeds of its own"
     if isinstance(error, LeaseLost):
         return f"run again: {line.again()}"
     if isinstance(error.subject, Path):
         return _about_path(error, error.subject, line)
     return _about_words(error, error.subject, line)
+
+
+def _another_place(subject: Path | str, line: CommandLine) -> str:
+    """Name the option that says where what the disk refused was to be written: one that was typed, else the work directory."""
+    for name in WRITTEN:
+        if (place := line.option(name)) is not None and Path(subject).absolute().is_relative_to(Path(place).absolute()):
+            return f"choose another place with --{name} {'DIR' if line.verb == 'rescore' else 'FILE'}"
+    return "choose another place with --workdir DIR"
+
+
+def _without(words: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return words without an option and its value."""
+    before = ("", *words)
+    return tuple(
+        word for word, last in zip(words, before, strict=False) if name not in (word, last, word.partition("=")[0])
+    )
 
 
 def named_once(line: CommandLine, preset: Preset | None = None) -> str:
@@ -153,7 +174,7 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
     if subject.startswith("--saliency"):
         return f"name other maps, or forget them: {line.other('make-proxy', '--saliency', 'none')}"
     if subject.startswith("--data"):
-        return f"name it, prepared: {line.again('--data', 'DIR', without='--data')}"
+        return f"name it, prepared: {replace(line, words=_without(line.words, '--data')).again('--data', 'DIR')}"
     if subject.startswith("bundle ") and error.found == "missing":
         return f"write one: {line.other('bundle')}"
     if subject.startswith("bundle "):

@@ -69,7 +69,7 @@ def told(found: "Rescored") -> list[str]:
         *(f"trained on {one.get('name')} ({one.get('device')}, {one.get('precision')})" for one in machines(done)),
     ]
     if about.parts:
-        lines.append(f"merged from {len(about.parts)} bundles")
+        lines.append(f"merged from {len(about.parts)} bundle{'' if len(about.parts) == 1 else 's'}")
     return lines
 
 

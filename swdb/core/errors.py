@@ -3,6 +3,7 @@
     SwdbError
     ├── BadInput (2)              what was typed or handed over is wrong: a name, a key, a file's contents
     │   ├── IncompleteSource      a source lacks files that its own lists name
+    │   ├── OtherStudy            a bundle that does not belong with the others: of other settings, data or numbers
     │   └── DiskRefused           the disk is full, read-only, or the system refuses the path for another reason
     │       └── NotOurs           in the place of what is to be made is what the program did not make
     └── MissingArtefact (3)       something a command needs is not there, unfinished or damaged
@@ -45,6 +46,10 @@ class BadInput(SwdbError):
 
 class IncompleteSource(BadInput):
     """A source of a data set lacks what its own lists promise; exit code 2."""
+
+
+class OtherStudy(BadInput):
+    """A bundle that does not belong with those that it is to join; exit code 2."""
 
 
 class DiskRefused(BadInput):

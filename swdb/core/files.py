@@ -13,13 +13,14 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from swdb.core.errors import MissingArtefact, disk_error
+from swdb.core.errors import DiskRefused, MissingArtefact, disk_error
 from swdb.core.lease import check_lease
 
 MARKS = (  # UTF-32's begins with UTF-16's
@@ -36,8 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, with a name that nobody else uses, and rename it into place at the end.
 
     A reader never sees half a file; a kill or an error leaves the old one. Raises DiskRefused for what the disk does not
-    take, and LeaseLost.
+    take, for a device or a pipe in the place, and LeaseLost.
     """
+    _check_replaceable(path)
     temporary = path.with_name(f".{_first_bytes(path.name)}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +52,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse a place that must not be renamed away: a device, a pipe, or a link to an open file, as /dev/stdout is one."""
+    try:
+        kind = path.stat().st_mode
+        open_file = path.is_symlink() and os.readlink(path).startswith("/proc/")
+    except OSError:  # nothing is there, or writing will say what is the matter
+        return
+    if open_file or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise DiskRefused(path, "is a device or a pipe, which a file would take the place of", "the name of a file")
 
 
 def _first_bytes(name: str) -> str:

@@ -21,6 +21,7 @@ from swdb.core.progress import Progress
 from swdb.evidence.derived import derived
 from swdb.evidence.gather import Source, Sources, finished_day, gathered
 from swdb.evidence.layout import About, Listed, missing, versions_here
+from swdb.reports.sound import check_sound
 from swdb.specs.study import Study
 from swdb.specs.tables import Table
 from swdb.study.plan import Plan, plan_path
@@ -40,12 +41,15 @@ def bundle(
 ) -> list[Artefact]:
     """Write what is finished of a plan, with some tables rendered; returns what is missing.
 
-    spec: the preset as TOML. Raises MissingArtefact where nothing is finished, or a finished score lacks its files.
+    spec: the preset as TOML. Raises MissingArtefact where nothing is finished, or a finished score lacks its files or
+    cannot be believed.
     """
     if not any(one.done for one in plan.scores.values()):
         raise NotMade(plan_path(study), "no score is finished", "at least one")
     about = About(study.preset.name, tuple(numbers), finished_day(study, plan), versions_here())
-    write_bundle(study, plan, tables, about, gathered(study, plan, spec, progress), output, progress)
+    sources = gathered(study, plan, spec, progress)
+    check_sound(plan.scores)
+    write_bundle(study, plan, tables, about, sources, output, progress)
     return missing(plan)
 
 

@@ -8,6 +8,7 @@ in: a .zip -> out: its files as they are listed, findings, the small ones in a f
 
 import hashlib
 import json
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,7 +143,9 @@ def loads(content: bytes) -> Any:
     Raises ValueError with what is wrong.
     """
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+        found = json.loads(
+            content.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once
+        )
         if b"\\u" in content:  # the escapes of half a character are no text, and are not written again
             json.dumps(found, ensure_ascii=False).encode()
         return found
@@ -152,6 +155,11 @@ def loads(content: bytes) -> Any:
 
 def _no_number(word: str) -> float:
     raise ValueError(f"holds {word}")
+
+
+def _finite(word: str) -> float:
+    found = float(word)
+    return found if math.isfinite(found) else _no_number(word[:20])
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from swdb.core.artefact import Artefact
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import MissingArtefact, OtherStudy
 from swdb.core.files import file_digest, replacing
 from swdb.core.journal import LOGS
 from swdb.core.progress import Progress
+from swdb.evaluation.confusion import COUNTS
 from swdb.evidence.bundle import write_bundle
-from swdb.evidence.bundle_reader import OPTION, Bundle, Finding, is_read, opened, unpack
+from swdb.evidence.bundle_reader import OPTION, Bundle, Finding, is_mask, is_read, opened, unpack
 from swdb.evidence.derived import derived_names, folder_of, machines
 from swdb.evidence.gather import Sources, plan_text
 from swdb.evidence.layout import OTHERS, About, place_of, plan_name, study_of, versions_here
@@ -31,6 +32,7 @@ from swdb.specs.study import Study
 from swdb.study.costs import COSTS
 from swdb.study.plan import Plan, from_json, to_json
 
+_PROXIES = {True: "proxies for every seed (--proxy-seeds)", False: "one set of proxies for all seeds"}
 NUMBERS = ("run", "score")  # kinds that may not differ under one id
 
 
@@ -63,7 +65,7 @@ class Merged:
 
 
 def merge(paths: Sequence[Path], output: Path, data: Path | None, progress: Progress) -> Merged:
-    """Merge bundles into one; raises BadInput where they disagree. data: the true masks of real images, for rescoring."""
+    """Merge bundles into one; raises OtherStudy where they disagree. data: the true masks of real images, for rescoring."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="swdb-merge-"))).resolve()
         parts = [_part(stack.enter_context(opened(path)), folder / str(k)) for k, path in enumerate(paths)]
@@ -150,14 +152,21 @@ def _check_same(first: Part, other: Part) -> None:
         (one.about.preset == two.about.preset, f"the preset {two.about.preset!r}", repr(one.about.preset)),
         (one.study.preset == two.study.preset, "other settings", f"those of {first.bundle.path}"),
         (one.tables == two.tables, "other rows, claims or margins in its tables", f"those of {first.bundle.path}"),
+        (_own(one) == _own(two), _PROXIES[_own(two)], _PROXIES[_own(one)]),
         (one.plan.study == two.plan.study, "another precision, or other named files", f"those of {first.bundle.path}"),
     )
     for same, found, expected in checks:
         if not same:
-            raise BadInput(other.where, f"has {found}", expected)
+            raise OtherStudy(other.where, f"has {found}", expected)
     digests = [part.recorded.data.digest() for part in (first, other)]
     if digests[0] != digests[1]:
-        raise BadInput(other.where, f"is of data {digests[1][:10]}", f"data {digests[0][:10]}, of {first.bundle.path}")
+        raise OtherStudy(
+            other.where, f"is of data {digests[1][:10]}", f"data {digests[0][:10]}, of {first.bundle.path}"
+        )
+
+
+def _own(one: Recorded) -> bool:
+    return bool(one.plan.study.get("proxy_seeds"))
 
 
 def _joined(parts: Sequence[Part]) -> Sources:
@@ -172,16 +181,27 @@ def _joined(parts: Sequence[Part]) -> Sources:
             digest = one.digest()
             known, owner = digests.setdefault(one.id, (digest, part))
             if known != digest and one.kind in NUMBERS:
-                raise BadInput(part.where, _disagrees(one), f"that of {owner.bundle.path}, or another seed")
+                raise OtherStudy(part.where, _disagrees(one), f"that of {owner.bundle.path}, or another seed")
             taken[one.id] = owner is part
             if known != digest:
                 aside[one.id] = f"{OTHERS}/{digest[:12]}/"
         for name, owner in _owners(part, root):
+            if owner in taken and not taken[owner] and owner not in aside:
+                _check_alike(part, digests[owner][1], name)
             if owner is None or taken[owner]:
                 sources.setdefault(name, partial(_read, part, name))
             elif owner in aside:
                 sources.setdefault(f"{aside[owner]}{name}", partial(_read, part, name))
     return sources
+
+
+def _check_alike(part: Part, first: Part, name: str) -> None:
+    """Refuse a file of a part that another one's stands for where it does not hold, or is another prediction or count."""
+    _read(part, name)
+    listed, other = part.bundle.listed[name], first.bundle.listed.get(name)
+    if (is_mask(name) or name.endswith(f"/{COUNTS}")) and (other is None or listed.sha256 != other.sha256):
+        found = f"has other bytes in {name}, under the same digest of the score"
+        raise OtherStudy(part.where, found, f"those of {first.bundle.path}")
 
 
 def _disagrees(one: Artefact) -> str:

@@ -157,6 +157,10 @@ def _records(recorded: Recorded) -> Iterator[Finding]:
             yield Finding(where, "names no inputs", "their digests by id")
             continue
         for other in one.inputs:
+            if one.kind == "score" and other.kind == "run" and not other.done:
+                yield Finding(
+                    f"{place_of(other, root)}/{other.record_name}", f"missing, and {one.id} is its score", "its record"
+                )
             if other.id in records and str(then.get(other.id)) not in known[other.id]:
                 made_from = str(then.get(other.id))[:10]
                 yield Finding(where, f"was made from {other.id} of digest {made_from}", "one that is in the bundle")

@@ -107,7 +107,10 @@ def _truth(bundle: Bundle, recorded: Recorded, dataset: DataSet, data: Path | No
     if data is None:
         raise DataNeeded("--data", "not given, and the true masks of real images are in no bundle", wanted)
     inner = data / "data" / dataset.settings.name
-    named = load(dataset.settings, inner if inner.is_dir() else data)
+    try:
+        named = load(dataset.settings, inner if inner.is_dir() else data)
+    except SwdbError as error:
+        raise DataNeeded(f"--data {data}", error.found, wanted) from error
     if named.digest != digest:
         raise DataNeeded(f"--data {data}", f"has the sha256 {named.digest[:10]}", wanted)
     return named_truth(named, read_contents(recorded))

@@ -33,6 +33,13 @@ def sound(scores: Mapping[Place, Artefact]) -> tuple[dict[Place, Artefact], list
     return kept, list({str(error): error for error in wrong.values()}.values())
 
 
+def check_sound(scores: Mapping[Any, Artefact]) -> None:
+    """Refuse finished scores that `sound` would leave out, for what shows or hands on all of them; raises the first error."""
+    _, problems = sound(scores)
+    if problems:
+        raise problems[0]
+
+
 def read(score: Artefact) -> dict[str, Any]:
     """Read a score with all that it is made from; raises MissingArtefact where the record does not say what is there."""
     record = score.read_record()

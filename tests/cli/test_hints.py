@@ -29,6 +29,7 @@ from swdb.core.errors import (
     MissingArtefact,
     NotMade,
     NotNamed,
+    OtherStudy,
     SwdbError,
 )
 from swdb.data.sources import download
@@ -49,6 +50,7 @@ TRAIN_STRONG = CommandLine(("train", "strong", "--seed", "1"))
             "free some space, then run again: swdb train strong --seed 1",
         ),
         (DiskRefused(Path("work/x"), "cannot be written (no permission)"), "choose another place with --workdir DIR"),
+        (OtherStudy("bundle b.zip", "has other settings"), "leave one of the two out: bundles of one study are merged"),
         (LeaseLost(Path("work/runs/x-1"), "taken over"), "run again: swdb train strong --seed 1"),
         (MissingArtefact("torchvision's VGG16", "could not be downloaded"), "run again: swdb train strong --seed 1"),
         (BadInput("strong-s1", "the loss is [nan] at step 3"), ""),  # says itself what can be done
@@ -617,3 +619,21 @@ def test_a_file_that_was_kept_and_is_no_longer_the_same_is_named_again(place, sp
     assert str(place.folder / "own.pth") in command
     succeed(*command, "--set", "1", "--device", "cpu")
     succeed(*words)
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "word"), [("verify", "junit", "FILE"), ("merge", "output", "FILE"), ("rescore", "output", "DIR")]
+)
+def test_what_cannot_be_written_names_the_option_that_said_where(verb, option, word):
+    line = CommandLine((verb, f"--{option}", "there/x"))
+    assert hint(DiskRefused(Path("there/x"), "cannot be used"), line) == f"choose another place with --{option} {word}"
+    assert hint(DiskRefused(Path("work/y"), "cannot be used"), line) == "choose another place with --workdir DIR"
+
+
+@pytest.mark.parametrize("words", [("--data", "/nope"), ("--data=/nope",), ()])
+def test_a_data_set_is_named_anew_and_the_wrong_one_is_gone(words):
+    line = CommandLine(("rescore", "b.zip", *words))
+    assert (
+        hint(MissingArtefact("--data /nope", "not prepared"), line)
+        == "name it, prepared: swdb rescore b.zip --data DIR"
+    )

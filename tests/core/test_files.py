@@ -440,3 +440,15 @@ def test_what_others_write_into_a_folder_is_left_to_them(tmp_path):
     assert theirs.exists() and not ours.exists()
     sweep_temporary(tmp_path)
     assert not theirs.exists()
+
+
+def test_a_device_a_pipe_and_an_open_file_are_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/proc/self/fd/1")
+    for place in (pipe, link):  # and never a real device: a test that fails must not replace it
+        before = place.lstat().st_mode
+        with pytest.raises(DiskRefused) as caught, replacing(place) as temporary:
+            pytest.fail(f"{temporary} would take its place")
+        assert caught.value.subject == place and "a device or a pipe" in caught.value.found
+        assert place.lstat().st_mode == before

@@ -13,6 +13,7 @@ from swdb.evidence.bundle import DATE, bytes_of, listed_source
 from swdb.evidence.bundle_reader import loads
 from swdb.evidence.layout import ABOUT
 from swdb.study.graph import Graph
+from swdb.study.plan import read_plan
 
 
 def moved(study: Graph, folder) -> Graph:
@@ -88,3 +89,22 @@ def test_sources_are_bytes_files_and_what_reads_them(tmp_path):
     with pytest.raises(MissingArtefact):
         bytes_of(tmp_path / "two")
     assert contents(packed(tmp_path / "x.zip", {"b": b"2", "a": b"1"})) == {"a": b"1", "b": b"2"}
+
+
+def test_a_score_that_no_verdict_believes_is_in_no_bundle(study, tmp_path):
+    graph = moved(study, tmp_path)
+    first, second = (
+        next(score for place, score in read_plan(graph.study).scores.items() if place[1:] == ("strong", "miou", seed))
+        for seed in (0, 1)
+    )
+    run, other = first.find_input("run"), second.find_input("run")
+    shutil.rmtree(other.folder)
+    shutil.copytree(run.folder, other.folder)  # one training under two names, by hand
+    with pytest.raises(MissingArtefact) as caught:
+        written(graph, tmp_path / "x.zip")
+    assert str(other.folder) in str(caught.value.subject) and not (tmp_path / "x.zip").exists()
+    shutil.rmtree(other.folder)
+    run.record.unlink()
+    with pytest.raises(MissingArtefact) as caught:
+        written(graph, tmp_path / "x.zip")
+    assert caught.value.subject == run.record and f"missing, and {first.id} is its score" in caught.value.found

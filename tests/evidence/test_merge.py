@@ -19,6 +19,7 @@ from swdb.evidence.layout import ABOUT
 from swdb.evidence.merge import merge
 from swdb.specs.presets import as_toml, load_preset
 from swdb.specs.tables import load_tables
+from swdb.study.graph import Graph
 from swdb.study.plan import read_plan
 from swdb.study.stages import DATA
 
@@ -133,3 +134,24 @@ def test_a_score_that_its_counts_do_not_bear_out_is_refused(ours, theirs, tmp_pa
     edit = lambda content: json.dumps({**json.loads(content), "miou": 99.0}).encode()  # noqa: E731
     error = refusal(ours, spoiled(theirs, tmp_path / "x.zip", {name: edit}, listed=True), output=tmp_path / "c.zip")
     assert str(error.subject) == name.replace("result.json", "confusion.npz") and "the score 99.0" in error.found
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["with the digest of then", "with its digest"])
+def test_a_prediction_that_another_bundle_stands_for_is_looked_at_all_the_same(ours, tmp_path, listed):
+    name = the_name(ours, "/predictions/")
+    forged = spoiled(ours, tmp_path / "x.zip", {name: lambda mask: mask + b"x"}, listed)
+    error = refusal(ours, forged, output=tmp_path / "c.zip")
+    assert name in str(error) and str(forged) in str(error.subject) and "has other bytes" in error.found
+    missing = spoiled(ours, tmp_path / "y.zip", {name: None})
+    error = refusal(ours, missing, output=tmp_path / "c.zip")
+    assert name in str(error.subject) and error.found == "missing"
+
+
+def test_proxies_for_every_seed_and_one_set_for_all_are_told_apart(ours, tmp_path):
+    graph = graph_of(tmp_path / "work")
+    graph = Graph(replace(graph.study, proxy_seeds=True), graph.runs)
+    prepare(graph.study.preset.data, DATA.artefact(graph.study).folder, NO_SOURCES, silent)
+    finish(graph, [7], rows={"strong"})
+    error = refusal(ours, written(graph, tmp_path / "own.zip"), output=tmp_path / "c.zip")
+    assert error.found == "has proxies for every seed (--proxy-seeds)"
+    assert error.expected == "one set of proxies for all seeds"

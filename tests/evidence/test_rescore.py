@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from bundles import findings, spoiled, the_name, written
+from bundles import contents, findings, spoiled, the_name, written
 from conftest import REPOSITORY
 from cued import graph as cued_graph
 from drawn import drawn_study, finish
@@ -15,7 +15,7 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.progress import silent
 from swdb.data.images import read_mask, write_mask
 from swdb.evidence.bundle import bundle
-from swdb.evidence.layout import ABOUT, CLAIMS
+from swdb.evidence.layout import ABOUT, CLAIMS, CRATE
 from swdb.evidence.rescore import rescored
 from swdb.specs.presets import as_toml
 from swdb.specs.tables import load_tables
@@ -150,3 +150,26 @@ def test_a_bundle_of_another_version_says_so(ours, tmp_path):
 
     found = findings(spoiled(ours, tmp_path / "x.zip", {ABOUT: older}, listed=True))
     assert any("swdb 0.0.9 wrote the bundle" in one.expected for one in found)
+
+
+def test_a_score_without_the_record_of_its_run_is_found(ours, tmp_path):
+    name = next(
+        name for name in sorted(contents(ours)) if name.startswith("runs/strong-s0-") and name.endswith("/done.json")
+    )
+    files = contents(ours)
+    listed = [line for line in files[CRATE].decode().splitlines() if f'"@id": "{name}", "@type": "File"' not in line]
+    said = [
+        str(one) for one in findings(spoiled(ours, tmp_path / "x.zip", {name: None, CRATE: "\n".join(listed).encode()}))
+    ]
+    assert any(one.startswith(f"{name}: missing, and strong-s0-") for one in said)
+
+
+def test_a_data_set_that_is_not_there_is_no_fault_of_the_bundle(ours, tmp_path):
+    with pytest.raises(MissingArtefact) as caught, rescored(ours, tmp_path / "nowhere", silent):
+        pass
+    assert str(caught.value.subject).startswith("--data ") and "not prepared" in caught.value.found
+
+
+def test_drawn_scenes_may_be_named_too(ours, study):
+    with rescored(ours, study.study.folder, silent) as found:
+        assert found.findings == []
