@@ -187,11 +187,18 @@ def _examine(dataset: DataSet, image_id: str, split: str) -> Record:
     image, mask = read_image(image_path), read_mask(mask_path, dataset.num_classes)
     check_sizes(dataset.settings.image_size, image_path, image, mask_path, mask)
     counts = np.bincount(mask.ravel(), minlength=256)
-    # One mask has many encodings as PNG, so real images' masks count by their labels; synthetic ones are made here.
-    labels = file_digest(mask_path) if dataset.facts.synthetic else labels_digest(mask)
+    labels = mask_digest(dataset, mask_path, mask)
     height, width = mask.shape
     values = np.flatnonzero(counts).tolist()
     return Record(stamps, split, file_digest(image_path), labels, height, width, values, int(counts[IGNORE]))
+
+
+def mask_digest(dataset: DataSet, path: Path, mask: np.ndarray) -> str:
+    """Return what a true mask counts by.
+
+    One mask has many encodings as PNG, so real images' masks count by their labels; synthetic ones are made here.
+    """
+    return file_digest(path) if dataset.facts.synthetic else labels_digest(mask)
 
 
 def labels_digest(mask: np.ndarray) -> str:

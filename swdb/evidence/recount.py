@@ -13,7 +13,7 @@ import numpy as np
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
-from swdb.data.audit import labels_digest
+from swdb.data.audit import mask_digest
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import decode_mask, size_text
@@ -191,7 +191,7 @@ def named_truth(dataset: DataSet, contents: Mapping[str, str]) -> Truth:
     def truth(image_id: str) -> np.ndarray:
         path = dataset.mask_path(image_id, VAL_SPLIT)
         mask = dataset.mask(image_id, VAL_SPLIT)
-        if labels_digest(mask) != contents.get(path.relative_to(dataset.root).as_posix()):
+        if mask_digest(dataset, path, mask) != contents.get(path.relative_to(dataset.root).as_posix()):
             raise BadInput(path, "is not the true mask that was scored against", "the data set of the scores")
         return mask
 
