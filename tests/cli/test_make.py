@@ -8,7 +8,7 @@ import pytest
 from commands import FP32, call, contents, hinted_command, only, succeed, the_error, the_hint
 from conftest import TINY
 
-from swdb.cli import console
+from swdb.cli import progress
 from swdb.cli.make import find
 from swdb.core.lease import Lease
 from swdb.specs.tables import CellSource, all_runs, load_tables
@@ -43,7 +43,7 @@ def test_what_is_named_is_made_and_nothing_else(prepared):
 
 
 def test_several_are_made_in_the_order_in_which_they_can_be(prepared, monkeypatch):
-    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     graph = graph_in(prepared)
     strong, all_strong = (graph.run(graph.runs[name], 1) for name in ("strong", "all-strong"))
     result = succeed("make", all_strong.id, strong.id, graph.weights.id, *FP32, "--workdir", prepared)

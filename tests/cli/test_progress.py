@@ -18,7 +18,7 @@ def test_progress_goes_to_stderr_as_lines_where_it_is_not_a_terminal():
 
 
 def test_progress_without_a_known_end_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.0)
     err = io.StringIO()
     with redirect_stderr(err), progress.bar() as bar:
         advance = bar.progress("look", 0)
@@ -57,7 +57,7 @@ def test_what_is_said_goes_to_stderr_in_one_line_however_long(speak):
 def test_a_log_has_no_control_codes_and_a_line_in_ten_seconds(monkeypatch, force):
     monkeypatch.setenv(force, "1")
     now, err = [0.0], io.StringIO()
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     with redirect_stderr(err), progress.bar(1000) as bar:
         for stage in range(40):
             advance = bar.progress(f"stage {stage}", 10)
