@@ -17,7 +17,7 @@ from swdb.core.progress import silent
 from swdb.evidence.output import write_results
 from swdb.evidence.rescore import rescored
 from swdb.reports.published import page, publish, render_again, with_tables
-from swdb.specs.presets import load_preset
+from swdb.specs.presets import PRESETS, load_preset
 
 README = "before\n" + "".join(
     f"<!-- {name} table {number} -->\nold {name} {number}\n<!-- end of table {number} -->\nbetween\n"
@@ -37,6 +37,7 @@ def root(tmp_path, monkeypatch) -> Path:
     with rescored(bundle, None, silent) as found:
         write_results(found.bundle, found.recorded, root / "results" / "tiny")
     (tmp_path / "presets").mkdir()
+    shutil.copy(PRESETS / "voc.toml", tmp_path / "presets")  # settings are told from the paper's
     shutil.copy(TINY, tmp_path / "presets" / "tiny.toml")
     monkeypatch.setattr("swdb.specs.presets.PRESETS", tmp_path / "presets")
     return root
