@@ -38,7 +38,7 @@ def test_the_readme_shows_the_two_commands_and_the_picture():
     )
 
 
-def test_the_readme_shows_one_table_as_the_program_wrote_it():
+def test_the_readme_shows_one_table_and_all_verdicts_as_the_program_wrote_them():
     shown = re.findall(r"<!-- ([\w-]+) table (\d) -->\n(.*?)<!-- end of table \2 -->", README, re.DOTALL)
     assert len(shown) == 1
     for preset, number, table in shown:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -25,6 +25,7 @@ from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, UNDECIDED, Ledger, V
 COLOURS = {REPRODUCED: "green", CONTRADICTED: "red", UNDECIDED: "yellow"}  # of verdicts; others are dim
 STATUS_COLOURS = {"STATED": "green", "INFERRED": "cyan", "SCALED": "yellow", "UNKNOWN": "magenta"}
 STATE_COLOURS = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "to do": "dim"}
+GAP = 2  # blanks between the columns of a grid
 MOST_STATES = 200  # of a longer list only what is neither done nor to do
 STEPS_IN_WORDS = {
     "single": "single branch",
@@ -117,12 +118,7 @@ def print_plan(
 ) -> None:
     """Print what would be made, in order, and what is there already; `precision` in words, `seconds` by id, more lines."""
     console = out()
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, title=None)
-    longest = max((len(artefact.id) for artefact in artefacts if artefact.kind != "score"), default=0)
-    for name in ("stage", "steps", "time", "state", "id"):
-        whole = name == "id" and console.width >= longest + 48  # for it is copied into `swdb make`
-        justify = "right" if name in ("steps", "time") else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
+    rows = []
     for artefact in artefacts:
         if artefact.kind == "score":  # counted below: there is one behind every run
             continue
@@ -131,11 +127,17 @@ def print_plan(
         verb = "train" if artefact.kind == "run" else artefact.kind
         stage = artefact.name if verb in artefact.name else f"{verb} {artefact.name}"
         spent = "" if artefact.done else duration(seconds.get(artefact.id))
-        table.add_row(plain(stage, console), str(artefact.steps or ""), spent, state, plain(artefact.id, console))
+        rows.append((stage, str(artefact.steps or ""), spent, state, artefact.id))
     scores = [artefact for artefact in artefacts if artefact.kind == "score"]
     left = [score for score in scores if not score.done]
     spent = duration(sum(seconds.get(score.id) or 0.0 for score in left))
-    table.add_row("evaluations", "", spent, f"{len(scores) - len(left)} done, {len(left)} to do", "")
+    rows.append(("evaluations", "", spent, f"{len(scores) - len(left)} done, {len(left)} to do", ""))
+    numbers = ("steps", "time")
+    table = _grid(
+        ("stage", *numbers, "state", "id"), rows, console, ("id", *numbers), numbers
+    )  # ids go into `swdb make`
+    for row in rows:
+        table.add_row(*[plain(text, console) for text in row])
     console.print(table)
     for artefact in artefacts:
         if artefact.kind == "data":  # the one that lies under a name of its own
@@ -166,10 +168,12 @@ def print_parts(
 
 def print_assumptions(rows: Iterable[Assumption], line: str) -> None:
     """Print a register: settings and choices with their status, then how many there are of each."""
-    console = out()
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    console, rows = out(), list(rows)
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    longest = max((len(row.key) for row in rows), default=0)
     for name in ("key", "value", "status", "source, reason or place"):
-        table.add_column(name, overflow="fold", no_wrap=name == "status")
+        whole = name == "status" or (name == "key" and console.width >= longest + 48)
+        table.add_column(name, overflow="fold", no_wrap=whole)
     last = True
     for row in rows:
         if last and not row.is_setting:
@@ -261,6 +265,35 @@ def print_status(states: list[State], summary: str) -> None:
     console.print(plain(summary, console))
 
 
+def _grid(
+    names: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    console: Console,
+    whole: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
+) -> RichTable:
+    """Return a table that is still to be filled, its columns wide enough for rows.
+
+    Text breaks between words, and those of `whole` nowhere, as long as that fits the console.
+    """
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    columns = [[plain(text, console).plain for text in column] for column in zip(names, *rows, strict=True)]
+    least = [
+        max((len(part) for text in column for part in ([text] if name in whole else text.split())), default=0)
+        for name, column in zip(names, columns, strict=True)
+    ]
+    widths: list[int | None] = [max(map(len, column)) for column in columns]
+    room = console.width - GAP * len(least)
+    if sum(least) > room:
+        widths = [None] * len(least)  # words are folded, by rich
+    while None not in widths and sum(widths) > room:  # the widest of those that may yet break
+        widest = max((k for k in range(len(least)) if widths[k] > least[k]), key=lambda k: widths[k])
+        widths[widest] -= 1
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, overflow="fold", justify="right" if name in numbers else "left", width=width)
+    return table
+
+
 def print_rows(
     names: list[str],
     rows: list[list[str]],
@@ -269,10 +302,8 @@ def print_rows(
     numbers: tuple[str, ...] = (),
 ) -> None:
     """Print rows under names, the first words in colours; `whole`: columns that never break, `numbers`: to the right."""
-    console, table = out(), RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        justify = "right" if name in numbers else "left"
-        table.add_column(name, overflow="fold", no_wrap=name in whole, justify=justify)
+    console = out()
+    table = _grid(names, rows, console, whole, numbers)
     for row in rows:
         table.add_row(*[plain(text, console, colours.get(row[0], "") if k == 0 else "") for k, text in enumerate(row)])
     if rows:

@@ -103,7 +103,7 @@ def print_plan(entries: list[dict[str, Any]], ledger: "Ledger", about: dict[str,
     from swdb.timing.forecast import duration
     from swdb.verdicts.power import MOST_SEEDS
 
-    names = ["budget", "table", "claim", "effect", "finds now", "seeds now", "seeds needed", "time"]
+    names = ["budget", "table", "claim", "points", "finds", "seeds", "time"]
     rows = [
         [
             one["stands"],
@@ -111,17 +111,15 @@ def print_plan(entries: list[dict[str, Any]], ledger: "Ledger", about: dict[str,
             one["claim"],
             f"{one['points']:.2g}",
             "-" if one["finds"] is None else f"{100 * one['finds']:.0f} %",
-            str(one["seeds"]),
-            f"> {MOST_SEEDS}" if one["seeds_needed"] is None else str(one["seeds_needed"]),
+            f"{one['seeds']} of {f'> {MOST_SEEDS}' if one['seeds_needed'] is None else one['seeds_needed']}",
             "-" if one["hours"] is None else duration(3600 * one["hours"]) or "0 s",
         ]
         for one in entries
     ]
     asked = about["budget"] is not None or any(row[0] in (NEVER, UNKNOWN) for row in rows)
     names, rows = (names, rows) if asked else (names[1:], [row[1:] for row in rows])
-    console.print_rows(
-        names, rows, COLOURS, whole=("claim",), numbers=("effect", "finds now", "seeds now", "seeds needed", "time")
-    )
+    numbers = ("points", "finds", "seeds", "time")
+    console.print_rows(names, rows, COLOURS, whole=("claim", *numbers), numbers=numbers)
     for sentence in sentences(entries, len(ledger.verdicts), about, bench):
         typer.echo(sentence)
 
@@ -133,7 +131,8 @@ def sentences(entries: list[dict[str, Any]], claims: int, about: dict[str, Any],
     by = {word: [one["claim"] for one in entries if one["stands"] == word] for word in COLOURS}
     lines = [
         f"{len(entries)} of {claims} claims are open; to be found in {100 * about['power']:.0f} % of studies: an effect of 2 "
-        "points, or as printed where that is less (0: that equalities and printed values hold)",
+        "points, or as printed where that is less (0: that equalities and printed values hold); finds: in which share it is "
+        "found with the seeds at hand; seeds: those at hand of those it takes",
         f"spread: {about['spread']}",
     ]
     jobs = about["jobs"]
@@ -143,7 +142,7 @@ def sentences(entries: list[dict[str, Any]], claims: int, about: dict[str, Any],
         )
     if about["budget"] is not None:
         lines.append(f"within {about['budget']} together, the cheapest first: {_listed(by[WITHIN])}")
-        lines.append(f"undecidable within it: {_listed(by[OVER])}")
+        lines.append(f"beyond it: {_listed(by[OVER])}")
     if by[NEVER]:
         lines.append(f"undecidable with {MOST_SEEDS} seeds: {_listed(by[NEVER])}")
     if by[UNKNOWN]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swdb.reports import charts
 from swdb.reports.charts import Chart, Range, number, seeds_in_words
-from swdb.reports.ledger import small, what_is_shown
+from swdb.reports.ledger import finds_words, small, what_is_shown
 from swdb.verdicts.verdict import (
     CONTRADICTED,
     NOT_COMPARABLE,
@@ -111,7 +111,7 @@ def _shown(name: str, verdict: Verdict, registered: Mapping[str, str]) -> ClaimS
         p="–" if verdict.p_adjusted is None else small(verdict.p_adjusted),
         num_seeds=str(len(verdict.seeds)) if verdict.seeds else "–",
         needs=_needs(verdict),
-        finds=_finds(verdict),
+        finds=finds_words(verdict),
         spread="" if spread is None else spread.words or f"{number(spread.sd, '.2f')} points",
         registered=REGISTERED.get(registered.get(verdict.claim.key, "not"), "not registered"),
     )
@@ -127,9 +127,3 @@ def _needs(verdict: Verdict) -> str:
         return ""
     cost = "" if verdict.hours_needed is None else f", {verdict.hours_needed:,.1f} hours"
     return f"would take {seeds_in_words(verdict.seeds_needed)}{cost}"
-
-
-def _finds(verdict: Verdict) -> str:
-    if verdict.finds is None or verdict.finds_effect is None:
-        return ""
-    return f"finds a true {verdict.finds_effect:g}-point effect in {verdict.finds:.0%}"

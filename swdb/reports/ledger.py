@@ -153,16 +153,20 @@ def _test(verdict: Verdict) -> list[str]:
     return words
 
 
+def finds_words(verdict: Verdict) -> str:
+    """Say how often the rule finds what is there with these seeds; empty where that is not known."""
+    if verdict.finds is None or verdict.finds_effect is None:
+        return ""
+    share, points = f"{100 * verdict.finds:.0f} %", verdict.finds_effect
+    if verdict.claim.kind in ("equivalence", "robustness"):
+        return f"shows it in {share} where cells are {points:.2g} points apart"
+    if verdict.claim.kind == "value":
+        return f"says so in {share} where it is true"
+    return f"finds a true {points:.2g}-point effect in {share}"
+
+
 def _power(verdict: Verdict) -> list[str]:
-    words = []
-    if verdict.finds is not None:
-        share, points = f"{100 * verdict.finds:.0f} %", verdict.finds_effect
-        if verdict.claim.kind in ("equivalence", "robustness"):
-            words.append(f"shows it in {share} where cells are {points:.2g} points apart")
-        elif verdict.claim.kind == "value":
-            words.append(f"says so in {share} where it is true")
-        else:
-            words.append(f"finds a true {points:.2g}-point effect in {share}")
+    words = [finds] if (finds := finds_words(verdict)) else []
     if verdict.seeds_needed is not None and verdict.word in (UNDECIDED, NOT_RUN):
         hours = "" if verdict.hours_needed is None else f", {verdict.hours_needed:.1f} h more"
         words.append(f"would take {verdict.seeds_needed} seeds{hours}")

@@ -176,6 +176,31 @@ def test_a_plan_says_how_long_all_evaluations_take(graph):
     )
 
 
+def test_at_80_columns_a_plan_breaks_no_id_no_number_and_no_word(graph, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    runs = [graph.run(graph.runs[name], 0) for name in ("weak-then-strong", "dual-all-strong", "weak-retrain")]
+    lines = printed_plan(runs, seconds={runs[0].id: 600.0}).splitlines()
+    assert max(map(len, lines)) <= 80
+    words = [word for line in lines for word in line.split()]
+    assert {one.id for one in runs} | {one.name for one in runs} <= set(words)
+    assert any("10 min" in line for line in lines)
+
+
+def test_rows_break_between_words_and_where_nothing_fits_no_sign_is_lost(monkeypatch, capsys):
+    def rows_at(columns: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        row = ["within", "strong-branch-over-separate", "3 of > 400", "two words"]
+        console.print_rows(["budget", "claim", "seeds", "said"], [row], {}, whole=("seeds",), numbers=("seeds",))
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= columns
+        return lines
+
+    assert any("within  strong-branch-over-separate  3 of > 400  two" in line for line in rows_at(61))
+    assert any("within  strong-branch-over-separate  3 of > 400  two words" in line for line in rows_at(80))
+    signs = "".join(rows_at(30)).replace(" ", "")
+    assert all(signs.count(sign) for sign in "4>") and len(re.findall("[a-z-]", signs)) >= 40
+
+
 def test_a_plan_ends_with_the_precision_and_the_estimate_as_they_are():
     assert printed_plan([]).splitlines()[-2:] == ["precision: fp32 [as typed]", "an [estimate]"]
 

@@ -98,7 +98,7 @@ def test_it_is_said_in_words(work):
     result = succeed("plan", "--budget", "10m", "--preset", TINY, "--workdir", work, "--jobs", "1")
     text = " ".join(result.stdout.split())
     assert "of 27 claims are open; to be found in 80 % of studies" in text
-    assert "within 10m together, the cheapest first: " in text and "undecidable within it: " in text
+    assert "within 10m together, the cheapest first: " in text and "beyond it: " in text
     assert any(line.startswith((" within", " over")) and "kl-hurts" in line for line in result.stdout.splitlines())
     assert next_command(result)[:5] == ["reproduce-table", "all", "--until-decided", "--budget", "10m"]
 

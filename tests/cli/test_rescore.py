@@ -1,6 +1,7 @@
 """`swdb rescore`: exit 0 where all holds, else 3 with everything that does not."""
 
 import json
+import shutil
 
 import pytest
 from bundles import contents, spoiled, written
@@ -27,6 +28,15 @@ def test_what_holds_is_said_in_a_few_lines(bundle):
 def test_what_holds_as_json(bundle):
     told = json.loads(succeed("rescore", bundle, "--json").stdout)
     assert told["holds"] is True and told["findings"] == [] and told["preset"] == "tiny" and told["scores"] == 2
+
+
+def test_drawn_scenes_are_counted_against_a_data_set_that_is_named_too(bundle, tmp_path):
+    assert succeed("rescore", bundle, "--data", bundle.parent / "work").stdout.startswith("holds: ")
+    shutil.copytree(bundle.parent / "work" / "data", tmp_path / "data")
+    mask = min((tmp_path / "data" / "tiny").glob("VOCdevkit/*/SegmentationClass/*.png"))
+    mask.write_bytes(max(mask.parent.glob("*.png")).read_bytes())
+    result = call("rescore", bundle, "--data", tmp_path)
+    assert result.exit_code == 3 and f"{mask}: is not the true mask that was scored against" in result.stdout
 
 
 def test_tables_are_written_into_a_folder(bundle, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from swdb.reports.html_claims import claims_shown, counts, intervals_chart
+from swdb.reports.ledger import claim_line
 from swdb.specs.tables import load_tables
 from swdb.verdicts.verdict import Interval, Ledger, Spread, Verdict
 
@@ -42,7 +43,15 @@ def test_a_decided_claim_says_what_it_rests_on():
     assert (one.look, one.sign, one.effect) == ("good", "●", "+4.2")
     assert (one.seeds_interval, one.images_interval, one.p) == ("+1.0 to +7.5", "+3.0 to +5.5", "0.02")
     assert (one.num_seeds, one.spread) == ("3", "1.40 points, of all cells")
-    assert one.finds == "finds a true 2-point effect in 91%"
+    assert one.finds == "finds a true 2-point effect in 91 %"
+
+
+def test_what_would_be_found_is_said_in_the_words_of_the_ledger():
+    equal = next(k for k, claim in enumerate(CLAIMS[1]) if claim.kind == "equivalence")
+    found = verdict("UNDECIDED", 1, equal, **FOUND | {"finds_effect": 0.0})
+    (one,) = claims_shown(ledger(found))
+    assert one.finds == "shows it in 91 % where cells are 0 points apart"
+    assert one.finds in claim_line(found)
 
 
 @pytest.mark.parametrize(
