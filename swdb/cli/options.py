@@ -212,10 +212,12 @@ def _compute(resources: "Resources", study: "Study", threads: int, slots: list["
     """Return where this process computes: of GPUs that workers use, none is begun here."""
     import torch
 
+    from swdb.core.processor import usable_cores
     from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
 
     use_threads(threads)
-    step = StepSettings(compile=study.compile)
+    alone = resources.jobs is None and len(slots) < 2 and usable_cores() > 1
+    step = StepSettings(compile=study.compile, core_is_idle=lambda: alone)
     if len(slots) > 1 and slots[0].device == "cuda":
         return Compute(torch.device("cuda"), study.precision, step)
     device = f"cuda:{resources.devices[0]}" if resources.devices else resources.device

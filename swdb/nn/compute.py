@@ -6,7 +6,7 @@ in: what was typed for --device, a precision -> out: a `Compute`
 import platform
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -18,6 +18,11 @@ from swdb.core.processor import has_fast_bf16, processor_name
 from swdb.nn import cuda
 
 
+def never() -> bool:
+    """Say no."""
+    return False
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """How optimizer steps are taken. None: as the device likes it. Only `compile` changes numbers, and so enters keys."""
@@ -26,6 +31,7 @@ class StepSettings:
     device_rates: bool | None = None  # learning rates as tensors on the device; a graph needs them
     threaded: bool | None = None  # checkpoints are written by a thread
     compile: str = ""  # torch.compile's backend for network and losses, such as inductor; empty: none
+    core_is_idle: Callable[[], bool] = field(default=never, compare=False)  # asked at every step; see beside.py
 
 
 @dataclass(frozen=True)

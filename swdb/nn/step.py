@@ -8,7 +8,7 @@ in: a step's number -> out: its losses, still on the device; the network's weigh
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from swdb.data.resident import sent
+from swdb.nn.beside import Beside
 from swdb.nn.compute import StepSettings
 from swdb.nn.sampling import DROPOUT, rng_for
 
@@ -65,6 +66,7 @@ class Stepper:
         on_gpu = self.device.type == "cuda"
         self.device_rates = on_gpu if settings.device_rates is None else settings.device_rates
         self.graph: Graph | None = None
+        self.beside: Beside | None = None
         self.why_no_graph = "" if on_gpu else "there is no GPU"
 
     def take(self, step: int, steps: int) -> Tensor:
@@ -86,14 +88,25 @@ class Stepper:
         """Do the device's part of a step."""
         if self.device_rates:
             self._set_rates(drawn["rates"].unbind())
-        terms = self.objective.losses(drawn)
+        beside = self._beside()
+        with nullcontext() if beside is None else beside():
+            terms = self.objective.losses(drawn)
         self.names = tuple(terms)
         self.optimizer.zero_grad(set_to_none=True)
-        sum(term for name, term in terms.items() if name not in self.objective.watched).backward()
+        loss = sum(term for name, term in terms.items() if name not in self.objective.watched)
+        loss.backward() if beside is None else beside.backward(loss)
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
         return torch.stack([term.detach().float() for term in terms.values()])
+
+    def _beside(self) -> Beside | None:
+        """Return what computes weight gradients on an idle core of a CPU, if there is one now."""
+        alone = self.device.type == "cpu" and not self.settings.compile and torch.get_num_threads() == 1
+        if not (alone and self.settings.core_is_idle()):
+            return None
+        self.beside = self.beside or Beside(self.network)
+        return self.beside
 
     def seed_dropout(self, step: int) -> None:
         """Seed what is drawn on the device, so that it hangs on the step alone."""

@@ -119,9 +119,10 @@ def main(fd: int) -> int:
     reporter = Reporter(connection)
     lease.is_colleague = _is_colleague
     try:
-        runner, queue = _begin(connection, reporter)
+        core_is_idle = threading.Event()
+        runner, queue = _begin(connection, reporter, core_is_idle)
         reporter.send("ready")
-        threading.Thread(target=_obey, args=(connection, queue), daemon=True).start()
+        threading.Thread(target=_obey, args=(connection, queue, core_is_idle), daemon=True).start()
         runner.make_free(queue)
     except EOFError:  # the command ended before it had anything to do
         return 0
@@ -132,27 +133,38 @@ def main(fd: int) -> int:
     return 0
 
 
-def _begin(connection: Connection, reporter: Reporter) -> tuple[Making, Queue]:
+def _begin(connection: Connection, reporter: Reporter, core_is_idle: threading.Event) -> tuple[Making, Queue]:
     """Load torch, then wait for what is to be done."""
     from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
 
     todo: Assignment = connection.recv()
     use_threads(todo.threads)
-    compute = Compute(choose_device(todo.device), todo.precision, StepSettings(compile=todo.compiler))
+    step = StepSettings(compile=todo.compiler, core_is_idle=core_is_idle.is_set)
+    compute = Compute(choose_device(todo.device), todo.precision, step)
     runner = Making(compute, reporter, todo.doing, workdir=todo.workdir)
     queue = Queue(todo.artefacts, todo.doing, left_out=set(todo.left_out))
     while connection.poll():  # said while this process was beginning
-        queue.left_out.update(connection.recv())
+        _hear(connection.recv(), queue, core_is_idle)
     return runner, queue
 
 
-def _obey(connection: Connection, queue: Queue) -> None:
-    """Leave out what the command says; where the command is gone, stop as at its Ctrl-C."""
+def _obey(connection: Connection, queue: Queue, core_is_idle: threading.Event) -> None:
+    """Do what the command says; where the command is gone, stop as at its Ctrl-C."""
     try:
         while True:
-            queue.left_out.update(connection.recv())
+            _hear(connection.recv(), queue, core_is_idle)
     except (EOFError, OSError):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def _hear(said: frozenset[str] | bool, queue: Queue, core_is_idle: threading.Event) -> None:
+    """Note what is to be left out, or whether a core is idle that a training here may use."""
+    if not isinstance(said, bool):
+        queue.left_out.update(said)
+    elif said:
+        core_is_idle.set()
+    else:
+        core_is_idle.clear()
 
 
 def _is_colleague(holder: lease.Holder) -> bool:

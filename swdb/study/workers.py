@@ -75,6 +75,7 @@ class Worker:
     making: Artefact | None = None
     advance: Advance | None = None
     ready: bool = False  # whether it ever came to work
+    has_two_cores: bool = False  # whether it was told that it may use one that another worker does not
 
 
 @dataclass
@@ -197,6 +198,19 @@ class Workers:
                     self._ended(worker, replace and self._fatal is None)
                 else:
                     getattr(self, f"_hear_{kind}")(worker, *values)
+                    if kind in ("ready", "begin", "made", "failed"):
+                        self._share_idle_cores()
+
+    def _share_idle_cores(self) -> None:
+        """Let as many workers use a second core as others have nothing to make; of trainings on a CPU, and of the same bits."""
+        idle = sum(one.ready and one.making is None for one in self._workers)
+        for worker in self._workers:
+            may = worker.making is not None and idle > 0
+            idle -= may
+            if may != worker.has_two_cores:
+                worker.has_two_cores = may
+                with contextlib.suppress(OSError):
+                    worker.connection.send(may)
 
     def _hear_ready(self, worker: Worker) -> None:
         worker.ready = True
@@ -277,6 +291,7 @@ class Workers:
         if self._fatal is None:
             self._workers.append(self._start(worker.number, worker.slot))
             self._assign(self._workers[-1])
+        self._share_idle_cores()
 
     def _give_up(self, artefact: Artefact | None, how: str) -> None:
         found = f"the process that made it {how}, {TRIES} times"

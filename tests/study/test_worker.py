@@ -4,13 +4,15 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from multiprocessing.connection import Pipe
 
 import toy_worker
 
 from swdb.core.errors import BadInput
 from swdb.core.journal import Journal
-from swdb.study.worker import _output_to, sendable, traceback_of
+from swdb.study.queue import Queue
+from swdb.study.worker import _hear, _output_to, sendable, traceback_of
 from swdb.study.workers import Assignment
 
 
@@ -96,3 +98,12 @@ def test_what_would_end_all_work_is_told_with_its_traceback(tmp_path):
     code, heard = start(todo)
     kind, error, account = heard[-1]
     assert (code, kind, error.found) == (0, "fatal", "the disk is full") and "in full" in account
+
+
+def test_a_worker_hears_of_idle_cores_and_of_what_is_left_out():
+    queue, idle = Queue([], "playing"), threading.Event()
+    for said in (True, frozenset({"a"}), False, frozenset({"b"}), True):
+        _hear(said, queue, idle)
+    assert idle.is_set() and queue.left_out == {"a", "b"}
+    _hear(False, queue, idle)
+    assert not idle.is_set()

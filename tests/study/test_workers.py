@@ -191,6 +191,43 @@ def test_a_worker_knows_its_gpu_and_its_threads_before_anything_is_loaded(tmp_pa
     assert sorted(display.lines) == ["3 1", "GPU-5f 1"]
 
 
+ALONE = """
+import os, sys, time
+from multiprocessing.connection import Connection
+from pathlib import Path
+connection, mark = Connection(int(sys.argv[-1])), Path(__file__).with_suffix(".mark")
+root, other, *_ = connection.recv().artefacts
+connection.send(("ready",))
+
+def said():
+    while not isinstance(found := connection.recv(), bool):
+        pass
+    return found
+
+try:
+    os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+except FileExistsError:  # the second one takes something up when the first has heard that it has not
+    while not mark.with_suffix(".heard").exists():
+        time.sleep(0.01)
+    connection.send(("begin", other.id))
+    time.sleep(0.5)
+    sys.exit()
+connection.send(("begin", root.id))
+connection.send(("tell", f"idle: {said()}"))
+mark.with_suffix(".heard").touch()
+connection.send(("tell", f"idle: {said()}"))
+"""
+
+
+def test_who_works_alone_is_told_that_a_core_is_idle(tmp_path):
+    speaks = tmp_path / "speaks.py"
+    speaks.write_text(ALONE)
+    display = Display()
+    with pytest.raises(NotMade):  # they only speak
+        work(tmp_path, toy_worker.planned(tmp_path), 2, display, (sys.executable, str(speaks)))
+    assert display.lines[:2] == ["idle: True", "idle: False"]
+
+
 def test_workers_that_cannot_begin_are_an_error_with_their_last_words(tmp_path):
     program = (sys.executable, "-c", "import sys; sys.exit('no such library')")
     display = Display()
