@@ -260,6 +260,8 @@ def kill_two_idle(workers, making, display) -> None:
                 if holder is not None and worker.ready and worker.process.pid != holder.pid:
                     worker.process.kill()
             time.sleep(0.05)
+    while sum(worker.ready for worker in [*workers._workers]) < 2 and time.monotonic() < end:
+        time.sleep(0.05)  # not while a successor is being started: then nobody knows it yet
     os.kill(os.getpid(), signal.SIGINT)
 
 
