@@ -10,7 +10,6 @@ from zipfile import BadZipFile
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
-from swdb.core.parallel import in_order
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.verdicts.engine import family_of, judge
@@ -77,7 +76,9 @@ def _read_all(
 ) -> dict[str, dict[int, np.ndarray]]:
     """Read what is kept of every image, each file once; nothing where the runs were not scored on the same images."""
     paths = sorted({path for by_seed in counts.values() for path in by_seed.values() if path.is_file()})
-    known = dict(zip(paths, in_order(read_parts, paths), strict=True))
+    known = {
+        path: read_parts(path) for path in paths
+    }  # one by one: Python 3.11 parses numpy's headers in one thread only
     found: dict[str, dict[int, np.ndarray]] = {}
     for cell, by_seed in counts.items():
         for seed, path in by_seed.items():

@@ -163,7 +163,8 @@ def test_a_study_is_begun_and_ended_by_the_command(tmp_path):
     result = succeed("reproduce-table", "4", "--until-decided", "--budget", "1s", *FP32, "--workdir", work)
     lines = result.stderr.splitlines()
     assert any(line.startswith("seed 0 of more-strong-") for line in lines)
-    assert lines[-2].startswith("the budget is spent; ") and next_command(result)[0] == "verify"
+    assert lines[-2].startswith(("the budget is spent; ", "no further seed fits the budget; "))  # as fast as it is here
+    assert next_command(result)[0] == "verify"
     assert "NOT RUN" in result.stdout and (work / "reports" / "tiny" / "table4.json").is_file()
     assert len([*work.glob("runs/*/done.json")]) == 2
 
