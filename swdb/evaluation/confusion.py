@@ -4,6 +4,8 @@ mIoU here is the mean over all classes of sum(intersection) / sum(union), the su
 void pixels left out; a class with neither prediction nor truth has no IoU and is left out of the mean.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
@@ -21,6 +23,11 @@ def iou(counts: np.ndarray) -> np.ndarray:
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     union = counts.sum(-1) + counts.sum(-2) - hits
     return 100 * np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+
+
+def iou_by_name(counts: np.ndarray, names: Iterable[str]) -> dict[str, float | None]:
+    """Return the IoU in % of every class by its name, from counts (C, C); None for a class that never appears."""
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(names, iou(counts), strict=True)}
 
 
 def miou(counts: np.ndarray) -> float:

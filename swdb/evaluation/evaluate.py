@@ -25,7 +25,7 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import check_sizes, image_size, masks_digest, read_mask, resize_longest_side
 from swdb.data.resident import sent
-from swdb.evaluation.confusion import COUNTS, PREDICTIONS, confusion, iou, miou
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS, confusion, iou_by_name, miou
 from swdb.methods.method import METHODS
 from swdb.methods.training import load_trained
 from swdb.nn.compute import Compute
@@ -107,12 +107,9 @@ def _labelling(
     predict_of, fit, on_gpu = cache(load), Fitting(tools.tell), device.type == "cuda"
 
     def read(rows: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        images = [dataset.image(ids[row]) for row in rows]
-        shown = [resize_longest_side(image, task.longest_side) for image in images]
-        truth = (
-            [true_mask(dataset, ids[row], image) for row, image in zip(rows, images, strict=True)] if on_gpu else None
-        )
-        return np.stack(shown), np.stack(images), None if truth is None else np.stack(truth)
+        shown, images = images_of(dataset, [ids[row] for row in rows], task.longest_side)
+        truth = true_masks(dataset, [ids[row] for row in rows], images) if on_gpu else None
+        return shown, images, truth
 
     def label(rows: list[int], found: tuple[np.ndarray, np.ndarray, np.ndarray | None]) -> Labelled:
         shown, images, truth = (None if array is None else sent(torch.from_numpy(array), device) for array in found)
@@ -149,6 +146,17 @@ def batches_of(sizes: Sequence[Size], device: torch.device) -> list[list[int]]:
     return together(sizes, lambda area: -(-BATCH_PIXELS[device.type] // area))
 
 
+def images_of(dataset: DataSet, ids: Sequence[str], longest_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read images of one size (B, H, W, 3) uint8 RGB, as a network sees them and as they are."""
+    images = [dataset.image(image_id) for image_id in ids]
+    return np.stack([resize_longest_side(image, longest_side) for image in images]), np.stack(images)
+
+
+def true_masks(dataset: DataSet, ids: Sequence[str], images: Sequence[np.ndarray]) -> np.ndarray:
+    """Read the true masks of images of one size, (B, H, W) uint8."""
+    return np.stack([true_mask(dataset, image_id, image) for image_id, image in zip(ids, images, strict=True)])
+
+
 def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -> dict[str, Any]:
     """Count the predictions of a folder against the truth, keep the counts, and return mIoU and IoUs with a digest of all.
 
@@ -168,10 +176,7 @@ def score(folder: Path, dataset: DataSet, known: Counts, each: Callable = map) -
         "split": VAL_SPLIT,
         "images": len(ids),
         "miou": miou(total),
-        "iou": {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(dataset.class_names, iou(total), strict=True)
-        },
+        "iou": iou_by_name(total, dataset.class_names),
         "data": dataset.digest,
     }
 
@@ -198,3 +203,11 @@ def confusion_on_device(truth: Tensor, prediction: Tensor, num_classes: int) -> 
     is_true, is_predicted = ((mask.flatten(1)[..., None] == classes).float() for mask in (truth, prediction))
     with torch.autocast(truth.device.type, enabled=False):
         return (is_true.mT @ is_predicted).long()
+
+
+def counted(truth: Tensor, prediction: Tensor, num_classes: int) -> Tensor:
+    """Count image by image where they lie: (B, H, W) uint8 both -> (B, C, C) int64."""
+    if prediction.is_cuda:
+        return confusion_on_device(truth, prediction, num_classes)
+    pairs = zip(truth.numpy(), prediction.numpy(), strict=True)
+    return torch.from_numpy(np.stack([confusion(*pair, num_classes) for pair in pairs]))

@@ -26,20 +26,20 @@ from swdb.core.shares import open_folder
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
-from swdb.data.images import image_size, read_mask, resize_longest_side
+from swdb.data.images import image_size, read_mask
 from swdb.data.resident import sent
 from swdb.data.voc import IGNORE
 from swdb.evaluation.choices import Choice, Geometry, choices_of
-from swdb.evaluation.confusion import confusion, miou
+from swdb.evaluation.confusion import COUNTS, miou
 from swdb.evaluation.definitions import DEFINITIONS
-from swdb.evaluation.evaluate import PREDICTIONS, batches_of, confusion_on_device, true_mask
+from swdb.evaluation.evaluate import PREDICTIONS, batches_of, counted, images_of, true_masks
 from swdb.evaluation.geometry import arranged, brought_back, on_grid, shrunk
 from swdb.evaluation.lab_table import markdown
 from swdb.evaluation.views import Look, averaged, looking, views_of, way_of
 from swdb.methods.method import METHODS, Method
 from swdb.methods.training import load_trained
 from swdb.nn.dense_crf import energy_of, refine
-from swdb.nn.labelling import PART, Fitting
+from swdb.nn.labelling import Fitting, parts_of
 from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.specs.crf_parameters import crf_set
@@ -90,7 +90,7 @@ def _number(value: float) -> float | None:
 
 def stored_counts(score: Artefact, dataset: DataSet) -> tuple[np.ndarray, float]:
     """Return the counts of a finished score (N, C, C) and its mIoU; raises MissingArtefact where they do not agree."""
-    path = score.folder / "confusion.npz"
+    path = score.folder / COUNTS
     try:
         with path.open("rb") as stream, np.load(stream) as saved:
             ids, counts = saved["ids"].tolist(), saved["counts"].astype(np.int64)
@@ -118,41 +118,28 @@ def _examined(artefact: Artefact, dataset: DataSet, bench: "Bench", tools: Tools
     advance, done = tools.progress(artefact.name, len(ids)), 0
 
     def look(batch: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        images = [dataset.image(ids[row]) for row in batch]
-        shown = np.stack([resize_longest_side(image, artefact.task.longest_side) for image in images])
-        truth = [true_mask(dataset, ids[row], image) for row, image in zip(batch, images, strict=True)]
-        said = [read_mask(predictions / f"{ids[row]}.png", dataset.num_classes) for row in batch]
+        named = [ids[row] for row in batch]
+        shown, images = images_of(dataset, named, artefact.task.longest_side)
+        truth = true_masks(dataset, named, images)
+        said = [read_mask(predictions / f"{name}.png", dataset.num_classes) for name in named]
         void = [
             np.bincount(one[true == IGNORE], minlength=dataset.num_classes)
             for one, true in zip(said, truth, strict=True)
         ]
-        arrays = (sent(torch.from_numpy(one), device) for one in (shown, np.stack(images), np.stack(truth)))
-        shown, images, truth = arrays
+        shown, images, truth = (sent(torch.from_numpy(one), device) for one in (shown, images, truth))
         found = fit(lambda part: bench.counts(shown[part], images[part], truth[part]), len(batch), sizes[batch[0]])
         return torch.stack(found).sum(0).cpu().numpy(), np.stack(void)
 
     totals: np.ndarray | int = 0
     void = np.zeros((len(ids), dataset.num_classes), np.int64)
-    for number, part in enumerate(_parts(batches_of(sizes, device), PART[device.type])):
+    for number, part in enumerate(parts_of(batches_of(sizes, device), device)):
         rows = [row for batch in part for row in batch]
-        counted, void[rows] = _kept(folder / f"{number:06d}.npz", lambda part=part: _together(map(look, part)))
-        totals, done = totals + counted, done + len(rows)
+        counts, void[rows] = _kept(folder / f"{number:06d}.npz", lambda part=part: _together(map(look, part)))
+        totals, done = totals + counts, done + len(rows)
         advance(done, len(ids))
     for old in artefact.folder.glob(f".{artefact.id}-*.parts"):
         remove_folder(old)
     return totals, void
-
-
-def _parts(batches: list[list[int]], least: int) -> Iterator[list[list[int]]]:
-    """Yield batches together, so many that what is kept of them is worth a file."""
-    part: list[list[int]] = []
-    for batch in batches:
-        part.append(batch)
-        if sum(map(len, part)) >= least:
-            yield part
-            part = []
-    if part:
-        yield part
 
 
 def _together(found: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -245,11 +232,7 @@ class Bench:
 
     def _count(self, truth: Tensor, scores: Tensor) -> Tensor:
         """Count the best classes of scores (B, C, H, W) against the truth (B, H, W), (B, C, C) int64."""
-        labels = scores.argmax(1).to(torch.uint8)
-        if labels.is_cuda:
-            return confusion_on_device(truth, labels, self.num_classes)
-        pairs = zip(truth.numpy(), labels.numpy(), strict=True)
-        return torch.from_numpy(np.stack([confusion(*pair, self.num_classes) for pair in pairs]))
+        return counted(truth, scores.argmax(1).to(torch.uint8), self.num_classes)
 
 
 def _refined(scores: Tensor, images: Tensor, scoring: Scoring) -> Tensor:

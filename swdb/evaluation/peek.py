@@ -21,10 +21,10 @@ from swdb.core.files import damage_of, digest, read_json, write_json
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
-from swdb.data.images import image_size, resize_longest_side
+from swdb.data.images import image_size
 from swdb.data.resident import sent
-from swdb.evaluation.confusion import confusion, miou
-from swdb.evaluation.evaluate import batches_of, confusion_on_device, true_mask
+from swdb.evaluation.confusion import miou
+from swdb.evaluation.evaluate import batches_of, counted, images_of, true_masks
 from swdb.evaluation.views import averaged, looking, way_of
 from swdb.methods.method import METHODS
 from swdb.methods.training import train_run
@@ -61,11 +61,7 @@ def peek(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     if again["digest"] != run.digest():
         found = f"ended with other weights than {run.id}, which was trained on {_named(there)}"
         raise BadInput(artefact.id, found, f"the same weights, as this machine gives them: {_named(here)}")
-    for name in (
-        "training.json",
-        WEIGHTS,
-        "samples.json",
-    ):  # in this order: what is left after a kill can be gone on with
+    for name in ("training.json", WEIGHTS, "samples.json"):  # so ordered that what a kill leaves can be gone on with
         (artefact.folder / name).unlink(missing_ok=True)
     found = {"curve": curve["scores"], "best": best(curve["scores"]), "last": curve["scores"][str(run.steps)]}
     return {
@@ -116,30 +112,24 @@ def scores(model: Model, method: str, task: PeekTask, dataset: DataSet, tools: T
     totals = dict.fromkeys(ways.values(), np.zeros((dataset.num_classes,) * 2, np.int64))
     fit = Fitting(tools.tell)
     for batch in batches_of(sizes, device):
-        images = [dataset.image(ids[row]) for row in batch]
-        truth = np.stack([true_mask(dataset, ids[row], image) for row, image in zip(batch, images, strict=True)])
-        shown = np.stack([resize_longest_side(image, task.longest_side) for image in images])
-        shown, truth = (sent(torch.from_numpy(array), device) for array in (shown, truth))
+        named = [ids[row] for row in batch]
+        shown, images = images_of(dataset, named, task.longest_side)
+        shown, truth = (sent(torch.from_numpy(array), device) for array in (shown, true_masks(dataset, named, images)))
 
         def count(part: slice, shown: torch.Tensor = shown, truth: torch.Tensor = truth) -> list[dict[str, np.ndarray]]:
             found: list[dict[str, np.ndarray]] = [{} for _ in truth[part]]
             look = looking(METHODS[method], model, model.inputs(shown[part]))
             for way, probabilities in averaged(look, ways):
                 labels = resize(probabilities, tuple(truth.shape[1:])).argmax(1).to(torch.uint8)
-                for one, counts in zip(found, _counted(truth[part], labels, dataset.num_classes), strict=True):
+                for one, counts in zip(
+                    found, counted(truth[part], labels, dataset.num_classes).cpu().numpy(), strict=True
+                ):
                     one[ways[way]] = counts
             return found
 
         for one in fit(count, len(batch), sizes[batch[0]]):
             totals = {branch: total + one[branch] for branch, total in totals.items()}
     return {branch: miou(total) for branch, total in totals.items()}
-
-
-def _counted(truth: torch.Tensor, labels: torch.Tensor, num_classes: int) -> np.ndarray:
-    """Count image by image, (B, C, C), where they lie."""
-    if labels.is_cuda:
-        return confusion_on_device(truth, labels, num_classes).cpu().numpy()
-    return np.stack([confusion(*pair, num_classes) for pair in zip(truth.numpy(), labels.numpy(), strict=True)])
 
 
 def _named(machine: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from swdb.core.errors import MissingArtefact, SwdbError
 from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
-from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou, miou
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou_by_name, miou
 from swdb.evidence.bundle_reader import Bundle, Finding, opened, unpack
 from swdb.evidence.derived import derived, derived_names
 from swdb.evidence.layout import About, Listed, place_of, versions_here
@@ -124,10 +124,7 @@ def _compare_score(
     with damage_of(score.record, "a score"):
         then, classes = record["miou"], record["iou"]
         now = miou(total)
-        found = {
-            name: None if np.isnan(value) else float(value)
-            for name, value in zip(dataset.class_names, iou(total), strict=True)
-        }
+        found = iou_by_name(total, dataset.class_names)
         others = [name for name, value in found.items() if not _close(classes[name], value)]
         if not _close(then, now):
             more = f" (classes: {', '.join(others)})" if others else ""

@@ -47,7 +47,9 @@ class Labelling:
         """
         open_folder(self.folder)
         told, total, add = 0, len(self.names), replacing_in(self.folder)
-        with shared_parts(leases, terms, self._parts(), self._is_done, "labelling images") as parts:
+        with shared_parts(
+            leases, terms, parts_of(self.batches, self.device), self._is_done, "labelling images"
+        ) as parts:
             for part in parts:
                 done = self._count()  # what others did, too
                 for count in self._do(part, add):
@@ -59,17 +61,9 @@ class Labelling:
 
     def free_parts(self, leases: Path) -> None:
         """Label the parts that nobody is at, for a process that holds no lease on the folder; adds what is missing."""
-        do_free_parts(leases, self.folder, self._parts(), self._is_done, self._do, "helping to label images")
-
-    def _parts(self) -> list[list[list[int]]]:
-        """Return neighbouring batches together, until they hold enough images."""
-        parts: list[list[list[int]]] = []
-        for batch in self.batches:
-            if parts and sum(map(len, parts[-1])) < PART[self.device.type]:
-                parts[-1].append(batch)
-            else:
-                parts.append([batch])
-        return parts
+        do_free_parts(
+            leases, self.folder, parts_of(self.batches, self.device), self._is_done, self._do, "helping to label images"
+        )
 
     def _count(self) -> int:
         there = set(os.listdir(self.folder))
@@ -104,6 +98,17 @@ class Labelling:
 
 
 # ---------------------------------------------------------------- batches
+
+
+def parts_of(batches: Sequence[list[int]], device: torch.device) -> list[list[list[int]]]:
+    """Return neighbouring batches together, until they hold enough images."""
+    parts: list[list[list[int]]] = []
+    for batch in batches:
+        if parts and sum(map(len, parts[-1])) < PART[device.type]:
+            parts[-1].append(batch)
+        else:
+            parts.append([batch])
+    return parts
 
 
 def by_size(sizes: Sequence[Size], most: Callable[[int], int]) -> list[list[int]]:

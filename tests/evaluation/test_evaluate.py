@@ -25,11 +25,6 @@ from swdb.specs.tasks import Scoring
 
 
 @pytest.fixture
-def scene(tmp_path) -> Scene:
-    return scene_of(SIZES, tmp_path)
-
-
-@pytest.fixture
 def odd(tmp_path) -> Scene:
     return scene_of(ODD, tmp_path)
 

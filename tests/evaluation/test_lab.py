@@ -14,7 +14,6 @@ from studies import graph_of
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.data.facts import VAL_SPLIT
-from swdb.evaluation import lab as laboratory
 from swdb.evaluation.choices import choices_of
 from swdb.evaluation.confusion import confusion, miou
 from swdb.evaluation.definitions import DEFINITIONS
@@ -40,11 +39,6 @@ def planned(scene: Scene, scoring: Scoring = STRONG, longest_side: int = 0) -> A
 
 def looked_at(scene: Scene, artefact: Artefact) -> dict:
     return artefact.finish(examine(artefact, scene))
-
-
-@pytest.fixture
-def scene(tmp_path) -> Scene:
-    return scene_of(SIZES, tmp_path)
 
 
 @pytest.fixture
@@ -234,11 +228,6 @@ def test_counts_that_do_not_give_the_score_are_refused(scene, damage):
     with pytest.raises(MissingArtefact) as caught:
         examine(artefact, scene)
     assert caught.value.subject == path and not artefact.done
-
-
-def test_parts_hold_whole_batches_and_all_of_them():
-    batches = [[0, 1, 2], [3], [4, 5, 6, 7, 8, 9], [10]]
-    assert list(laboratory._parts(batches, 4)) == [[[0, 1, 2], [3]], [[4, 5, 6, 7, 8, 9]], [[10]]]
 
 
 def test_a_part_of_another_machine_is_not_taken(scene):

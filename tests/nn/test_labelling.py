@@ -16,7 +16,7 @@ from swdb.core.lease import Lease
 from swdb.core.shares import offer_parts
 from swdb.data.voc import VOC2012
 from swdb.nn import labelling
-from swdb.nn.labelling import Fitting, Labelling, by_size, neighbours
+from swdb.nn.labelling import Fitting, Labelling, by_size, neighbours, parts_of
 
 SIZES = [(3, 4), (4, 3), (3, 4), (2, 2), (3, 4), (3, 4)]
 
@@ -231,3 +231,9 @@ def test_other_errors_are_not_taken_for_a_small_memory():
 
     with pytest.raises(RuntimeError, match="broken"):
         Fitting(print)(broken, 4, (3, 4))
+
+
+def test_parts_hold_whole_batches_and_all_of_them(monkeypatch):
+    monkeypatch.setitem(labelling.PART, "cpu", 4)
+    batches = [[0, 1, 2], [3], [4, 5, 6, 7, 8, 9], [10]]
+    assert parts_of(batches, torch.device("cpu")) == [[[0, 1, 2], [3]], [[4, 5, 6, 7, 8, 9]], [[10]]]
