@@ -11,7 +11,7 @@ from swdb.cli.options import say
 from swdb.core.artefact import Artefact
 from swdb.core.errors import SwdbError
 from swdb.core.files import damage_of
-from swdb.reports.results import NOT_RUN
+from swdb.reports.results import NOT_RUN, runs_behind
 
 if TYPE_CHECKING:
     from swdb.specs.tables import Table
@@ -29,7 +29,7 @@ Peeks = Mapping["Place", Artefact | None]  # None: an average of runs, or a run 
 
 
 def _peek(graph: "Graph", score: Artefact) -> Artefact | None:
-    runs = [other for other in score.inputs if other.kind == "run"]
+    runs = runs_behind(score)
     try:
         spec, seed = arguments.run_and_seed(graph.runs, runs[0].name, None)
         planned = graph.run(spec, seed)

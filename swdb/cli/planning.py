@@ -121,10 +121,10 @@ def precision_words(graph: "Graph", typed: str | None) -> str:
 
 def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:
     """Return the words that score a finished run of a plan, one whose two branches a figure shows if there is any."""
+    from swdb.reports.results import runs_behind
+
     found: list[tuple[str, ...]] = []
-    for artefact in {
-        one.id: one for score in plan.scores.values() for one in score.inputs if one.kind == "run"
-    }.values():
+    for artefact in {run.id: run for score in plan.scores.values() for run in runs_behind(score)}.values():
         try:
             spec, seed = arguments.run_and_seed(graph.runs, artefact.name, None)
             if not (artefact.done and graph.run(spec, seed).id == artefact.id):

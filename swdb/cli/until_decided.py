@@ -150,11 +150,13 @@ class Step:
 
 def batch(steps: list[Step], jobs: int) -> list[Step]:
     """Return the first step and, while workers would have nothing to do, those after it."""
+    from swdb.reports.results import runs_behind
+
     chosen: list[Step] = []
     runs: set[str] = set()
     for step in steps:
         chosen.append(step)
-        runs |= {other.id for score in step.scores for other in score.inputs if other.kind == "run" and not other.done}
+        runs |= {run.id for score in step.scores for run in runs_behind(score) if not run.done}
         if len(runs) >= jobs:
             break
     return chosen

@@ -6,7 +6,6 @@ other bytes.
 in: recorded files, a study, its plan -> out: a .zip, whole or not there
 """
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -66,7 +65,7 @@ def write_bundle(
     names = sorted(sources)
     advance, listed = progress("look at the files", len(names)), {}
     for done, (name, one) in enumerate(
-        zip(names, in_order(lambda name: listed_source(sources[name]), names), strict=True)
+        zip(names, in_order(lambda name: Listed.of(bytes_of(sources[name])), names), strict=True)
     ):
         listed[name] = one
         advance(done + 1, len(names))
@@ -76,7 +75,7 @@ def write_bundle(
     with replacing(output) as temporary, packing(temporary) as archive:
         for done, name in enumerate(sorted(whole), start=1):
             content = bytes_of(whole[name])
-            if name in listed and hashlib.sha256(content).hexdigest() != listed[name].sha256:
+            if name in listed and Listed.of(content) != listed[name]:
                 raise MissingArtefact(name, "has changed while the bundle was written", "a study at rest")
             put(archive, name, content)
             advance(done, len(whole))
@@ -92,12 +91,6 @@ def bytes_of(source: Source) -> bytes:
         return source.read_bytes()
     except FileNotFoundError:
         raise MissingArtefact(source, "missing", "a file that was recorded") from None
-
-
-def listed_source(source: Source) -> Listed:
-    """Return how a file is listed."""
-    content = bytes_of(source)
-    return Listed(hashlib.sha256(content).hexdigest(), len(content))
 
 
 @contextmanager

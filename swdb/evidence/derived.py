@@ -5,7 +5,6 @@ Whoever makes a bundle derives it, and whoever checks one derives it again: ever
 in: the recorded files of a bundle, below a folder and as a list -> out: texts by name
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,9 +36,9 @@ def derived(
         ENVIRONMENT: as_json({"machines": machines(done), "versions": about.versions}),
         ABOUT: as_json(about.to_json(plan)),
     }
-    listed = {**recorded, **{name: listed_text(text) for name, text in found.items()}}
+    listed = {**recorded, **{name: Listed.of(text.encode()) for name, text in found.items()}}
     found[CLAIMS] = as_json(statement(seen.ledger, listed, len(about.parts)))
-    listed[CLAIMS] = listed_text(found[CLAIMS])
+    listed[CLAIMS] = Listed.of(found[CLAIMS].encode())
     found[CRATE] = as_text(crate(study.folder, about, study.preset, plan, dict(sorted(listed.items()))))
     return found
 
@@ -54,12 +53,6 @@ def derived_names(about: About) -> set[str]:
 def as_json(value: Any) -> str:
     """Return JSON as a bundle has it: sorted, and without numbers that are none."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def listed_text(text: str) -> Listed:
-    """Return how a text is listed."""
-    content = text.encode()
-    return Listed(hashlib.sha256(content).hexdigest(), len(content))
 
 
 def digests(done: list[Artefact]) -> dict[str, Any]:

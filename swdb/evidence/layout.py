@@ -6,6 +6,7 @@ that was unpacked; beside them stands what was derived from them.
 in: a study -> out: names of files, `bundle.json`
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,11 @@ class Listed:
 
     sha256: str
     size: int  # bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> "Listed":
+        """Return how contents are listed."""
+        return cls(hashlib.sha256(content).hexdigest(), len(content))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,10 @@ class Stepper:
         self.names = tuple(terms)
         self.optimizer.zero_grad(set_to_none=True)
         loss = sum(term for name, term in terms.items() if name not in self.objective.watched)
-        loss.backward() if beside is None else beside.backward(loss)
+        if beside is None:
+            loss.backward()
+        else:
+            beside.backward(loss)
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()

@@ -76,9 +76,8 @@ def _read_all(
 ) -> dict[str, dict[int, np.ndarray]]:
     """Read what is kept of every image, each file once; nothing where the runs were not scored on the same images."""
     paths = sorted({path for by_seed in counts.values() for path in by_seed.values() if path.is_file()})
-    known = {
-        path: read_parts(path) for path in paths
-    }  # one by one: Python 3.11 parses numpy's headers in one thread only
+    # One by one: Python 3.11 parses numpy's headers in one thread only.
+    known = {path: read_parts(path) for path in paths}
     found: dict[str, dict[int, np.ndarray]] = {}
     for cell, by_seed in counts.items():
         for seed, path in by_seed.items():

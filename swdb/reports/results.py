@@ -14,16 +14,14 @@ from typing import Any
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
-from swdb.reports.proxy_use import ProxyUse, proxy_use
+from swdb.evaluation.confusion import COUNTS
+from swdb.reports.proxy_use import ProxyUse, Scores, proxy_use
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, cell_source, load_tables, runs_of
 from swdb.verdicts.verdict import Ledger
 
 NOT_RUN = "NOT RUN"
 NOT_MEASURABLE = "–"
-COUNTS = "confusion.npz"  # of every image, beside a score
-
-Scores = Mapping[tuple[str, str], Mapping[int, Artefact]]  # by row and column, by seed
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,16 @@ def _scored(score: Artefact) -> dict[str, Any]:
     record = score.read_record()
     with damage_of(score.record, "a score"):
         _machine(record["machine"])
+    check_record(score, record)
+    return record
+
+
+def check_record(score: Artefact, record: Mapping[str, Any]) -> None:
+    """Refuse a record that has no mIoU or no data set, or what no mIoU can be; raises MissingArtefact."""
+    with damage_of(score.record, "a score"):
         if not (isinstance(record["miou"], float) and isinstance(record["data"], str)):
             raise TypeError
     check_score(score.record, record["miou"])
-    return record
 
 
 def check_score(where: Path | str, score: float) -> None:

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, SwdbError, disk_error
-from swdb.core.files import damage_of
-from swdb.reports.results import check_score, runs_behind
+from swdb.reports.results import check_record, runs_behind
 
 Place = TypeVar("Place", bound=Hashable)
 
@@ -50,10 +49,7 @@ def read(score: Artefact) -> dict[str, Any]:
         if run.read_record().get("id") != run.id:
             raise MissingArtefact(run.record, "is the record of another run", run.id)
         run.check()
-    with damage_of(score.record, "a score"):
-        if not (isinstance(record["miou"], float) and isinstance(record["data"], str)):
-            raise TypeError
-    check_score(score.record, record["miou"])
+    check_record(score, record)
     if record.get("id") != score.id:
         raise MissingArtefact(score.record, "is the record of another score", score.id)
     return record

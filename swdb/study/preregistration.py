@@ -19,6 +19,7 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, digest, read_json, write_json
 from swdb.core.lease import leased
+from swdb.reports.results import runs_behind
 from swdb.specs.study import Study
 from swdb.specs.tables import Table, measured_cells, printed_values
 from swdb.study.plan import Plan
@@ -211,8 +212,7 @@ def standings(study: Study, tables: Mapping[int, Table], plan: Plan) -> dict[str
     today, by_cell = registration(study, tables, ()), {}
     for (table, row, column, seed), score in plan.scores.items():
         if score.done:
-            runs = [other for other in score.inputs if other.kind == "run"]
-            by_cell.setdefault(f"{table}:{row}.{column}", {})[seed] = runs
+            by_cell.setdefault(f"{table}:{row}.{column}", {})[seed] = runs_behind(score)
     found = {}
     for claim in (claim for table in tables.values() for claim in table.claims):
         runs: dict[int, list[Artefact]] = {}

@@ -220,9 +220,8 @@ class Rates:
         crowd = self.bench.get("crowd") or {}
         processes, slowdown = crowd.get("processes", 1), crowd.get("slowdown", 1.0)
         busy = (min(jobs, processes) - 1) / (processes - 1) if processes > 1 else 0.0
-        queueing = max(
-            1.0, jobs / max(processes, int(self.bench["machine"].get("cores", jobs)))
-        )  # more jobs than cores
+        # more jobs than cores wait for each other
+        queueing = max(1.0, jobs / max(processes, int(self.bench["machine"].get("cores", jobs))))
         return float(self.bench["kinds"][kind]["seconds"]) * (1 + (slowdown - 1) * busy) * queueing
 
     def peak_mib(self, artefact: Artefact) -> float | None:

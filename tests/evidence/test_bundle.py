@@ -9,9 +9,9 @@ from drawn import drawn_study
 from studies import graph_of
 
 from swdb.core.errors import MissingArtefact
-from swdb.evidence.bundle import DATE, bytes_of, listed_source
+from swdb.evidence.bundle import DATE, bytes_of
 from swdb.evidence.bundle_reader import loads
-from swdb.evidence.layout import ABOUT
+from swdb.evidence.layout import ABOUT, Listed
 from swdb.study.graph import Graph
 from swdb.study.plan import read_plan
 
@@ -85,7 +85,7 @@ def test_a_finished_score_without_its_predictions_is_named(tmp_path):
 def test_sources_are_bytes_files_and_what_reads_them(tmp_path):
     (tmp_path / "one").write_bytes(b"abc")
     assert bytes_of(tmp_path / "one") == bytes_of(b"abc") == bytes_of(lambda: b"abc")
-    assert listed_source(b"abc").size == 3
+    assert Listed.of(b"abc").size == 3
     with pytest.raises(MissingArtefact):
         bytes_of(tmp_path / "two")
     assert contents(packed(tmp_path / "x.zip", {"b": b"2", "a": b"1"})) == {"a": b"1", "b": b"2"}

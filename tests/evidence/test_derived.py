@@ -5,8 +5,8 @@ from bundles import contents
 from drawn import MACHINE
 
 from swdb.evidence.bundle_reader import loads
-from swdb.evidence.derived import as_json, derived_names, digests, folder_of, listed_text, machines
-from swdb.evidence.layout import About, finished
+from swdb.evidence.derived import as_json, derived_names, digests, folder_of, machines
+from swdb.evidence.layout import About, Listed, finished
 from swdb.study.plan import read_plan
 
 
@@ -34,4 +34,4 @@ def test_json_has_no_numbers_that_are_none():
 
 def test_names_become_places(tmp_path):
     assert folder_of(tmp_path, "a/b.c") == tmp_path / "a" / "b.c"
-    assert listed_text("ü").size == 2
+    assert Listed.of("ü".encode()).size == 2
