@@ -17,7 +17,6 @@ from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, 
 from swdb.core.files import read_json, sweep_temporary, write_json
 from swdb.core.folders import check_place, put_in_place, unfinished
 from swdb.core.lease import leased
-from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
 from swdb.data import synthetic
 from swdb.data.audit import audit
@@ -147,7 +146,8 @@ def draw_scenes(settings: Data, sources: Sources, root: Path, progress: Progress
     for path in (layout.image_path(root, ""), *(layout.mask_path(root, "", split) for split in (ALL_SPLIT, VAL_SPLIT))):
         path.parent.mkdir(parents=True, exist_ok=True)
     tags = {}
-    for done, present in enumerate(in_order(draw, range(total)), start=1):
+    # One after the other: threads would wait for each other, as nearly all of it holds Python's lock.
+    for done, present in enumerate(map(draw, range(total)), start=1):
         tags[ids[done - 1]] = [synthetic.CLASSES[label] for label in present]
         advance(done, total)
     write_lists(SCENES, root, {STRONG_SPLIT: train[: settings.num_strong], ALL_SPLIT: train, VAL_SPLIT: val})

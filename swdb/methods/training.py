@@ -63,7 +63,7 @@ def train_run(artefact: Artefact, tools: Tools, name: str = "", stops: Stops = N
             return method.losses(network, tools.compute.inputs(inputs), labels, batches.num_strong, run, training)
 
     losses_of = tools.compute.compiled(losses_of)
-    objective = Objective(batches.draw, lambda drawn: losses_of(*batches.cut(drawn)))
+    objective = Objective(batches.draw, lambda batch: losses_of(batch["inputs"], batch["labels"]), cut=batches.cut)
 
     advance = tools.progress(name or artefact.name, artefact.steps, counts=True)
     job = Job(artefact.folder, artefact.id, task.seed, advance, stops=stops)
@@ -185,9 +185,10 @@ class Batches:
             drawn |= drawn_rows("proxies", self.proxies, index)
         return drawn
 
-    def cut(self, drawn: Drawn) -> tuple[Tensor, Tensor]:
-        """Return inputs (B, 3, crop, crop) and labels (B, crop, crop) of what was drawn, on the device."""
+    def cut(self, drawn: Drawn) -> Drawn:
+        """Return `inputs` (B, 3, crop, crop) and `labels` (B, crop, crop) of what was drawn, on the device."""
         images, masks = (taken_rows(name, getattr(self.store, name), drawn) for name in ("images", "masks"))
         if self.proxies is not None:
             masks = torch.where(drawn["is_proxy"][:, None, None], taken_rows("proxies", self.proxies, drawn), masks)
-        return crop_drawn(images, masks, drawn, self.training.crop, self.model.preprocessing)
+        inputs, labels = crop_drawn(images, masks, drawn, self.training.crop, self.model.preprocessing)
+        return {"inputs": inputs, "labels": labels}

@@ -73,10 +73,13 @@ def train_classifier(
 
     tag_loss = compute.compiled(tag_loss)
 
-    def losses(drawn: Drawn) -> dict[str, Tensor]:
+    def cut(drawn: Drawn) -> Drawn:
         images = taken_rows("images", store.images, drawn)
         inputs, _ = crop_drawn(images, None, drawn, settings.crop, model.preprocessing)
-        return {"tags": tag_loss(inputs, drawn["wanted"])}
+        return {"inputs": inputs, "wanted": drawn["wanted"]}
+
+    def losses(batch: Drawn) -> dict[str, Tensor]:
+        return {"tags": tag_loss(batch["inputs"], batch["wanted"])}
 
     def ids_at(step: int) -> list[str]:
         return [store.ids[row] for row in rows_at(step)] if store.ids else []
@@ -84,7 +87,7 @@ def train_classifier(
     groups = [{"params": list(classifier.parameters()), "lr": settings.lr}]
     schedule = Schedule(settings.steps, 0, settings.decay_at, settings.decay_factor, clip_norm=settings.clip_norm)
     job = replace(job, ids_at=ids_at)
-    record = optimise(job, classifier, groups, schedule, Objective(draw, losses), compute.step)
+    record = optimise(job, classifier, groups, schedule, Objective(draw, losses, cut=cut), compute.step)
     classifier.eval()
     return record
 

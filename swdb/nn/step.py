@@ -8,7 +8,8 @@ in: a step's number -> out: its losses, still on the device; the network's weigh
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +29,18 @@ Drawn = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """What a training minimises: `draw` on the host, then `losses` on the device, which is where both may be told apart.
+    """What a training minimises: `draw` on the host, `cut` and `losses` on the device, which is where they may be told apart.
 
-    `draw` returns CPU tensors by name, of the same shapes at every step. `losses` gets them on the device, asks the host for
-    nothing and reads nothing back; it returns terms whose sum is minimised, and may add `watched` ones that are not.
+    `draw` returns CPU tensors by name, of the same shapes at every step. `cut` gets them on the device and returns what
+    `losses` needs: both ask the host for nothing and read nothing back, and only `losses` may look at the network. It
+    returns terms whose sum is minimised, and may add `watched` ones that are not.
     """
 
     draw: Callable[[int], Drawn]
     losses: Callable[[Drawn], dict[str, Tensor]]
     watched: tuple[str, ...] = ()
     see: Callable[[int, dict[str, float]], None] = lambda step, values: None  # is told the watched values of every step
+    cut: Callable[[Drawn], Drawn] = lambda drawn: drawn
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,16 @@ class Stepper:
         self.device_rates = on_gpu if settings.device_rates is None else settings.device_rates
         self.graph: Graph | None = None
         self.beside: Beside | None = None
+        self.ahead: tuple[int, Future] | None = None  # the batch of a coming step, which an idle core cuts
         self.why_no_graph = "" if on_gpu else "there is no GPU"
 
     def take(self, step: int, steps: int) -> Tensor:
         """Take a step of `steps`; returns its terms and what is watched, one after the other, (T,) on the device."""
-        drawn = self.objective.draw(step)
         rates = self.rates.at(step)
+        beside = self._beside()
+        if beside is not None:
+            return self._take_beside(beside, step, steps, rates)
+        drawn = self.objective.draw(step)
         if self.device_rates:
             drawn = drawn | {"rates": torch.tensor(rates)}
         else:
@@ -88,24 +95,38 @@ class Stepper:
         """Do the device's part of a step."""
         if self.device_rates:
             self._set_rates(drawn["rates"].unbind())
-        beside = self._beside()
-        with nullcontext() if beside is None else beside():
-            terms = self.objective.losses(drawn)
+        return self._learn(self.objective.losses(self.objective.cut(drawn)), Tensor.backward)
+
+    def _take_beside(self, beside: Beside, step: int, steps: int, rates: list[float]) -> Tensor:
+        """Take a step on a CPU of which a core is idle: that one cuts the next batch, and computes weight gradients."""
+
+        def batch_at(step: int) -> Drawn:
+            return self.objective.cut(self.objective.draw(step))
+
+        ahead, self.ahead = self.ahead, None
+        batch = ahead[1].result() if ahead is not None and ahead[0] == step else batch_at(step)
+        if step + 1 < steps:
+            self.ahead = step + 1, beside.threads.submit(batch_at, step + 1)
+        self._set_rates(rates)
+        self.seed_dropout(step)
+        with beside():
+            terms = self.objective.losses(batch)
+        return self._learn(terms, beside.backward)
+
+    def _learn(self, terms: dict[str, Tensor], backward: Callable[[Tensor], None]) -> Tensor:
+        """Move the weights; returns the terms, one after the other."""
         self.names = tuple(terms)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = sum(term for name, term in terms.items() if name not in self.objective.watched)
-        if beside is None:
-            loss.backward()
-        else:
-            beside.backward(loss)
+        backward(sum(term for name, term in terms.items() if name not in self.objective.watched))
         if self.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
         return torch.stack([term.detach().float() for term in terms.values()])
 
     def _beside(self) -> Beside | None:
-        """Return what computes weight gradients on an idle core of a CPU, if there is one now."""
-        alone = self.device.type == "cpu" and not self.settings.compile and torch.get_num_threads() == 1
+        """Return what an idle core of a CPU works with, if there is one now."""
+        on_cpu = self.device.type == "cpu" and not self.device_rates
+        alone = on_cpu and not self.settings.compile and torch.get_num_threads() == 1
         if not (alone and self.settings.core_is_idle()):
             return None
         self.beside = self.beside or Beside(self.network)

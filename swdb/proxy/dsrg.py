@@ -106,21 +106,24 @@ def train_on_cues(
 
     network_logits = model.compute.compiled(lambda inputs: model(inputs).float())
 
-    def losses(drawn: Drawn) -> dict[str, Tensor]:
-        images, flip = taken_rows("images", store.images, drawn), drawn["flip"]
-        squares = warp_to_square(images, drawn["sizes"], flip, settings.size)
+    def cut(drawn: Drawn) -> Drawn:
+        images = taken_rows("images", store.images, drawn)
+        return drawn | {"squares": warp_to_square(images, drawn["sizes"], drawn["flip"], settings.size)}
+
+    def losses(batch: Drawn) -> dict[str, Tensor]:
+        squares = batch["squares"]
         logits = network_logits(model.normalise(squares))
         at = feature_centres(network.backbone, logits.shape[-1], settings.size, device)
-        seeds = seeds_at_features(drawn["cues"], flip, at, settings.size, num_classes)
+        seeds = seeds_at_features(batch["cues"], batch["flip"], at, settings.size, num_classes)
         small = squares[..., at[:, None], at].round().to(torch.uint8).permute(0, 2, 3, 1)
-        terms, (predicted, wanted) = seeded_losses(logits, seeds, small, drawn["tags"], settings)
+        terms, (predicted, wanted) = seeded_losses(logits, seeds, small, batch["tags"], settings)
         return {**terms, "predicted": predicted, "wanted": wanted}
 
     schedule = Schedule(
         settings.steps, settings.warmup, settings.decay_every, settings.decay_factor, settings.weight_decay,
         settings.clip_norm, repeated=True, optimizer=settings.optimizer,
     )  # fmt: skip
-    objective = Objective(draw, losses, ("predicted", "wanted"), watch.see)
+    objective = Objective(draw, losses, ("predicted", "wanted"), watch.see, cut)
     job = replace(job, ids_at=ids_at)
     return optimise(job, network, network.groups(settings), schedule, objective, model.compute.step)
 
@@ -153,11 +156,15 @@ def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, sett
 
     mask_loss = model.compute.compiled(mask_loss)
 
-    def losses(drawn: Drawn) -> dict[str, Tensor]:
+    def cut(drawn: Drawn) -> Drawn:
         images, labels = (
             taken_rows(name, array, drawn) for name, array in (("images", store.images), ("masks", masks))
         )
-        return {"masks": mask_loss(*crop_drawn(images, labels, drawn, settings.size, model.preprocessing))}
+        inputs, labels = crop_drawn(images, labels, drawn, settings.size, model.preprocessing)
+        return {"inputs": inputs, "labels": labels}
+
+    def losses(batch: Drawn) -> dict[str, Tensor]:
+        return {"masks": mask_loss(batch["inputs"], batch["labels"])}
 
     schedule = Schedule(
         settings.retrain_steps, 0, 1.0, 1.0, settings.weight_decay, settings.clip_norm,
@@ -165,7 +172,7 @@ def train_on_masks(job: Job, model: Model, store: Store, masks: np.ndarray, sett
     )  # fmt: skip
     job = replace(job, ids_at=lambda step: [store.ids[row] for row in rows_at(step)])
     groups = network.groups(settings, settings.retrain_rate)
-    return optimise(job, network, groups, schedule, Objective(draw, losses), model.compute.step)
+    return optimise(job, network, groups, schedule, Objective(draw, losses, cut=cut), model.compute.step)
 
 
 def dsrg_needs(backbone: str, settings: Dsrg, num_classes: int, precision: str, proxy_set: int) -> Needs:

@@ -20,6 +20,7 @@ class Queue:
 
     artefacts: list[Artefact]
     doing: str = "swdb"  # what a process that waits for this one is told
+    is_open: bool = False  # whether more may come
     settled: set[str] = field(default_factory=set)  # finished, and checked by this process
     left_out: set[str] = field(default_factory=set)  # could not be made, or is made from what could not
     held: list[tuple[Artefact, Holder | None]] = field(default_factory=list)  # by other processes, at the last look

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
-from swdb.core.artefact import Artefact, lacking
+from swdb.core.artefact import Artefact, lacking, with_inputs
 from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade, SwdbError
 from swdb.core.files import remove_folder
 from swdb.core.folders import check_place, put_in_place
@@ -57,6 +57,9 @@ class Observer(Protocol):
 
 class Helpers(Protocol):
     """Who makes artefacts in processes of their own; `study/workers.py`."""
+
+    def begin(self, artefacts: list[Artefact]) -> None:
+        """Begin with some of the artefacts that `make` is asked for later, and go on until then."""
 
     def make(self, artefacts: list[Artefact]) -> list[tuple[Artefact, Exception]]:
         """Make artefacts; returns those that could not be made, each with its error."""
@@ -131,13 +134,23 @@ class Runner:
         for artefact, other in lacking(one for one in artefacts if not one.done):
             if not _is_under_way(other):
                 raise NotMade(other.folder, f"not made yet, and {artefact.id} is made from it")
-        for artefact in [one for one in artefacts if one.kind == "data"]:  # without data nothing else is worth a start
+        data = [one for one in artefacts if one.kind == "data"]
+        self._begin_without(data, artefacts)
+        for artefact in data:
             self._make_first([artefact])
             self.dataset(artefact)
         todo = [one for one in artefacts if not one.done]
         self._check_early(todo)
         self._check_room(todo)
         self._make_first([one for one in artefacts if _is_untrained(one)])  # a file that is none is known in seconds
+
+    def _begin_without(self, data: list[Artefact], artefacts: list[Artefact]) -> None:
+        """Let workers train, while data are drawn here, what is not made from them: a pretext."""
+        todo = [one for one in artefacts if one.steps and not one.done and with_inputs(one) == [one]]
+        if self.workers is None or not todo or all(one.done for one in data):
+            return
+        self._check_early(todo)
+        self.workers.begin(todo)
 
     def _make_first(self, artefacts: list[Artefact]) -> None:
         self.make_free(Queue(artefacts, self.doing))
@@ -227,10 +240,10 @@ class Runner:
             raise DiskRefused(folder, found)
 
     def make_free(self, queue: Queue) -> None:
-        """Make what is free of a queue until nothing is left of it; `failures` has what could not be made."""
+        """Make what is free of a queue until nothing is left of it, nor comes; `failures` has what could not be made."""
         said: set[tuple[str, lease.Holder | None]] = set()
         pause = SHORTEST_POLL
-        while left := queue.left():
+        while (left := queue.left()) or queue.is_open:
             taken = queue.take()
             if taken is None:
                 self._wait(queue, left, said, pause)

@@ -142,7 +142,7 @@ def _begin(connection: Connection, reporter: Reporter, core_is_idle: threading.E
     step = StepSettings(compile=todo.compiler, core_is_idle=core_is_idle.is_set)
     compute = Compute(choose_device(todo.device), todo.precision, step)
     runner = Making(compute, reporter, todo.doing, workdir=todo.workdir)
-    queue = Queue(todo.artefacts, todo.doing, left_out=set(todo.left_out))
+    queue = Queue(todo.artefacts, todo.doing, todo.more, left_out=set(todo.left_out))
     while connection.poll():  # said while this process was beginning
         _hear(connection.recv(), queue, core_is_idle)
     return runner, queue
@@ -157,9 +157,11 @@ def _obey(connection: Connection, queue: Queue, core_is_idle: threading.Event) -
         os.kill(os.getpid(), signal.SIGINT)
 
 
-def _hear(said: frozenset[str] | bool, queue: Queue, core_is_idle: threading.Event) -> None:
-    """Note what is to be left out, or whether a core is idle that a training here may use."""
-    if not isinstance(said, bool):
+def _hear(said: list[Artefact] | frozenset[str] | bool, queue: Queue, core_is_idle: threading.Event) -> None:
+    """Note what all is to be made, or left out, or whether a core is idle that a training here may use."""
+    if isinstance(said, list):
+        queue.artefacts, queue.is_open = said, False
+    elif isinstance(said, frozenset):
         queue.left_out.update(said)
     elif said:
         core_is_idle.set()

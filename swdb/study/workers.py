@@ -60,6 +60,7 @@ class Assignment:
     threads: int
     doing: str
     compiler: str = ""
+    more: bool = False  # whether other artefacts follow
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Workers:
     _left_out: set[str] = field(default_factory=set, repr=False)
     _told: set[str] = field(default_factory=set, repr=False)
     _fatal: Exception | None = None
+    _begun: bool = False  # with some of the artefacts
 
     def __enter__(self) -> "Workers":
         for number, slot in enumerate(self.slots):
@@ -106,11 +108,21 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self._kill()
 
+    def begin(self, artefacts: list[Artefact]) -> None:
+        """Let workers begin with some artefacts, and with the others when `make` is asked for all."""
+        self._artefacts = {artefact.id: artefact for artefact in artefacts}
+        for worker in self._workers:
+            self._assign(worker, more=True)
+        self._begun = True
+
     def make(self, artefacts: list[Artefact]) -> list[tuple[Artefact, Exception]]:
         """Make artefacts; returns those that could not be made, each with its error. Raises what ends all work."""
         self._artefacts = {artefact.id: artefact for artefact in artefacts}
         for worker in self._workers:
-            self._assign(worker)
+            if self._begun:
+                self._send(worker, artefacts)
+            else:
+                self._assign(worker)
         try:
             self._watch()
         except KeyboardInterrupt:
@@ -150,14 +162,17 @@ class Workers:
             there.close()
         return Worker(number, slot, process, here, log, self.display.lane(number))
 
-    def _assign(self, worker: Worker) -> None:
+    def _assign(self, worker: Worker, more: bool = False) -> None:
         assignment = Assignment(
             list(self._artefacts.values()), frozenset(self._left_out), self.workdir.absolute(),
-            worker.slot.device, self.precision, self.threads, self.doing, self.compiler,
+            worker.slot.device, self.precision, self.threads, self.doing, self.compiler, more,
         )  # fmt: skip
         worker.observer.idle()
+        self._send(worker, assignment)
+
+    def _send(self, worker: Worker, words: Any) -> None:
         with contextlib.suppress(OSError):  # one that died already is seen to have
-            worker.connection.send(assignment)
+            worker.connection.send(words)
 
     def _stop(self) -> None:
         """Let all workers save their work and end; a second Ctrl-C kills them."""
@@ -209,8 +224,7 @@ class Workers:
             idle -= may
             if may != worker.has_two_cores:
                 worker.has_two_cores = may
-                with contextlib.suppress(OSError):
-                    worker.connection.send(may)
+                self._send(worker, may)
 
     def _hear_ready(self, worker: Worker) -> None:
         worker.ready = True
@@ -259,8 +273,7 @@ class Workers:
         self._failed.setdefault(artefact.id, (artefact, error))
         self._left_out |= {artefact.id, *(one.id for one in dependants)}
         for worker in sorted(self._workers, key=lambda one: one is by):
-            with contextlib.suppress(OSError):
-                worker.connection.send(frozenset(self._left_out))
+            self._send(worker, frozenset(self._left_out))
         if any(not one.done for one in self._artefacts.values() if one.id not in self._left_out):
             self.display.tell(without(artefact, error, dependants))
 

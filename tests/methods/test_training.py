@@ -347,7 +347,7 @@ def batches(at_hand, name, steps, **training):
     assert len(seen) == NUM_TRAIN
     found = []
     for step in range(steps):
-        inputs, labels = made.cut(made.draw(step))
+        inputs, labels = made.cut(made.draw(step)).values()
         assert inputs.shape == (BATCH, 3, 32, 32)
         for one, mask in zip(inputs.numpy(), labels.numpy(), strict=True):
             found.append((*which(one, seen), mask))

@@ -1,5 +1,7 @@
 """Weight gradients by a second thread are those of autograd, to the last bit."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -71,26 +73,32 @@ def test_layers_of_other_sorts_are_left_to_autograd():
     assert Beside(model).layers == []
 
 
-def steps(idle: list[bool]) -> tuple[list[torch.Tensor], Stepper]:
-    """Take steps with a core that is idle at some of them; returns the weights."""
+def steps(idle: list[bool]) -> tuple[list[torch.Tensor], Stepper, int]:
+    """Take steps with a core that is idle at some of them; returns the weights, and how many batches that core cut."""
     model, at = network(), iter(idle)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
 
     def draw(step):
         return {"inputs": torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(step))}
 
-    objective = Objective(draw, lambda drawn: {"loss": model(drawn["inputs"]).square().mean()})
+    def cut(drawn):
+        cut_by.append(threading.current_thread() is threading.main_thread())
+        return {"inputs": drawn["inputs"] * 2}
+
+    cut_by = []
+    objective = Objective(draw, lambda batch: {"loss": model(batch["inputs"]).square().mean()}, cut=cut)
     settings = StepSettings(core_is_idle=lambda: next(at))
     stepper = Stepper(model, optimizer, objective, Rates([1e-2], lambda step: 1.0), 1.0, 0, settings)
     for step in range(len(idle)):
         stepper.take(step, len(idle))
-    return list(model.parameters()), stepper
+    return list(model.parameters()), stepper, cut_by.count(False)
 
 
 def test_a_training_ends_in_the_same_weights_whenever_a_core_was_idle(one_thread):
-    alone, never = steps([False] * 6)
-    always, stepper = steps([True] * 6)
-    sometimes, _ = steps([False, True, True, False, True, False])
+    alone, never, none = steps([False] * 6)
+    always, stepper, all_but_the_first = steps([True] * 6)
+    sometimes, _, some = steps([False, True, True, False, True, False])
+    assert (none, all_but_the_first, some) == (0, 5, 3)
     assert all(map(torch.equal, alone, always)) and all(map(torch.equal, alone, sometimes))
     assert never.beside is None and stepper.beside is not None
 
