@@ -107,11 +107,9 @@ def crop_batch(
     inputs = normalise(raw, preprocessing) * inside[:, None]
     if labels is None:
         return inputs, None
-    rows, columns = ys.round().long(), xs.round().long()
-    nearest = labels[
-        torch.arange(len(labels), device=device)[:, None, None], rows[:, :, None], columns[:, None, :]
-    ].long()
-    return inputs, nearest.masked_fill_(~inside, IGNORE)
+    places = (ys.round() * canvas)[:, :, None] + xs.round()[:, None, :]  # in an image's pixels, one row after the other
+    nearest = labels.flatten(1).gather(1, places.long().flatten(1)).view(inside.shape)
+    return inputs, nearest.masked_fill_(~inside, IGNORE).long()
 
 
 def warp_to_square(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Tensor:

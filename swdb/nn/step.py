@@ -134,7 +134,11 @@ class Stepper:
 
     def seed_dropout(self, step: int) -> None:
         """Seed what is drawn on the device, so that it hangs on the step alone."""
-        torch.manual_seed(int(rng_for(self.seed, DROPOUT, step).integers(2**62)))
+        value = int(rng_for(self.seed, DROPOUT, step).integers(2**62))
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(value)  # alone: to look for other devices takes longer than to cut a batch
+        else:
+            torch.manual_seed(value)
 
     @contextmanager
     def numbers(self) -> Iterator[None]:
