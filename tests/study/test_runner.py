@@ -95,6 +95,37 @@ def test_real_images_are_not_drawn_and_nothing_is_made_without_them(tmp_path):
     assert not (tmp_path / "work" / "weights").exists()
 
 
+class Hands:
+    """Workers that only note what they are given, and whether the data were there then."""
+
+    def __init__(self, data: Artefact):
+        self.data, self.given = data, []
+
+    def begin(self, artefacts):
+        self.given.append(([one.kind for one in artefacts], self.data.done))
+
+    def make(self, artefacts):
+        self.given.append(("all", self.data.done))
+        return []
+
+
+def test_a_pretext_is_trained_while_the_data_are_drawn(tmp_path):
+    graph = graph_of(tmp_path / "work")
+    hands = Hands(graph.data)
+    Runner(CPU, Watcher(), workers=hands).make(graph.needed(run_of(graph, "mixed")))
+    assert hands.given == [(["weights"], False), ("all", True)]
+    Runner(CPU, Watcher(), workers=hands).make(graph.needed(run_of(graph, "mixed")))  # the data are there already
+    assert hands.given[2:] == [("all", True)]
+
+
+def test_nothing_is_trained_beside_the_drawing_that_needs_the_data_or_is_read_from_a_file(tmp_path):
+    preset = changed(load_preset(str(TINY)), "network", weights="random")
+    graph = graph_of(tmp_path / "work", preset)
+    hands = Hands(graph.data)
+    Runner(CPU, Watcher(), workers=hands).make(graph.needed(run_of(graph, "mixed")))
+    assert hands.given == [("all", True)]
+
+
 def test_a_data_set_is_opened_once_and_decoded_once(own):
     graph, watcher = graph_of(own), Watcher()
     at = runner(watcher)

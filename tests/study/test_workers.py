@@ -54,6 +54,41 @@ def made(folder) -> Counter:
     return Counter(toys.made(folder))
 
 
+def begun_with_the_root(folder, artefacts, **behaviour) -> tuple[list, Display, list[str]]:
+    """Let workers begin with the root alone; returns failures, the display, and what was there before they got the rest."""
+    display = Display()
+    with Workers([Slot("cpu")] * 2, folder, "fp32", 1, "playing", display, program=toy_worker.PROGRAM) as workers:
+        workers.begin(artefacts[:1])
+        until = time.monotonic() + 60
+        while not toys.made(folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.2)  # long enough for what would be made too early
+        early = toys.made(folder)
+        return workers.make(artefacts), display, early
+
+
+def test_workers_begin_with_what_they_can_and_wait_for_the_rest(tmp_path):
+    artefacts = toy_worker.planned(tmp_path, 3)
+    failures, _, early = begun_with_the_root(tmp_path, artefacts)
+    assert failures == [] and early == ["root"]
+    assert made(tmp_path) == Counter(one.name for one in artefacts)
+
+
+def test_a_worker_that_dies_before_the_rest_is_known_is_replaced(tmp_path):
+    artefacts = toy_worker.planned(tmp_path, 2, root="kill 1")
+    failures, display, early = begun_with_the_root(tmp_path, artefacts)
+    assert failures == [] and set(early) == {"root"}
+    assert all(one.done for one in artefacts)
+    assert any("was killed by signal 9" in line for line in display.lines)
+
+
+def test_what_fails_before_the_rest_is_known_is_left_out_with_what_is_made_from_it(tmp_path):
+    artefacts = toy_worker.planned(tmp_path, 2, root="fail")
+    failures, _, early = begun_with_the_root(tmp_path, artefacts)
+    assert names(failures) == ["root"] and early == ["root"]
+    assert not any(one.done for one in artefacts)
+
+
 def test_everything_is_made_once_by_several_processes(tmp_path):
     artefacts = toy_worker.planned(tmp_path, 6)
     display = Display()
