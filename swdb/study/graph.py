@@ -9,6 +9,7 @@ from functools import cached_property
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
+from swdb.specs.methods import METHODS
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
@@ -67,7 +68,7 @@ class Graph:
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
         if (run, seed) not in self._planned:
-            inputs = [self.data, self.weights]
+            inputs = [self.data, *(getattr(self, kind) for kind in METHODS[run.method].made_from)]
             if run.needs_proxies:
                 inputs.append(self.proxies(run.proxy_set, seed))
             if run.start_from:
