@@ -26,7 +26,7 @@ HOUSE = {
         "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
-    "methods": ("strong_weak", "method", "training", "stages"),
+    "methods": ("strong_weak", "decoupled_network", "decoupled_prediction", "method", "training", "stages"),
     "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
