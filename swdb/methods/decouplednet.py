@@ -87,15 +87,37 @@ class DecoupledNet:
             estimate_statistics(network, drawn())
 
     def view(
-        self, model: Model, inputs: Tensor, branches: Iterable[str], scale: float, mirrored: bool
+        self,
+        model: Model,
+        inputs: Tensor,
+        branches: Iterable[str],
+        scale: float,
+        mirrored: bool,
+        tags: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return class probabilities (B, C, H, W) float32 of whole images, asked about at the method's size times a scale."""
-        network = model.network
-        side = round(scale * network.settings.size)
-        found = predict(network, inputs.flip(-1) if mirrored else inputs, black(model.preprocessing), side=side)
+        """Return class probabilities (B, C, H, W) float32 of whole images, asked about at the method's size times a scale.
+
+        tags: true ones (B, C-1) bool, in the place of those that the recognizer finds.
+        """
+        network, seen = model.network, inputs.flip(-1) if mirrored else inputs
+        found = predict(network, seen, black(model.preprocessing), tags, asked_side(network, scale))
         return dict.fromkeys(branches, found.flip(-1) if mirrored else found)
 
-    def predict(self, model: Model, inputs: Tensor, branch: str, scales: tuple[float, ...], flip: bool) -> Tensor:
+    def predict(
+        self,
+        model: Model,
+        inputs: Tensor,
+        branch: str,
+        scales: tuple[float, ...],
+        flip: bool,
+        tags: Tensor | None = None,
+    ) -> Tensor:
         """Return class probabilities (B, C, H, W) float32 of whole images, averaged over scales and mirrors."""
         views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
-        return sum(self.view(model, inputs, (branch,), *view)[branch] for view in views) / len(views)
+        return sum(self.view(model, inputs, (branch,), *view, tags)[branch] for view in views) / len(views)
+
+
+def asked_side(network: DecoupledNetwork, scale: float) -> int:
+    """Return the side of the squares that a scale asks about: whole cells of the deepest features, and enough for fc6."""
+    cell = network.decoder.start.stride * 2 ** len(network.decoder.levels)
+    return max(network.settings.kernel, round(scale * network.settings.size / cell)) * cell

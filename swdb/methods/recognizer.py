@@ -127,7 +127,11 @@ class WholeImages:
         # Where an image is smaller than the crop it begins at the top and the left, as when it is asked about.
         offset = draws[:, 1:3] * (sizes * scale[:, None] - settings.size).clamp(min=0)
         crops = Crops(scale.float(), offset.float(), draws[:, 3] < 0.5)
-        drawn = {"rows": torch.from_numpy(rows), "wanted": torch.from_numpy(self.tags[rows]), **drawn_crops(crops, sizes)}
+        drawn = {
+            "rows": torch.from_numpy(rows),
+            "wanted": torch.from_numpy(self.tags[rows]),
+            **drawn_crops(crops, sizes),
+        }
         drawn |= drawn_rows("images", self.store.images, rows)
         return drawn if self.store.masks is None else drawn | drawn_rows("masks", self.store.masks, rows)
 
