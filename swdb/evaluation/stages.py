@@ -84,7 +84,7 @@ class LabStage:
         key = {
             "scoring": non_defaults(scoring),
             "definitions": [one.key for one in DEFINITIONS],
-            "choices": [one.key for one in choices_of(task, spec.branches)],
+            "choices": [one.key for one in choices_of(task, spec)],
         }
         name = f"lab{scoring.name.removeprefix('val').removeprefix('-strong')}"
         place = {"folder": run.folder / "evals", "record_name": f"{name}.json", "shares_folder": True}

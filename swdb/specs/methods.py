@@ -21,6 +21,7 @@ class MethodSpec:
     branches: tuple[str, ...]  # who predicts; a run has those whose `<branch>_branch` it sets
     label_sets: Mapping[str, str]
     foreign: tuple[str, ...] = ()  # what a row may vary of other methods, and means nothing to this one
+    at_points: bool = True  # whether its network predicts at points that lie several pixels apart
     settings: tuple[str, ...] = (
         "network",
         "training",
@@ -36,6 +37,7 @@ METHODS = {
         ("strong",),
         {"strong": LABEL_SETS["strong"]},
         foreign=("oversample", "shared_layers", "kl", "proxy_set", "start_from"),
+        at_points=False,
         settings=("decouplednet", "training.longest_side"),
         made_from=("recognizer",),
     ),
