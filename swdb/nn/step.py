@@ -31,16 +31,16 @@ Drawn = dict[str, Tensor]
 class Objective:
     """What a training minimises: `draw` on the host, `cut` and `losses` on the device, which is where they may be told apart.
 
-    `draw` returns CPU tensors by name, of the same shapes at every step. `cut` gets them on the device and returns what
-    `losses` needs: both ask the host for nothing and read nothing back, and only `losses` may look at the network. It
-    returns terms whose sum is minimised, and may add `watched` ones that are not.
+    `draw` returns CPU tensors by name, of the same shapes at every step. `cut` gets them on the device and returns the batch,
+    whatever `losses` takes; both ask the host for nothing and read nothing back, and only `losses` may look at the network.
+    It returns terms whose sum is minimised, and may add `watched` ones that are not.
     """
 
     draw: Callable[[int], Drawn]
-    losses: Callable[[Drawn], dict[str, Tensor]]
+    losses: Callable[[Any], dict[str, Tensor]]
     watched: tuple[str, ...] = ()
     see: Callable[[int, dict[str, float]], None] = lambda step, values: None  # is told the watched values of every step
-    cut: Callable[[Drawn], Drawn] = lambda drawn: drawn
+    cut: Callable[[Drawn], Any] = lambda drawn: drawn
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Stepper:
     def _take_beside(self, beside: Beside, step: int, steps: int, rates: list[float]) -> Tensor:
         """Take a step on a CPU of which a core is idle: that one cuts the next batch, and computes weight gradients."""
 
-        def batch_at(step: int) -> Drawn:
+        def batch_at(step: int) -> Any:
             return self.objective.cut(self.objective.draw(step))
 
         ahead, self.ahead = self.ahead, None
