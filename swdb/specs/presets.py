@@ -372,11 +372,11 @@ def load_preset(name: str) -> Preset:
     if (not name.endswith(".toml") and name not in known) or not path.is_file():
         raise unknown("preset", name, known)
     preset = read_dataclass(Preset, read_toml(path), path.name)
-    _check_together(preset, path.name)
+    check_together(preset, path.name)
     return preset
 
 
-def _check_together(preset: Preset, where: str) -> None:
+def check_together(preset: Preset, where: str) -> None:
     """Refuse settings that are in their ranges, but do not go together."""
     data, training = preset.data, preset.training
     both = "a share with which both branches get images of each batch"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from swdb.core.errors import BadInput, unknown
 from swdb.core.names import PLAIN, is_plain_name
+from swdb.specs.changes import check_changes
 from swdb.specs.claims import Claim, check_cells, check_claim, prepared, with_numbers
 from swdb.specs.methods import METHODS
-from swdb.specs.toml import read_dataclass, read_toml
+from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -30,6 +31,7 @@ class RunSpec:
     proxy_set: int = 1
     start_from: str | None = None  # the name of a run whose last weights this one begins with
     strong_per_class: int | None = None  # Table 4: strong images a class, drawn by seed
+    changes: Pairs = ()  # settings of the preset that it takes another value of, with that value
 
     @property
     def dual(self) -> bool:
@@ -260,6 +262,7 @@ def _check_run(run: RunSpec, where: str) -> None:
     for holds, key, expected in checks:
         if not holds:
             raise BadInput(f"{where}, key {key!r}", f"found {getattr(run, key)}", expected)
+    check_changes(run.changes, where)
 
 
 def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where: str) -> None:
