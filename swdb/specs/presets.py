@@ -49,6 +49,7 @@ from swdb.specs.toml import read_dataclass, read_toml
 PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
 COMPILERS = ("", "inductor", "aot_eager")
+NECK_INITS, KL_MEANS, FEW_STRONG = ("identity", "random"), ("pixels", "pixels-and-classes"), ("images", "occurrences")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
 
@@ -123,6 +124,15 @@ class Network:
         formerly="neck_spread",
         tables=(3,),
     )
+    neck_init: str = setting(
+        "identity or random",
+        UNKNOWN,
+        "random: neck layers begin with He's values alone, as other new layers do",
+        one_of(NECK_INITS),
+        omit_default=True,
+        tables=(3,),
+        default="identity",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +161,25 @@ class Training:
         "per step, L2 in the gradient", STATED, "1e-4, quoted as above", AT_LEAST_0, default=1e-4
     )
     kl_weight: float = setting("factor", STATED, "equation 2: L_data + L_kl", AT_LEAST_0, default=1.0)
+    kl_mean: str = setting(
+        "pixels or pixels-and-classes",
+        UNKNOWN,
+        "what 1/|s| of equation 1 counts; by pixels the sum over classes is not divided by their number",
+        one_of(KL_MEANS),
+        omit_default=True,
+        tables=(2,),
+        default="pixels",
+    )
+    few_strong: str = setting(
+        "images or occurrences",
+        UNKNOWN,
+        "k strong images a class: k different images are drawn for each class, or images until each class occurs in k of "
+        "them; 5 in 10 in 25, one draw per seed",
+        one_of(FEW_STRONG),
+        omit_default=True,
+        tables=(4,),
+        default="images",
+    )
     strong_share: float = setting(
         "share of a dual batch", UNKNOWN, "half from each branch's set", BETWEEN_0_AND_1, tables=(2, 3, 4), default=0.5
     )
@@ -245,6 +274,13 @@ class Dsrg:
         "pylayers.py and test-ms.py; see swdb/specs/crf_parameters.py",
         one_of(CRF_SETS),
         default="dsrg",
+    )
+    crf_gradient: bool = setting(
+        "yes or no",
+        UNKNOWN,
+        "the boundary loss sends gradient through the CRF, times 1 - q: pylayers.py; SEC, whose loss it is, sends none",
+        omit_default=True,
+        default=False,
     )
     tags_only: bool = setting(
         "yes or no", INFERRED, "masks keep background and the image's tags only; not in run.sh", default=False
