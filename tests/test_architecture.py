@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "presets", "choices", "register", "methods", "changes", "claims", "tables", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "presets", "choices", "register", "methods", "changes", "claims", "tables", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -26,7 +26,7 @@ HOUSE = {
         "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
-    "methods": ("strong_weak", "method", "training", "stages"),
+    "methods": ("material", "strong_weak", "method", "training", "stages"),
     "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",

@@ -88,9 +88,7 @@ def squeezenet1_1() -> Backbone:
 BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
 
 
-def neck(
-    in_channels: int, channels: int, num_layers: int, init_scale: float, init: str = "identity"
-) -> nn.Sequential:
+def neck(in_channels: int, channels: int, num_layers: int, init_scale: float, init: str = "identity") -> nn.Sequential:
     """Build the n shared layers behind the backbone: 3x3 convolutions with ReLU, without batch norm.
 
     They begin as the identity plus `init_scale` of He's noise: n layers then start out as none, and train as stably. Where

@@ -63,6 +63,12 @@ CHOICES = (
         (2,),
     ),
     Choice(
+        "few-strong",
+        "Table 4 draws k different images for each class from the strong set, 5 in 10 in 25, one draw per seed",
+        "few_strong in tables/; reading occurrences in tables/sensitivity.toml; swdb/nn/sampling.py, strong_subset",
+        (4,),
+    ),
+    Choice(
         "few-strong-weak-set",
         "Table 4's weak branch learns from all training images, the drawn ones with their true masks",
         "weak_branch in tables/table4.toml",

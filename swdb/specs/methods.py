@@ -20,6 +20,10 @@ class MethodSpec:
 
     branches: tuple[str, ...]  # who predicts; a run has those whose `<branch>_branch` it sets
     label_sets: Mapping[str, str]
+    settings: tuple[str, ...] = ("network", "training")  # groups of the preset's settings that a training reads
+    made_from: tuple[str, ...] = (
+        "weights",
+    )  # artefacts that every training is made from, beyond data and what it learns
 
 
 METHODS = {"strong-weak": MethodSpec(("strong", "weak"), LABEL_SETS)}

@@ -14,6 +14,7 @@ from typing import Any
 from swdb.core.errors import BadInput, unknown
 from swdb.core.files import digest, write_text
 from swdb.specs.crf_parameters import CRF_SETS
+from swdb.specs.decoupled import Decoupled
 from swdb.specs.settings import (
     ABOVE_0,
     AT_LEAST_0,
@@ -49,7 +50,7 @@ from swdb.specs.toml import read_dataclass, read_toml
 PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
 COMPILERS = ("", "inductor", "aot_eager")
-NECK_INITS, KL_MEANS, FEW_STRONG = ("identity", "random"), ("pixels", "pixels-and-classes"), ("images", "occurrences")
+NECK_INITS, KL_MEANS = ("identity", "random"), ("pixels", "pixels-and-classes")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
 
@@ -169,16 +170,6 @@ class Training:
         omit_default=True,
         tables=(2,),
         default="pixels",
-    )
-    few_strong: str = setting(
-        "images or occurrences",
-        UNKNOWN,
-        "k strong images a class: k different images are drawn for each class, or images until each class occurs in k of "
-        "them; 5 in 10 in 25, one draw per seed",
-        one_of(FEW_STRONG),
-        omit_default=True,
-        tables=(4,),
-        default="images",
     )
     strong_share: float = setting(
         "share of a dual batch", UNKNOWN, "half from each branch's set", BETWEEN_0_AND_1, tables=(2, 3, 4), default=0.5
@@ -334,6 +325,7 @@ class Preset:
     training: Training
     proxy: Proxy
     dsrg: Dsrg
+    decouplednet: Decoupled
     evaluation: Evaluation
 
     @property
@@ -427,6 +419,7 @@ def check_together(preset: Preset, where: str) -> None:
             "at most training.scale_max",
         ),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
+        *preset.decouplednet.checks(),
     )
     for holds, key, found, expected in checks:
         if not holds:

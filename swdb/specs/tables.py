@@ -15,6 +15,7 @@ from swdb.specs.methods import METHODS
 from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parents[1]
+FEW_STRONG = ("images", "occurrences")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,9 @@ class RunSpec:
     proxy_set: int = 1
     start_from: str | None = None  # the name of a run whose last weights this one begins with
     strong_per_class: int | None = None  # Table 4: strong images a class, drawn by seed
+    few_strong: str = (
+        "images"  # how they are counted: so many for each class, or until each class has so many occurrences
+    )
     changes: Pairs = ()  # settings of the preset that it takes another value of, with that value
 
     @property
@@ -255,6 +259,8 @@ def _check_run(run: RunSpec, where: str) -> None:
         (run.oversample >= 1, "oversample", "1 or more"),
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
+        (run.few_strong in FEW_STRONG, "few_strong", " or ".join(FEW_STRONG)),
+        (run.few_strong == "images" or run.strong_per_class, "few_strong", "none, as all strong images are taken"),
         (run.oversample == 1 or mixed, "oversample", "1, as no set is mixed"),
         (run.proxy_set == 1 or run.needs_proxies, "proxy_set", "none, as no set holds proxies"),
         (not run.kl or run.dual, "kl", "false, for there is no weak_branch"),

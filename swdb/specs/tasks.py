@@ -6,7 +6,7 @@ What an artefact is made from besides (data, weights, proxies, ...) are its inpu
 from dataclasses import dataclass
 
 from swdb.specs.preprocessing import Choice
-from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Proxy, Training
+from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Preset, Proxy, Training
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec
 
@@ -62,6 +62,22 @@ class RunTask:
     seed: int
     network: Network
     training: Training
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps it takes."""
+        return self.training.steps
+
+    @property
+    def num_strong(self) -> int:
+        """How many images of a batch, the first ones, belong to the strong branch."""
+        batch = self.training.batch
+        return round(batch * self.training.strong_share) if self.run.dual else batch
+
+
+def run_task(preset: Preset, run: RunSpec, seed: int = 0) -> RunTask:
+    """Return what training a run of a preset takes."""
+    return RunTask(run, seed, preset.network, preset.training)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import cached_property
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
 from swdb.specs.changes import changed
+from swdb.specs.methods import METHODS
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
@@ -83,7 +84,7 @@ class Graph:
         """One training with one seed."""
         if (run, seed) not in self._planned:
             own = self.of(run)
-            inputs = [own.data, own.weights]
+            inputs = [own.data, *(getattr(own, kind) for kind in METHODS[run.method].made_from)]
             if run.needs_proxies:
                 inputs.append(own.proxies(run.proxy_set, seed))
             if run.start_from:

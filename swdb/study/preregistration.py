@@ -135,8 +135,8 @@ def registration(study: Study, tables: Mapping[int, Table], seeds: Iterable[int]
 
 
 def _as_said(values: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return what is said of a run; that it changes nothing is not: registrations of before it could stay what they were."""
-    return {name: value for name, value in values if (name, value) != ("changes", ())}
+    """Return what is said of a run, without what was added later and is as it was: so registrations stay what they were."""
+    return {name: value for name, value in values if (name, value) not in (("changes", ()), ("few_strong", "images"))}
 
 
 # ---------------------------------------------------------------- what a run says

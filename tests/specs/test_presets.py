@@ -27,6 +27,7 @@ SECTIONS = {
     "training": presets.Training,
     "proxy": presets.Proxy,
     "dsrg": presets.Dsrg,
+    "decouplednet": presets.Decoupled,
     "evaluation": presets.Evaluation,
 }
 SETTINGS = {
@@ -142,6 +143,7 @@ def test_settings_that_were_added_later_are_marked_and_have_defaults():
     marked = {name for name, (_, one, _) in SETTINGS.items() if one.metadata["omit_default"]}
     assert marked == {
         "data.classes", "data.require", "data.available_only", "data.holdout", "training.longest_side",
+        "network.neck_init", "training.kl_mean", "dsrg.crf_gradient",
     }  # fmt: skip
     assert all(SETTINGS[name][1].default is not dataclasses.MISSING for name in marked)
 
@@ -182,7 +184,8 @@ def test_what_enters_ids_does_not_change_by_accident():
     digests = {name: digest(fingerprint(group))[:16] for name, group in load_preset("synthetic").groups.items()}
     assert digests == {
         "data": "88aa0aad8f51866e", "network": "3e7648b109b894d8", "training": "1111525e6b8eae05",
-        "proxy": "62bd7019f26effe0", "dsrg": "b4311a12cc0b7e7f", "evaluation": "993d575d553fe56c",
+        "proxy": "62bd7019f26effe0", "dsrg": "b4311a12cc0b7e7f", "decouplednet": "58186590f5ddd118",
+        "evaluation": "993d575d553fe56c",
     }  # fmt: skip
 
 
