@@ -8,6 +8,7 @@ in: pairs of a setting and its value -> out: a preset; or one error naming the s
 
 import re
 from dataclasses import Field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, get_type_hints
 
 from swdb.core.errors import BadInput, unknown
@@ -59,6 +60,7 @@ def _as_read(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+@cache
 def _changeable() -> dict[str, tuple[Any, Field]]:
     """Return the type and declaration of every setting that a run may change, by name."""
     groups = {name: kind for name, kind in get_type_hints(Preset).items() if is_dataclass(kind) and name not in FIXED}

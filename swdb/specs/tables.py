@@ -234,7 +234,7 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         if name not in named:
             raise unknown(f"{where}, key 'runs', column's run", name, named)
     for run in runs_of(row):
-        _check_run(run, where)
+        check_run(run, where)
     for column in table.columns:
         run = row.run if column.run is None else row.runs.get(column.run)
         if column.branch is not None and run is not None and column.branch not in run.branches:
@@ -242,7 +242,7 @@ def _check_row(row: Row, table: Table, where: str) -> None:
             raise BadInput(f"{where}, key '{column.branch}_branch'", "missing", expected)
 
 
-def _check_run(run: RunSpec, where: str) -> None:
+def check_run(run: RunSpec, where: str) -> None:
     """Refuse a run that its method cannot train, or whose name cannot be a folder's."""
     if not is_plain_name(run.name):
         raise BadInput(f"{where}, key 'name'", f"found {run.name!r}", PLAIN)
