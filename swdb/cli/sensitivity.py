@@ -191,8 +191,8 @@ def show(asked: Asked, found: list["Finding"]) -> None:
 
     preset = asked.graph.study.preset
     if asked.form == "rich":
-        parts = {words_of(one.reading): lines_of(one) for one in found}
-        console.print_parts(title(asked.title, preset), HEADER, parts, notes(found, preset))
+        blocks = {words_of(one.reading): lines_of(one, ends=False) for one in found}
+        console.print_blocks(title(asked.title, preset), HEADER, blocks, notes(found, preset))
     else:
         typer.echo(render(found, asked.title, preset, asked.form), nl=False)
 

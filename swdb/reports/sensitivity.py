@@ -18,13 +18,12 @@ from swdb.core.files import damage_of, read_json, write_text
 from swdb.core.markdown import escaped, markdown_table
 from swdb.specs.presets import Preset
 from swdb.specs.sensitivity import Reading
-from swdb.verdicts.readings import Comparison, Side
+from swdb.verdicts.readings import TOGETHER, Comparison, Side
 from swdb.verdicts.rule import ALPHA
 from swdb.verdicts.verdict import NOT_RUN, Interval
 
 FORMATS = ("md", "csv", "json")
-HEADER = ("Claim", "as the tables read it", "read otherwise", "change", "")
-AGREES = ("agrees", "another verdict", "another direction", NOT_RUN)
+HEADER = ("Claim", "as the tables read it", "read otherwise", "change", "together")
 CSV_HEADER = (
     "reading", "claim", "table", "kind", "seeds",
     "default_effect", "default_low", "default_high", "default_p", "default_verdict",
@@ -52,26 +51,26 @@ def words_of(reading: Reading) -> str:
     return f"{reading.key}: {reading.question} ({reading.place}). Tables: {reading.default}. Here: {reading.otherwise}."
 
 
-def lines_of(finding: Finding) -> list[tuple[str, ...]]:
-    """Return a reading's lines, one a claim, in the order of HEADER."""
+def lines_of(finding: Finding, ends: bool = True) -> list[tuple[str, ...]]:
+    """Return a reading's lines, one a claim, in the order of HEADER; `ends`: the ends of intervals, not half their width."""
     return [
         (
-            f"{one.claim.key} (Table {one.table})",
-            _side(one.default),
-            _side(one.otherwise),
-            _number(one.change, one.change_interval),
-            one.agrees,
+            one.claim.key,
+            _side(one.default, ends),
+            _side(one.otherwise, ends),
+            _number(one.change, one.change_interval, ends),
+            one.together,
         )
         for one in finding.comparisons
     ]
 
 
 def by_claim(findings: Iterable[Finding]) -> dict[str, dict[str, list[str]]]:
-    """List for each claim which readings agree with the tables on it, and which do not, by AGREES."""
+    """List for each claim which readings agree with the tables on it, and which do not, by TOGETHER."""
     found: dict[str, dict[str, list[str]]] = {}
     for finding in findings:
         for one in finding.comparisons:
-            found.setdefault(one.claim.key, {}).setdefault(one.agrees, []).append(finding.reading.key)
+            found.setdefault(one.claim.key, {}).setdefault(one.together, []).append(finding.reading.key)
     return found
 
 
@@ -100,10 +99,10 @@ def markdown(findings: Sequence[Finding], heading: str, preset: Preset) -> str:
     """Return the table as Markdown: claim by claim which readings agree, then reading by reading."""
     lines = [f"**{title(heading, preset)}**", ""]
     rows = [
-        [claim, *(", ".join(readings.get(word, [])) or "–" for word in AGREES)]
+        [claim, *(", ".join(readings.get(word, [])) or "–" for word in TOGETHER)]
         for claim, readings in by_claim(findings).items()
     ]
-    lines += markdown_table(["Claim", *AGREES], rows, words=1 + len(AGREES))
+    lines += markdown_table(["Claim", *TOGETHER], rows, words=1 + len(TOGETHER))
     for finding in findings:
         lines += [
             "",
@@ -111,9 +110,7 @@ def markdown(findings: Sequence[Finding], heading: str, preset: Preset) -> str:
             f"Trained for it: {_trained(finding)}.",
             "",
         ]
-        lines += markdown_table(
-            [*HEADER[:-1], "together"], [[escaped(cell) for cell in line] for line in lines_of(finding)]
-        )
+        lines += markdown_table([*HEADER], [[escaped(cell) for cell in line] for line in lines_of(finding)])
     lines += ["", *[f"<sub>{line}</sub>  " for line in notes(findings, preset)]]
     return "\n".join(lines) + "\n"
 
@@ -216,11 +213,19 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _side(side: Side | None) -> str:
-    return NOT_RUN if side is None else f"{_number(side.effect, side.interval)} {side.word}"
+def _side(side: Side | None, ends: bool) -> str:
+    return NOT_RUN if side is None else f"{_number(side.effect, side.interval, ends)} {side.word}"
 
 
-def _number(value: float | None, interval: Interval | None) -> str:
+def _number(value: float | None, interval: Interval | None, ends: bool) -> str:
     if value is None:
         return ""
-    return f"{value:+.1f}" + ("" if interval is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]")
+    if interval is None:
+        return _points(value)
+    if not ends:
+        return f"{_points(value)} ±{(interval.high - interval.low) / 2:.1f}"
+    return f"{_points(value)} [{_points(interval.low)}, {_points(interval.high)}]"
+
+
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # no -0.0

@@ -20,6 +20,8 @@ from swdb.verdicts.engine import Family, Values, collect, numbers_of
 from swdb.verdicts.verdict import NOT_RUN, Interval
 
 FOR, AGAINST, UNDECIDED = "for", "against", "undecided"
+AGREES, OPEN, OTHER_VERDICT, OTHER_DIRECTION = "agrees", "both undecided", "other verdict", "other direction"
+TOGETHER = (AGREES, OPEN, OTHER_VERDICT, OTHER_DIRECTION, NOT_RUN)
 SIGNED = (
     "ordering",
     "trend",
@@ -64,13 +66,15 @@ class Comparison:
         return self.default.word == self.otherwise.word
 
     @property
-    def agrees(self) -> str:
-        """Say in a word how far both go together."""
-        if self.same_verdict is None:
+    def together(self) -> str:
+        """Say how far both go together, one of TOGETHER; where nothing is shown on either side, directions are chance's."""
+        if self.default is None or self.otherwise is None:
             return NOT_RUN
+        if self.default.word == self.otherwise.word == UNDECIDED:
+            return OPEN
         if self.same_direction is False:
-            return "another direction"
-        return "agrees" if self.same_verdict else "another verdict"
+            return OTHER_DIRECTION
+        return AGREES if self.same_verdict else OTHER_VERDICT
 
 
 def compare(
