@@ -80,7 +80,7 @@ def notes(findings: Sequence[Finding], preset: Preset) -> list[str]:
     lines = ["a table of ours: the paper has none, and says nothing of these questions"]
     if seeds:
         lines.append(
-            f"effects in points of val mIoU with 95 % intervals over seeds {', '.join(map(str, seeds))}; of a claim about "
+            f"effects in points of val mIoU with 95 % intervals (±: half of their width) over seeds {', '.join(map(str, seeds))}; of a claim about "
             "several differences the one that decides, which may be another one under a reading"
         )
         lines.append(
