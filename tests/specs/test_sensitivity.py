@@ -1,10 +1,12 @@
 """Readings: which trainings each of them changes, and what is refused where they are read."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 from swdb.core.errors import BadInput
 from swdb.specs import tables
@@ -149,3 +151,8 @@ def test_a_folder_without_readings_is_named(folder):
     (folder / FILE).unlink()
     with pytest.raises(BadInput, match="cannot be read"):
         load_sensitivity(TABLES, folder)
+
+
+def test_the_page_names_every_reading_in_order():
+    page = (REPOSITORY / "docs/sensitivity.md").read_text()
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == [*READS]
