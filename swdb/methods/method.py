@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from swdb.core.artefact import Artefact
 from swdb.core.progress import Progress
+from swdb.methods.decouplednet import DecoupledNet
 from swdb.methods.material import Batch, Batches, Material
 from swdb.methods.strong_weak import StrongWeak
 from swdb.nn.model import Model
@@ -58,4 +59,4 @@ class Method(Protocol):
         """Return a branch's class probabilities (B, C, H, W) float32 of whole images, averaged over views."""
 
 
-METHODS: dict[str, Method] = {"strong-weak": StrongWeak()}
+METHODS: dict[str, Method] = {"strong-weak": StrongWeak(), "decouplednet": DecoupledNet()}

@@ -6,7 +6,7 @@ Its files are those of DecoupledNet's public code; the solver of each number of 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from swdb.specs.settings import (
@@ -28,6 +28,8 @@ from swdb.specs.settings import (
     one_of,
     setting,
 )
+
+STRIDES = {"small": 8, "squeezenet1_1": 16, "vgg16": 32}  # of features, in backbones whose pools keep switches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,10 +121,9 @@ class Decoupled:
         "windows", INFERRED, "16, of those batches: BN_make_INFERENCE_script.py", BATCH, default=16
     )
     lr: float = setting("the optimizer's step", INFERRED, "0.01: solver.prototxt", ABOVE_0)
-    bias_rate: float = setting("factor of lr for biases", INFERRED, "blobs_lr 2: as size", ABOVE_0, default=2.0)
     warmup: int = setting("steps of a linear rise", INFERRED, "none in solver.prototxt", AT_LEAST_0, default=0)
     weight_decay: float = setting(
-        "per step, L2 in the gradient", INFERRED, "not for biases: solver.prototxt", AT_LEAST_0, default=5e-4
+        "per step, L2 in the gradient", INFERRED, "not for biases and norms: solver.prototxt", AT_LEAST_0, default=5e-4
     )
     clip_norm: float = setting(
         "largest norm of all gradients, 0 for none", INFERRED, "none in the code", AT_LEAST_0, default=0.0
@@ -131,14 +132,27 @@ class Decoupled:
         "probability", INFERRED, "above it a class is found: DecoupledNet_inference.m", BETWEEN_0_AND_1, default=0.5
     )
 
+    @property
+    def of_recognizer(self) -> dict[str, Any]:
+        """What the recognizer is trained with; its rate decays as that of a run on all strong images."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("recognizer_")}
+        shared = ("size", "kernel", "tags", "optimizer", "warmup", "decay_factor", "weight_decay", "clip_norm")
+        return own | {name: getattr(self, name) for name in shared} | {"decay_at": self.decay_at[-1]}
+
     def schedule(self, per_class: int) -> tuple[int, float]:
         """Return steps and the share of them at which the rate decays, for strong images per class (0: all there are)."""
         places = range(len(self.images))
         at = next((place for place in places if 0 < per_class <= self.images[place]), places[-1])
         return self.steps[at], self.decay_at[at]
 
-    def checks(self) -> Iterator[tuple[bool, str, Any, str]]:
+    def checks(self, backbone: str) -> Iterator[tuple[bool, str, Any, str]]:
         """List what must go together: whether it does, the setting, its value, and what was expected."""
+        stride = STRIDES.get(backbone, 0)
+        yield stride > 0, "network.backbone", repr(backbone), f"one whose pools keep switches: {', '.join(STRIDES)}"
+        whole = stride > 0 and self.size % stride == 0
+        yield whole, "decouplednet.size", self.size, f"a multiple of {stride}, the backbone's stride"
+        cells = self.size // max(stride, 1)
+        yield self.kernel <= cells, "decouplednet.kernel", self.kernel, f"at most {cells}, the features of size"
         one_each, order = "one for each of decouplednet.images", "each number larger than the one before"
         scales, images, share = (self.recognizer_scale_min, self.recognizer_scale_max), self.images, self.norm_images
         yield self.size <= self.window, "decouplednet.size", self.size, "at most decouplednet.window"

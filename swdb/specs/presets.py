@@ -419,7 +419,7 @@ def check_together(preset: Preset, where: str) -> None:
             "at most training.scale_max",
         ),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
-        *preset.decouplednet.checks(),
+        *preset.decouplednet.checks(preset.network.backbone),
     )
     for holds, key, found, expected in checks:
         if not holds:

@@ -11,7 +11,7 @@ from swdb.specs.presets import load_preset, preset_names, write_preset
 def test_the_paper_s_scale_has_the_numbers_of_its_code():
     ours = load_preset("voc").decouplednet
     assert (ours.size, ours.window, ours.kernel, ours.recognizer_channels, ours.channels) == (320, 350, 7, 4096, 2048)
-    assert (ours.optimizer, ours.lr, ours.bias_rate, ours.weight_decay, ours.init_std) == ("sgd", 0.01, 2, 5e-4, 0.01)
+    assert (ours.optimizer, ours.lr, ours.weight_decay, ours.init_std) == ("sgd", 0.01, 5e-4, 0.01)
     assert (ours.batch, ours.norm_images, ours.norm_batch, ours.threshold) == (64, 4, 16, 0.5)
 
 
@@ -35,13 +35,23 @@ def test_the_presets_of_a_kind_train_with_the_same_steps_as_ours():
 
 @pytest.mark.parametrize("name", preset_names())
 def test_batches_are_divided_evenly_and_crops_fit_into_windows(name):
-    assert all(holds for holds, *_ in load_preset(name).decouplednet.checks())
+    preset = load_preset(name)
+    assert all(holds for holds, *_ in preset.decouplednet.checks(preset.network.backbone))
+
+
+def test_a_backbone_without_switches_is_refused_with_those_that_have_them():
+    refused = {
+        key: expected for holds, key, _, expected in load_preset("voc").decouplednet.checks("resnet") if not holds
+    }
+    assert refused["network.backbone"] == "one whose pools keep switches: small, squeezenet1_1, vgg16"
 
 
 @pytest.mark.parametrize(
     ("changed", "key", "found", "expected"),
     [
-        ({"size": 400}, "size", "400", "at most decouplednet.window"),
+        ({"size": 384}, "size", "384", "at most decouplednet.window"),
+        ({"size": 330}, "size", "330", "a multiple of 32, the backbone's stride"),
+        ({"kernel": 11}, "kernel", "11", "at most 10, the features of size"),
         ({"steps": (5, 6)}, "steps", "[5, 6]", "one for each of decouplednet.images"),
         ({"decay_at": (0.5,)}, "decay_at", "[0.5]", "one for each of decouplednet.images"),
         ({"images": (5, 5, 25)}, "images", "[5, 5, 25]", "each number larger than the one before"),
