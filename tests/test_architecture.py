@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "presets", "choices", "register", "methods", "claims", "tables", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "dsrg", "presets", "choices", "register", "methods", "changes", "claims", "tables", "sensitivity", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -35,13 +35,13 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
     ),
-    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "readings", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
+        "assumptions", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published", "sensitivity",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (
-        "stages", "graph", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
+        "stages", "graph", "readings", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",
     ),
     "evidence": (
         "layout", "crate", "rendered", "statement", "derived", "gather", "bundle", "bundle_reader", "records", "recount", "rescore",
@@ -51,7 +51,7 @@ HOUSE = {
     "timing": ("rates", "forecast", "price", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
         "terminal", "command_line", "hints", "failures", "arguments", "console", "progress", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate",
-        "peek", "proxy_costs", "judging", "until_decided", "planning", "showing", "reproduce_table", "verify", "preregister", "plan", "report", "make", "status",
+        "peek", "proxy_costs", "judging", "until_decided", "planning", "showing", "sensitivity", "reproduce_table", "verify", "preregister", "plan", "report", "make", "status",
         "assumptions", "bench", "bundle", "rescore", "merge", "app",
     ),
 }  # fmt: skip

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from swdb.core.errors import BadInput, unknown
+from swdb.core.errors import BadInput, nearest, unknown
 from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
-from swdb.specs.tables import Row, RunSpec, Table
+from swdb.specs.tables import Row, RunSpec, Table, all_runs, load_tables
 from swdb.study.capacity import MOST_JOBS, Resources
 
 MOST_SCALES = 10  # they are part of a folder's name
@@ -67,7 +67,7 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
             raise BadInput(f"run {run[:100]}", "a seed of many digits in its name", f"at most {MOST_SEED:,}")
         run, seed = name, int(number)
     if run not in runs:
-        raise unknown("run", run, runs)
+        raise unknown("run", run, runs if nearest(run, runs) else all_runs(load_tables()))  # of readings there are many
     if (seed or 0) > MOST_SEED:
         raise BadInput(f"--seed {seed}", "too large", f"at most {MOST_SEED:,}")
     return runs[run], seed or 0
@@ -100,11 +100,11 @@ def branch(text: str, run: RunSpec) -> str:
     return text
 
 
-def chosen_tables(tables: Mapping[int, Table], number: str) -> list[Table]:
-    """Read the number of a table, or `all`."""
+def chosen_tables(tables: Mapping[int, Table], number: str, *others: str) -> list[Table]:
+    """Read the number of a table, or `all`; `others`: what else could have been meant."""
     known = [*map(str, tables), "all"]
     if number not in known:
-        raise BadInput(f"table {number!r}", "unknown", ", ".join(known))
+        raise BadInput(f"table {number!r}", "unknown", ", ".join((*known, *others)), nearest(number, others))
     return [table for table in tables.values() if number in ("all", str(table.number))]
 
 

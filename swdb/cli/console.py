@@ -168,6 +168,26 @@ def print_parts(
         console.print(plain(line, console), soft_wrap=True)
 
 
+def print_blocks(
+    title: str, header: tuple[str, ...], blocks: Mapping[str, Iterable[tuple[str, ...]]], lines: Iterable[str]
+) -> None:
+    """Print small tables of the same columns, each under a line of its own; the first and the last column hold words."""
+    console = out()
+    console.print(plain(title, console, "bold"), soft_wrap=True)
+    for words, rows in blocks.items():
+        table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for k, name in enumerate(header):
+            number = 0 < k < len(header) - 1
+            table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        for row in rows:
+            table.add_row(*[plain(cell, console) for cell in row])
+        console.print()
+        console.print(plain(words, console), soft_wrap=True)
+        console.print(table)
+    for line in lines:
+        console.print(plain(line, console), soft_wrap=True)
+
+
 def print_assumptions(rows: Iterable[Assumption], line: str) -> None:
     """Print a register: settings and choices with their status, then how many there are of each."""
     console, rows = out(), list(rows)

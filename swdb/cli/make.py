@@ -108,11 +108,13 @@ def likely_seeds(graph: "Graph", ids: list[str]) -> list[int]:
 
 
 def averages(graph: "Graph", seeds: Iterable[int]) -> Iterator["Artefact"]:
-    """Yield the scores of the tables that are of several runs together."""
-    from swdb.specs.tables import cell_source, load_tables
+    """Yield the scores of tables and readings that are of several runs together."""
+    from swdb.specs.sensitivity import cells_changed, load_sensitivity
+    from swdb.specs.tables import load_tables, measured_cells
 
-    cells = [(row, column) for table in load_tables().values() for row in table.rows for column in table.columns]
-    sources = [source for row, column in cells if (source := cell_source(row, column, graph.runs)) is not None]
+    tables = load_tables()
+    sources = [*measured_cells(tables).values()]
+    sources += [one for read in load_sensitivity(tables).readings for one in cells_changed(read, tables).values()]
     for source in sources:
         if len(source.runs) > 1:
             yield from (graph.score(source, seed) for seed in seeds)

@@ -29,9 +29,9 @@ def _presets(incomplete: str) -> list[str]:
 
 def complete_runs(incomplete: str) -> list[str]:
     """Complete the name of a run."""
-    from swdb.specs.tables import all_runs, load_tables
+    from swdb.specs.sensitivity import every_run
 
-    return [name for name in all_runs(load_tables()) if name.startswith(incomplete)]
+    return [name for name in every_run() if name.startswith(incomplete)]
 
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]
@@ -111,9 +111,13 @@ AuditSplits = Annotated[
     Path | None, typer.Option("--audit-splits", help="Report on other projects' list files below this folder.")
 ]
 # of reproduce-table
-TableNumber = Annotated[str, typer.Argument(metavar="N", help="1, 2, 3, 4 or all.")]
+TableNumber = Annotated[
+    str,
+    typer.Argument(metavar="N", help="1, 2, 3, 4, all, or sensitivity: the claims as the paper could be read, too."),
+]
 Rows = Annotated[
-    str | None, typer.Option("--rows", help="Only these rows, by their keys in the table's file: mixed,strong.")
+    str | None,
+    typer.Option("--rows", help="Only these rows, or readings, by their keys in the table's file: mixed,strong."),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds, from 0; else the preset's.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be made and what exists; make nothing.")]
@@ -141,7 +145,7 @@ def open_graph(
 
     choose: returns the precision for a device, and why, where that is not one of this machine.
     """
-    from swdb.specs.tables import all_runs, load_tables
+    from swdb.specs.sensitivity import every_run
     from swdb.study.graph import Graph
     from swdb.study.workdir import Named, decide_precision, note_layout, open_study
 
@@ -153,7 +157,7 @@ def open_graph(
             say(line)
         if precision is None:
             study = decide_precision(study, lambda: (choose or _choose_precision)(trains_on))
-    return Graph(study, all_runs(load_tables()))
+    return Graph(study, every_run())
 
 
 def require_data(study: "Study") -> None:

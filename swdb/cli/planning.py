@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swdb.cli import arguments
 from swdb.cli.command_line import CommandLine
-from swdb.cli.options import say
+from swdb.cli.options import running, say
 from swdb.cli.proxy_costs import proxy_lines
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
 
@@ -117,6 +117,18 @@ def precision_words(graph: "Graph", typed: str | None) -> str:
     if known_precision(graph.study) is not None:
         return precision
     return f"{precision} here; the first machine that trains in this work directory decides"
+
+
+def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:
+    """Make what is left of a plan here, as far as it can be made; returns the first error of what cannot, where others could."""
+    with running(line, study, resources, todo) as runner:
+        try:
+            runner.make(todo)
+        except Exception as error:
+            if runner.failures and any(one.done for one in todo if one.kind == "score"):
+                return error
+            raise
+    return None
 
 
 def following(graph: "Graph", plan: "Plan") -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from swdb.cli import arguments
+from swdb.cli import arguments, sensitivity
 from swdb.cli.command_line import CommandLine
 from swdb.cli.on_slurm import On, OnSlurm, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
@@ -33,17 +33,15 @@ from swdb.cli.options import (
     Workdir,
     open_graph,
     propose,
-    running,
     say,
 )
 from swdb.cli.peek import ShowPeek, show_peeks, with_peeks
-from swdb.cli.planning import following, plan_of, planned, record, show_plan
+from swdb.cli.planning import following, make_most, plan_of, planned, record, show_plan
 from swdb.cli.showing import show_tables
 from swdb.cli.until_decided import Search, check_options
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
-    from swdb.specs.study import Study
     from swdb.specs.tables import Row, Table
     from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
@@ -83,16 +81,18 @@ def reproduce_table(
     swdb reproduce-table all --seeds 1 --dry-run
     swdb reproduce-table 1 --rows mixed,strong --format md
     swdb reproduce-table 2 --until-decided --budget 2h
+    swdb reproduce-table sensitivity --rows kl-over-classes,occurrences
     swdb reproduce-table all --on slurm --slurm partition=gpu,gpus=1
     """
-    from swdb.reports.printed import PRINTED
     from swdb.specs.tables import load_tables
 
-    arguments.form(form, PRINTED)
+    readings, looks, every = number == sensitivity.SENSITIVITY, dry_run or no_train, load_tables()
     spend = check_options(budget, until_decided, seeds, rows, on, dry_run, no_train)
-    every = load_tables()
-    tables = arguments.chosen_tables(every, number)
-    chosen, looks = arguments.chosen_rows(tables, rows), dry_run or no_train
+    if readings:
+        others = {"--until-decided": until_decided, "--show-peek": show_peek}
+        sensitivity.check_typed(every, rows, form, others)
+    tables = [] if readings else chosen_tables(every, number, form)
+    chosen = arguments.chosen_rows(tables, None if readings else rows)
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
     how = {"trains_on": None if looks else device, "choose": queue.choose_precision if queue else None}
@@ -100,11 +100,22 @@ def reproduce_table(
     graph = open_graph(workdir, preset, precision, remember=not dry_run, proxy_seeds=proxy_seeds, **files, **how)
     if until_decided:
         return decide(context.obj, graph, every, tables, resources, spend, form)
+    if readings:
+        asked = sensitivity.ask(graph, every, rows, seeds, form, looks)
+        return sensitivity.answer(context.obj, asked, resources, queue, precision, dry_run)
     asked = Asked(number, every, tables, chosen, arguments.seeds(seeds, graph.study.preset), form, show_peek, looks)
     if dry_run:
         preview(context.obj, graph, asked, resources, precision)
     else:
         reproduce(context.obj, graph, asked, resources, queue)
+
+
+def chosen_tables(every: Mapping[int, "Table"], number: str, form: str) -> list["Table"]:
+    """Read which tables are asked for, and in which form."""
+    from swdb.reports.printed import PRINTED
+
+    arguments.form(form, PRINTED)
+    return arguments.chosen_tables(every, number, sensitivity.SENSITIVITY)
 
 
 @dataclass(frozen=True)
@@ -181,15 +192,3 @@ def decide(
     for failure in filter(None, failures):
         raise failure
     propose(line, study, "verify")
-
-
-def make_most(line: CommandLine, study: "Study", resources: "Resources", todo: list["Artefact"]) -> Exception | None:
-    """Make what is left of a plan here, as far as it can be made; returns the first error of what cannot, where others could."""
-    with running(line, study, resources, todo) as runner:
-        try:
-            runner.make(todo)
-        except Exception as error:
-            if runner.failures and any(one.done for one in todo if one.kind == "score"):
-                return error
-            raise
-    return None

@@ -49,10 +49,10 @@ def train(
     swdb train dual --seed 0
     swdb train mixed-x6 --seed 2 --device cuda
     """
-    from swdb.specs.tables import all_runs, load_tables
+    from swdb.specs.sensitivity import every_run
 
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    spec, number = arguments.run_and_seed(all_runs(load_tables()), run, seed)
+    spec, number = arguments.run_and_seed(every_run(), run, seed)
     files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
     graph = open_graph(workdir, preset, precision, trains_on=device, proxy_seeds=proxy_seeds, **files)
     artefact = graph.run(spec, number)

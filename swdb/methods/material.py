@@ -65,5 +65,5 @@ def strong_rows(dataset: DataSet, store: Store, run: RunSpec, seed: int) -> np.n
     rows = np.array([row_of[image_id] for image_id in ids])
     if run.strong_per_class is None:
         return np.sort(rows)
-    subset = strong_subset(dataset.tags(ids), run.strong_per_class, seed)
+    subset = strong_subset(dataset.tags(ids), run.strong_per_class, seed, run.few_strong)
     return np.sort(rows[subset])

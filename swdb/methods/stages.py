@@ -74,11 +74,16 @@ class RunStage:
     kind, version, folder = "run", 1, "runs"
 
     def artefact(self, study: Study, run: RunSpec, seed: int, inputs: tuple[Artefact, ...]) -> Artefact:
-        """Plan a run on its inputs: data, what its method begins with, proxies where it needs them, the run it starts from."""
+        """Plan a run on its inputs: data, what its method begins with, proxies where it needs them, the run it starts from.
+
+        study: as the run changes it.
+        """
         task = run_task(study.preset, run, seed)
-        # a run's own name leads its id anyway; the run that it starts from is among the inputs
+        # a run's own name leads its id anyway; the run that it starts from is among the inputs; what it changes of the
+        # preset, the study's preset has
+        apart = ("name", "start_from", "changes")
         key = {
-            "run": {name: value for name, value in non_defaults(run).items() if name not in ("name", "start_from")},
+            "run": {name: value for name, value in non_defaults(run).items() if name not in apart},
             "seed": seed,
             **settings_of(study.preset, WORDS[run.method].settings),
             **study.arithmetic,

@@ -38,7 +38,9 @@ class StrongWeakNetwork(nn.Module):
     def __init__(self, settings: Network, num_classes: int, shared_layers: int, dual: bool):
         super().__init__()
         self.backbone = BACKBONES[settings.backbone]()
-        self.neck = neck(self.backbone.channels, settings.neck_channels, shared_layers, settings.neck_init_scale)
+        self.neck = neck(
+            self.backbone.channels, settings.neck_channels, shared_layers, settings.neck_init_scale, settings.neck_init
+        )
         width = settings.neck_channels if shared_layers else self.backbone.channels
         # The strong head comes first: with one seed, rows of the same n begin with the same neck and strong head.
         self.heads = nn.ModuleDict(
@@ -127,7 +129,7 @@ class StrongWeak:
         return {
             "strong": cross_entropy(strong[:num_strong], strong_labels),
             "weak": cross_entropy(weak[num_strong:], weak_labels),
-            "kl": task.training.kl_weight * kl_constraint(strong, weak, labels),
+            "kl": task.training.kl_weight * kl_constraint(strong, weak, labels, task.training.kl_mean),
         }
 
     def settle(

@@ -95,15 +95,18 @@ def squeezenet1_1() -> Backbone:
 BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
 
 
-def neck(in_channels: int, channels: int, num_layers: int, init_scale: float) -> nn.Sequential:
+def neck(in_channels: int, channels: int, num_layers: int, init_scale: float, init: str = "identity") -> nn.Sequential:
     """Build the n shared layers behind the backbone: 3x3 convolutions with ReLU, without batch norm.
 
-    They begin as the identity plus `init_scale` of He's noise: n layers then start out as none, and train as stably.
+    They begin as the identity plus `init_scale` of He's noise: n layers then start out as none, and train as stably. Where
+    `init` is random they begin as He's noise alone.
     """
     layers: list[nn.Module] = []
     for index in range(num_layers):
         layers += [nn.Conv2d(channels if index else in_channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
     stack = _he(nn.Sequential(*layers))
+    if init == "random":
+        return stack
     with torch.no_grad():
         for layer in stack[::2]:
             layer.weight.mul_(init_scale).add_(nn.init.dirac_(torch.empty_like(layer.weight)))

@@ -153,18 +153,22 @@ def to_inputs(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return normalise(images.permute(0, 3, 1, 2).float(), preprocessing)
 
 
-def strong_subset(tags: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+def strong_subset(tags: np.ndarray, per_class: int, seed: int, counting: str = "images") -> np.ndarray:
     """Draw `per_class` images for every class, nested in `per_class`; returns sorted rows of `tags` (N, C-1) bool.
 
     Classes take turns, each drawing its next image among those not yet drawn, in an order that only the seed
-    decides; so 5 a class lie in 10 a class, in 25 a class. A class without images left draws no more.
+    decides; so 5 a class lie in 10 a class, in 25 a class. A class without images left draws no more. Where `counting` is
+    occurrences, a class passes its turn if the images that others drew show it often enough: each then occurs in
+    `per_class` images or more, and fewer are drawn in all.
     """
     generator = rng_for(seed, STRONG_SUBSET)
     queues = [[k for k in generator.permutation(len(tags)) if tags[k, c]] for c in range(tags.shape[1])]
     drawn: list[int] = []
     taken: set[int] = set()
-    for _ in range(per_class):
-        for queue in queues:
+    for turn in range(per_class):
+        for column, queue in enumerate(queues):
+            if counting == "occurrences" and tags[drawn, column].sum() > turn:
+                continue
             image = next((k for k in queue if k not in taken), None)
             if image is not None:
                 taken.add(image)

@@ -32,7 +32,7 @@ from swdb.nn.trainer import Job, Schedule, optimise
 from swdb.proxy.grid import GRID
 from swdb.proxy.region_growing import grow
 from swdb.specs.crf_parameters import crf_set
-from swdb.specs.presets import Dsrg
+from swdb.specs.dsrg import Dsrg
 
 FLOOR = 1e-4  # is added to every probability, and is the least that the CRF gives
 RATIO = (0.05, 20.0)  # how far the constrain-to-boundary loss looks: clip(q / p)
@@ -241,7 +241,8 @@ def seeded_losses(
         grown = grow(refined, seeds, tags, settings.grow_foreground, settings.grow_background)
         predicted = (probability.argmax(1) != 0).float().mean()
         wanted = grown[:, 1:].any(1).float().mean() / grown.any(1).float().mean().clamp(min=FLOOR)
-    terms = {"seeds": balanced_seed_loss(probability, grown), "boundary": boundary_loss(probability, refined)}
+    boundary = boundary_loss(probability, through_crf(probability, refined) if settings.crf_gradient else refined)
+    terms = {"seeds": balanced_seed_loss(probability, grown), "boundary": boundary}
     return terms, (predicted, wanted)
 
 
@@ -262,12 +263,17 @@ def balanced_seed_loss(probability: Tensor, seeds: Tensor) -> Tensor:
 
 
 def boundary_loss(probability: Tensor, refined: Tensor) -> Tensor:
-    """Return the mean over points of sum_c q log clip(q / p, 0.05, 20): ConstrainLossLayer. No gradient reaches q.
-
-    (DSRG's own backward pass sends part of it through the CRF; SEC's, from which the loss comes, does not.)
-    """
+    """Return the mean over points of sum_c q log clip(q / p, 0.05, 20): ConstrainLossLayer; q is `refined`."""
     ratio = (refined / probability).clamp(*RATIO)
     return (refined * ratio.log()).sum(1).mean()
+
+
+def through_crf(probability: Tensor, refined: Tensor) -> Tensor:
+    """Return what the CRF made of probabilities, as it is, with the gradient that DSRG sends back through it.
+
+    CRFLayer.backward takes d log q / d p for 1 - q, class by class. SEC's, from which layer and loss come, sends none.
+    """
+    return refined * (1 + (1 - refined) * (probability - probability.detach()))
 
 
 class _Collapse:

@@ -38,7 +38,7 @@ from swdb.nn.trainer import Job, seed_initial
 from swdb.proxy.cues import load_cues
 from swdb.proxy.dsrg import DsrgNetwork, train_on_cues, train_on_masks
 from swdb.specs.crf_parameters import crf_set
-from swdb.specs.presets import Dsrg
+from swdb.specs.dsrg import Dsrg
 from swdb.specs.tasks import ProxiesTask
 
 VOC_SIDE = 500  # pixels: of the images that the CRF's parameters are for

@@ -21,7 +21,7 @@ CHOICES = (
     Choice(
         "single-branch",
         "a single-branch row is the dual network without its second head: same backbone, same n = 3 shared layers",
-        "swdb/methods/strong_weak.py; shared_layers in tables/",
+        "swdb/methods/strong_weak.py; shared_layers in tables/; reading no-neck in tables/sensitivity.toml",
         (1, 2),
     ),
     Choice(
@@ -53,7 +53,7 @@ CHOICES = (
         "fine-tuning",
         "fine-tuning starts from the same seed's weak run and takes as many steps again, at the full rates: that row has "
         "had twice the training of the others",
-        "start_from in tables/table1.toml",
+        "start_from in tables/table1.toml; readings same-total and twice-the-steps in tables/sensitivity.toml",
         (1,),
     ),
     Choice(
@@ -63,15 +63,9 @@ CHOICES = (
         (2,),
     ),
     Choice(
-        "kl-mean",
-        "1/|s| of equation 1 counts pixels: the sum over classes is not divided by their number",
-        "training.kl_weight; swdb/nn/losses.py",
-        (2,),
-    ),
-    Choice(
         "few-strong",
         "Table 4 draws k different images for each class from the strong set, 5 in 10 in 25, one draw per seed",
-        "swdb/nn/sampling.py, strong_subset",
+        "few_strong in tables/; reading occurrences in tables/sensitivity.toml; swdb/nn/sampling.py, strong_subset",
         (4,),
     ),
     Choice(
@@ -97,11 +91,6 @@ CHOICES = (
         "DSRG's heads begin at random; its public code begins them from ImageNet's fc6 and fc7",
         "swdb/proxy/masks.py, new_model",
         ALL,
-    ),
-    Choice(
-        "boundary-gradient",
-        "no gradient of DSRG's boundary loss goes through the CRF; in its public code a part does",
-        "swdb/proxy/dsrg.py, boundary_loss",
     ),
     Choice(
         "prediction",

@@ -13,8 +13,8 @@ from typing import Any
 
 from swdb.core.errors import BadInput, unknown
 from swdb.core.files import digest, write_text
-from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.decoupled import Decoupled
+from swdb.specs.dsrg import Dsrg
 from swdb.specs.settings import (
     ABOVE_0,
     AT_LEAST_0,
@@ -29,8 +29,6 @@ from swdb.specs.settings import (
     FOLDER_NAME,
     IMAGES,
     INFERRED,
-    INTERVAL,
-    POWER,
     PROBABILITY,
     SCALE,
     SEEDS,
@@ -50,6 +48,7 @@ from swdb.specs.toml import read_dataclass, read_toml
 PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
 COMPILERS = ("", "inductor", "aot_eager")
+NECK_INITS, KL_MEANS = ("identity", "random"), ("pixels", "pixels-and-classes")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
 
@@ -124,6 +123,15 @@ class Network:
         formerly="neck_spread",
         tables=(3,),
     )
+    neck_init: str = setting(
+        "identity or random",
+        UNKNOWN,
+        "random: neck layers begin with He's values alone, as other new layers do",
+        one_of(NECK_INITS),
+        omit_default=True,
+        tables=(3,),
+        default="identity",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,6 +160,15 @@ class Training:
         "per step, L2 in the gradient", STATED, "1e-4, quoted as above", AT_LEAST_0, default=1e-4
     )
     kl_weight: float = setting("factor", STATED, "equation 2: L_data + L_kl", AT_LEAST_0, default=1.0)
+    kl_mean: str = setting(
+        "pixels or pixels-and-classes",
+        UNKNOWN,
+        "what 1/|s| of equation 1 counts; by pixels the sum over classes is not divided by their number",
+        one_of(KL_MEANS),
+        omit_default=True,
+        tables=(2,),
+        default="pixels",
+    )
     strong_share: float = setting(
         "share of a dual batch", UNKNOWN, "half from each branch's set", BETWEEN_0_AND_1, tables=(2, 3, 4), default=0.5
     )
@@ -202,62 +219,6 @@ class Proxy:
         "below it a given saliency map says background: DSRG, issue 24",
         BETWEEN_0_AND_1,
         default=0.06,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dsrg:
-    """Deep seeded region growing (Huang et al., CVPR 2018): a network on cues that grow, then a second round on its masks.
-
-    "The paper takes DSRG" is all that it says; the values are those of DSRG's public code.
-    """
-
-    size: int = setting("pixels, square", INFERRED, "images are warped to it: train-s.prototxt", AT_LEAST_16)
-    test_sizes: tuple[int, ...] = setting(
-        "pixels, square", INFERRED, "logits are summed over these: test-ms.py", each(AT_LEAST_16)
-    )
-    dilations: tuple[int, ...] = setting("features", INFERRED, "a head each, summed: train-s.prototxt", each(DILATION))
-    head_channels: int = setting("channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt", CHANNELS)
-    dropout: float = setting("probability", INFERRED, "drop6 and drop7: train-s.prototxt", PROBABILITY)
-    optimizer: str = setting("sgd (momentum 0.9) or adam", INFERRED, "solver-s.prototxt", one_of(("sgd", "adam")))
-    steps: int = setting("optimizer steps", INFERRED, "solver-s.prototxt", AT_LEAST_1)
-    batch: int = setting("images", INFERRED, "train-s.prototxt", BATCH)
-    lr_backbone: float = setting("the optimizer's step", INFERRED, "solver-s.prototxt", ABOVE_0)
-    lr_new: float = setting("the optimizer's step", INFERRED, "for fc6 and fc7: solver-s.prototxt", ABOVE_0)
-    lr_last: float = setting("the optimizer's step", INFERRED, "for fc8, lr_mult 10: train-s.prototxt", ABOVE_0)
-    warmup: int = setting("steps of a linear rise", INFERRED, "none in solver-s.prototxt", AT_LEAST_0, default=0)
-    decay_every: float = setting(
-        "share of the steps", INFERRED, "stepsize 1000 of 8000: solver-s.prototxt", INTERVAL, default=0.125
-    )
-    decay_factor: float = setting("factor", INFERRED, "gamma: solver-s.prototxt", DECAY, default=0.33)
-    weight_decay: float = setting(
-        "per step, L2 in the gradient", INFERRED, "not for biases: solver-s.prototxt", AT_LEAST_0
-    )
-    clip_norm: float = setting(
-        "largest norm of all gradients, 0 for none", INFERRED, "none in the code", AT_LEAST_0, default=0.0
-    )
-    grow_foreground: float = setting(
-        "probability", INFERRED, "above it cues may grow: pylayers.py", BETWEEN_0_AND_1, default=0.85
-    )
-    grow_background: float = setting("probability", INFERRED, "as grow_foreground", BETWEEN_0_AND_1, default=0.99)
-    crf: str = setting(
-        "a set of parameters by name",
-        INFERRED,
-        "pylayers.py and test-ms.py; see swdb/specs/crf_parameters.py",
-        one_of(CRF_SETS),
-        default="dsrg",
-    )
-    tags_only: bool = setting(
-        "yes or no", INFERRED, "masks keep background and the image's tags only; not in run.sh", default=False
-    )
-    retrain_steps: int = setting("optimizer steps", INFERRED, "solver-f.prototxt", AT_LEAST_1)
-    retrain_batch: int = setting("images", INFERRED, "train-f.prototxt", BATCH)
-    retrain_rate: float = setting(
-        "factor of the three steps", INFERRED, "1e-3 after 5e-4: solver-f.prototxt", ABOVE_0, default=2.0
-    )
-    retrain_power: float = setting("power of the poly schedule", INFERRED, "solver-f.prototxt", POWER, default=0.9)
-    retrain_scales: tuple[float, ...] = setting(
-        "factors", INFERRED, "test-ms-f.py, which keeps the aspect", each(SCALE), default=(0.75, 1.0, 1.25)
     )
 
 
@@ -374,11 +335,11 @@ def load_preset(name: str) -> Preset:
     if (not name.endswith(".toml") and name not in known) or not path.is_file():
         raise unknown("preset", name, known)
     preset = read_dataclass(Preset, read_toml(path), path.name)
-    _check_together(preset, path.name)
+    check_together(preset, path.name)
     return preset
 
 
-def _check_together(preset: Preset, where: str) -> None:
+def check_together(preset: Preset, where: str) -> None:
     """Refuse settings that are in their ranges, but do not go together."""
     data, training = preset.data, preset.training
     both = "a share with which both branches get images of each batch"

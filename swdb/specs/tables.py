@@ -9,11 +9,13 @@ from pathlib import Path
 
 from swdb.core.errors import BadInput, unknown
 from swdb.core.names import PLAIN, is_plain_name
+from swdb.specs.changes import check_changes
 from swdb.specs.claims import Claim, check_cells, check_claim, prepared, with_numbers
 from swdb.specs.methods import METHODS
-from swdb.specs.toml import read_dataclass, read_toml
+from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parents[1]
+FEW_STRONG = ("images", "occurrences")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,10 @@ class RunSpec:
     proxy_set: int = 1
     start_from: str | None = None  # the name of a run whose last weights this one begins with
     strong_per_class: int | None = None  # Table 4: strong images a class, drawn by seed
+    few_strong: str = (
+        "images"  # how they are counted: so many for each class, or until each class has so many occurrences
+    )
+    changes: Pairs = ()  # settings of the preset that it takes another value of, with that value
 
     @property
     def dual(self) -> bool:
@@ -228,7 +234,7 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         if name not in named:
             raise unknown(f"{where}, key 'runs', column's run", name, named)
     for run in runs_of(row):
-        _check_run(run, where)
+        check_run(run, where)
     for column in table.columns:
         run = row.run if column.run is None else row.runs.get(column.run)
         if column.branch is not None and run is not None and column.branch not in run.branches:
@@ -236,7 +242,7 @@ def _check_row(row: Row, table: Table, where: str) -> None:
             raise BadInput(f"{where}, key '{column.branch}_branch'", "missing", expected)
 
 
-def _check_run(run: RunSpec, where: str) -> None:
+def check_run(run: RunSpec, where: str) -> None:
     """Refuse a run that its method cannot train, or whose name cannot be a folder's."""
     if not is_plain_name(run.name):
         raise BadInput(f"{where}, key 'name'", f"found {run.name!r}", PLAIN)
@@ -253,6 +259,8 @@ def _check_run(run: RunSpec, where: str) -> None:
         (run.oversample >= 1, "oversample", "1 or more"),
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
+        (run.few_strong in FEW_STRONG, "few_strong", " or ".join(FEW_STRONG)),
+        (run.few_strong == "images" or run.strong_per_class, "few_strong", "none, as all strong images are taken"),
         (run.oversample == 1 or mixed, "oversample", "1, as no set is mixed"),
         (run.proxy_set == 1 or run.needs_proxies, "proxy_set", "none, as no set holds proxies"),
         (not run.kl or run.dual, "kl", "false, for there is no weak_branch"),
@@ -260,6 +268,7 @@ def _check_run(run: RunSpec, where: str) -> None:
     for holds, key, expected in checks:
         if not holds:
             raise BadInput(f"{where}, key {key!r}", f"found {getattr(run, key)}", expected)
+    check_changes(run.changes, where)
 
 
 def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where: str) -> None:

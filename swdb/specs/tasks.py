@@ -6,8 +6,9 @@ What an artefact is made from besides (data, weights, proxies, ...) are its inpu
 from dataclasses import dataclass
 
 from swdb.specs.decoupled import Decoupled
+from swdb.specs.dsrg import Dsrg
 from swdb.specs.preprocessing import Choice
-from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Preset, Proxy, Training
+from swdb.specs.presets import ClassifierTraining, Data, Network, Preset, Proxy, Training
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec
 

@@ -13,6 +13,8 @@ from typing import Any
 from swdb.core.errors import BadInput, nearest, reason, unknown
 from swdb.core.files import decode_text
 
+Pairs = tuple[tuple[str, Any], ...]  # a table of plain values, sorted by key: as a value that can be hashed
+
 
 def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     """Build a dataclass from TOML values; raises BadInput that names `where`, the key and the nearest known key."""
@@ -27,11 +29,15 @@ def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
     values = {}
     for name, declared in known.items():
         if name in mapping:
-            value = _convert(hints[name], mapping[name], f"{where}, key {name!r}")
-            values[name] = _in_range(declared, value, f"{where}, key {name!r}")
+            values[name] = read_value(hints[name], declared, mapping[name], f"{where}, key {name!r}")
         elif declared.default is MISSING and declared.default_factory is MISSING:
             raise BadInput(f"{where}, key {name!r}", "missing")
     return kind(**values)
+
+
+def read_value(hint: Any, declared: Field, value: Any, where: str) -> Any:
+    """Return one TOML value in its field's type; raises BadInput for another type, and for what is out of range."""
+    return _in_range(declared, _convert(hint, value, where), where)
 
 
 def _as_named_now(known: dict[str, Field], mapping: dict[str, Any], where: str) -> dict[str, Any]:
@@ -65,6 +71,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check one TOML value against a type hint and return it in that type."""
     if is_dataclass(hint):
         return read_dataclass(hint, value, where)
+    if hint == Pairs:
+        return _pairs(value, where)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return _convert(arguments[0], value, where)
@@ -78,6 +86,19 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         expected = {tuple: "a list", dict: "a table"}.get(origin) or getattr(hint, "__name__", str(hint))
         raise BadInput(where, f"found {_shown(value)}", expected)
     return value
+
+
+def _pairs(value: Any, where: str) -> Pairs:
+    """Return a table of plain values, sorted by key; lists become tuples."""
+    if not isinstance(value, dict):
+        raise BadInput(where, f"found {_shown(value)}", "a table of keys")
+    found = {key: tuple(one) if isinstance(one, list) else one for key, one in value.items()}
+    for key, one in found.items():
+        if not all(isinstance(part, str | int | float) for part in (one if isinstance(one, tuple) else (one,))):
+            raise BadInput(
+                f"{where}, key {key!r}", f"found {_shown(one)}", "text, a number, true, false, or a list of them"
+            )
+    return tuple(sorted(found.items()))
 
 
 def _item_name(item: Any, where: str) -> str:

@@ -4,15 +4,17 @@ in: a study and the runs of the tables -> out: planned artefacts, each with its 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
+from swdb.specs.changes import changed
 from swdb.specs.methods import METHODS
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
+from swdb.specs.toml import Pairs
 from swdb.study.stages import (
     CLASSIFIER,
     CUES,
@@ -36,6 +38,18 @@ class Graph:
     study: Study
     runs: Mapping[str, RunSpec]  # all trainings of the tables by name
     _planned: dict[object, Artefact] = field(default_factory=dict, repr=False)
+    _changed: "dict[Pairs, Graph]" = field(default_factory=dict, repr=False)
+
+    def of(self, run: RunSpec) -> "Graph":
+        """The study as a run changes it, where all that the run is made from is planned; itself where it changes nothing."""
+        if not run.changes:
+            return self
+        if run.changes not in self._changed:
+            preset = changed(
+                self.study.preset, run.changes, f"preset {self.study.preset.name!r} as run {run.name!r} changes it"
+            )
+            self._changed[run.changes] = Graph(replace(self.study, preset=preset), self.runs)
+        return self._changed[run.changes]
 
     @cached_property
     def data(self) -> Artefact:
@@ -81,17 +95,19 @@ class Graph:
 
     def quality(self, proxies: Artefact) -> Artefact:
         """The report on the quality of a set of proxies."""
-        return QUALITY.artefact(self.study, self.data, self._cues(proxies.key.get("seed", 0)), proxies)
+        cues = next(one for one in with_inputs(proxies) if one.kind == "cues")
+        return QUALITY.artefact(self.study, self.data, cues, proxies)
 
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
         if (run, seed) not in self._planned:
-            inputs = [self.data, *(getattr(self, kind) for kind in METHODS[run.method].made_from)]
+            own = self.of(run)
+            inputs = [own.data, *(getattr(own, kind) for kind in METHODS[run.method].made_from)]
             if run.needs_proxies:
-                inputs.append(self.proxies(run.proxy_set, seed))
+                inputs.append(own.proxies(run.proxy_set, seed))
             if run.start_from:
                 inputs.append(self.run(self.run_spec(run.start_from), seed))
-            self._planned[run, seed] = RUN.artefact(self.study, run, seed, tuple(inputs))
+            self._planned[run, seed] = RUN.artefact(own.study, run, seed, tuple(inputs))
         return self._planned[run, seed]
 
     def run_spec(self, name: str) -> RunSpec:
@@ -103,21 +119,22 @@ class Graph:
     def score(self, source: CellSource, seed: int, scoring: Scoring | None = None) -> Artefact:
         """The score of a run, or of an average of runs, as the tables want it or by another scoring."""
         runs = tuple(self.run(run, seed) for run in source.runs)
-        return SCORE.artefact(self.study, self.data, runs, scoring or self.scoring(source.branch))
+        return SCORE.artefact(self.of(source.runs[0]).study, self.data, runs, scoring or self.scoring(source.branch))
 
     def recognition(self, run: Artefact) -> Artefact:
         """What the recognizer behind a run finds, as the preset scores the run: a diagnosis beside its score."""
-        return RECOGNITION.artefact(self.study, self.data, run, self.scoring(run.task.run.branches[0]))
+        spec: RunSpec = run.task.run
+        return RECOGNITION.artefact(self.of(spec).study, self.data, run, self.scoring(spec.branches[0]))
 
     def lab(self, source: CellSource, seed: int) -> Artefact:
         """One run evaluated in all ways that are in use, beside its score."""
         (spec,) = source.runs
         score, printed = self.score(source, seed), self._printed.get(source)
-        return LAB.artefact(self.study, self.data, self.run(spec, seed), score, printed)
+        return LAB.artefact(self.of(spec).study, self.data, self.run(spec, seed), score, printed)
 
     def peek(self, run: RunSpec, seed: int) -> Artefact:
         """A run's training once more, scored on its way as the preset scores its branches."""
-        return PEEK.artefact(self.study, self.run(run, seed), tuple(map(self.scoring, run.branches)))
+        return PEEK.artefact(self.of(run).study, self.run(run, seed), tuple(map(self.scoring, run.branches)))
 
     @cached_property
     def _printed(self) -> dict[CellSource, float]:
@@ -150,6 +167,8 @@ class Graph:
             if self.study.proxy_seed(seed):
                 yield from self.needed(self.proxies(2, seed))
             for run in self.runs.values():
+                if run.changes:
+                    yield from self.needed(*self.run(run, seed).inputs)
                 yield self.run(run, seed)
                 for branch in run.branches:
                     source = CellSource((run,), branch)

@@ -122,7 +122,7 @@ def registration(study: Study, tables: Mapping[int, Table], seeds: Iterable[int]
 
     def cell(name: str) -> dict[str, Any]:
         values = {"printed": printed[name]} if name in printed else {}
-        return values if name not in sources else {**asdict(sources[name]), **values}
+        return values if name not in sources else {**asdict(sources[name], dict_factory=_as_said), **values}
 
     claims = {
         claim.key: {**claim.content(), "cells": {name: cell(name) for name in claim.cells}}
@@ -132,6 +132,11 @@ def registration(study: Study, tables: Mapping[int, Table], seeds: Iterable[int]
     values = json.loads(json.dumps({"rule": rule.content(), "claims": claims}))  # as they are read back
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return Registration(date, study.preset.name, study.preset.digest(), tuple(seeds), **values)
+
+
+def _as_said(values: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what is said of a run, without what was added later and is as it was: so registrations stay what they were."""
+    return {name: value for name, value in values if (name, value) not in (("changes", ()), ("few_strong", "images"))}
 
 
 # ---------------------------------------------------------------- what a run says

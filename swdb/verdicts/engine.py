@@ -90,7 +90,7 @@ def judge(
             verdicts.append(Verdict(word=NOT_RUN, why=lacking, **said))
         else:
             place = decidable.index(k)
-            numbers, one = _numbers(family, claim, scores, common, noises, drawn)
+            numbers, one = numbers_of(family, claim, scores, common, noises, drawn)
             verdict = _worded(said, numbers, one, found, place, len(decidable))
             falls = _falls(family, claim, scores[:, common]) if verdict.word == REPRODUCED else ""
             verdicts.append(replace(verdict, why=falls or verdict.why))
@@ -158,7 +158,7 @@ def _incomparable(claim: Claim) -> str:
 # ---------------------------------------------------------------- what is said
 
 
-def _numbers(
+def numbers_of(
     family: Family,
     claim: Claim,
     scores: np.ndarray,
@@ -166,7 +166,7 @@ def _numbers(
     noises: tuple[Noise | None, Noise | None],
     drawn: "_Drawn | None",
 ) -> tuple[dict[str, object], Outcome | None]:
-    """Return effect, intervals and spread over all seeds that a claim's cells have in common."""
+    """Return effect, intervals and spread over all seeds that a claim's cells have in common; drawn: None for no images."""
     if len(common) == 0:
         return {}, None
     arms, noise = family.arms, rule.noise_for(claim, noises)

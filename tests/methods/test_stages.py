@@ -29,7 +29,7 @@ def run_id(folder, run: RunSpec, preset: Preset = PRESET, seed: int = 0, precisi
 def other(value):
     """Return another value of the same kind."""
     if isinstance(value, str):
-        return {"small": "vgg16", "pretext": "random"}[value]
+        return {"small": "vgg16", "pretext": "random", "identity": "random", "pixels": "pixels-and-classes"}[value]
     return value + 1 if isinstance(value, int) else value / 2 if value else 0.5
 
 

@@ -52,6 +52,15 @@ def test_the_kl_constraint_is_equation_1_without_void_pixels():
     assert kl_constraint(strong, weak, labels).item() == pytest.approx(kl_by_hand(strong, weak, labels), rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 6, 21])
+def test_the_kl_constraint_over_pixels_and_classes_is_divided_by_the_classes(classes):
+    strong, weak = torch.randn(2, classes, 8, 8), torch.randn(2, classes, 8, 8)
+    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
+    labels[0, :4] = VOID
+    whole, divided = (kl_constraint(strong, weak, labels, mean) for mean in ("pixels", "pixels-and-classes"))
+    assert divided.item() == pytest.approx(whole.item() / classes, rel=1e-6)
+
+
 def test_the_kl_constraint_of_one_pixel_by_hand():
     strong, weak = (torch.tensor(p).log().reshape(1, 2, 1, 1) for p in ([0.5, 0.5], [0.8, 0.2]))
     expected = 0.5 * np.log(0.5 / 0.8) + 0.5 * np.log(0.5 / 0.2)

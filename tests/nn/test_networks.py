@@ -155,6 +155,19 @@ def test_a_neck_layer_is_the_identity_plus_a_share_of_he():
     assert (layer.bias == 0).all()
 
 
+@pytest.mark.parametrize("num_layers", [0, 1, 3])
+def test_a_random_neck_is_he_alone_and_draws_the_same_numbers(num_layers):
+    torch.manual_seed(0)
+    near, after = neck(64, 64, num_layers, 0.1), torch.rand(3)
+    torch.manual_seed(0)
+    random, after_random = neck(64, 64, num_layers, 0.1, "random"), torch.rand(3)
+    assert torch.equal(after, after_random)  # so that heads begin with the same values
+    for one, other in zip(near[::2], random[::2], strict=True):
+        identity = nn.init.dirac_(torch.empty_like(one.weight))
+        assert torch.allclose(one.weight, identity + 0.1 * other.weight)
+        assert other.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+
+
 def test_a_neck_may_change_the_width_once():
     layers = [layer for layer in neck(64, 16, 3, 0.1) if isinstance(layer, nn.Conv2d)]
     assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(64, 16), (16, 16), (16, 16)]

@@ -282,6 +282,28 @@ def test_no_image_is_drawn_twice_nor_more_than_wanted(per_class):
     assert len(drawn) <= 5 * per_class
 
 
+@pytest.mark.parametrize("per_class", [5, 10, 25])
+def test_occurrences_are_counted_whoever_drew_the_image(per_class):
+    tags = some_tags()
+    drawn, images = strong_subset(tags, per_class, 3, "occurrences"), strong_subset(tags, per_class, 3)
+    for column in range(tags.shape[1]):
+        assert tags[drawn, column].sum() >= min(per_class, tags[:, column].sum())
+    assert len(drawn) == len(set(drawn.tolist())) < len(images)  # each image here shows more than one class
+
+
+def test_subsets_by_occurrences_lie_in_each_other_and_need_every_image_for_some_class():
+    tags = some_tags()
+    five, ten, many = (set(strong_subset(tags, k, 0, "occurrences").tolist()) for k in (5, 10, 25))
+    assert five < ten < many
+    last_class = [row for row in five if tags[row, -1]]
+    assert len(last_class) == 5  # the rare class: exactly as often as wanted
+
+
+def test_both_ways_of_counting_agree_where_an_image_has_one_class():
+    tags = np.eye(4, dtype=bool)[np.arange(200) % 4]
+    assert strong_subset(tags, 10, 0, "occurrences").tolist() == strong_subset(tags, 10, 0).tolist()
+
+
 def test_a_class_with_enough_images_draws_exactly_its_share_when_tags_do_not_overlap():
     tags = np.eye(4, dtype=bool)[np.arange(200) % 4]  # every image has one class
     assert np.bincount(strong_subset(tags, 10, 0) % 4).tolist() == [10, 10, 10, 10]

@@ -207,6 +207,29 @@ def test_no_gradient_flows_through_the_crf():
     torch.testing.assert_close(logits.grad, again.grad)
 
 
+def test_the_gradient_through_the_crf_is_that_of_the_public_code():
+    settings = replace(PRESET.dsrg, crf_gradient=True)
+    logits = torch.randn(2, 6, 8, 8, requires_grad=True)
+    images = torch.randint(0, 255, (2, 8, 8, 3), dtype=torch.uint8)
+    seeds = torch.zeros(2, 6, 8, 8, dtype=torch.bool)
+    tags = torch.ones(2, 6, dtype=torch.bool)
+    terms, _ = seeded_losses(logits, seeds, images, tags, settings)
+    plain, _ = seeded_losses(logits.detach(), seeds, images, tags, PRESET.dsrg)
+    assert torch.equal(terms["boundary"].detach(), plain["boundary"])  # the loss is the same, its gradient is not
+    terms["boundary"].backward()
+
+    # ConstrainLossLayer gives dL/dp and dL/d(log q); CRFLayer.backward hands (1 - q) times the latter to p.
+    p = renormalise(logits.detach().softmax(1) + FLOOR).requires_grad_()
+    q = renormalise(refine(-p.detach(), images, crf_set("dsrg").scaled(8 / GRID / 12)).clamp(min=FLOOR))
+    log_q = q.log().requires_grad_()
+    loss = (log_q.exp() * (log_q.exp() / p).clamp(0.05, 20).log()).sum(1).mean()
+    to_p, to_log_q = torch.autograd.grad(loss, (p, log_q))
+    again = logits.detach().requires_grad_()
+    renormalise(again.softmax(1) + FLOOR).backward(to_p + (1 - q) * to_log_q)
+    torch.testing.assert_close(logits.grad, again.grad)
+    assert not torch.allclose(to_p, to_p + (1 - q) * to_log_q)
+
+
 # ---------------------------------------------------------------- a small training
 
 UNCUED = [2, 5]

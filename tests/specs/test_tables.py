@@ -76,7 +76,7 @@ def values(table, row) -> list[float]:
 
 def test_every_table_file_is_read():
     files = sorted(path.name for path in tables.tables_folder().glob("*.toml"))
-    assert files == ["table1.toml", "table2.toml", "table3.toml", "table4.toml"]
+    assert files == ["sensitivity.toml", "table1.toml", "table2.toml", "table3.toml", "table4.toml"]
     assert list(load_tables()) == [1, 2, 3, 4]
 
 
@@ -406,6 +406,12 @@ def test_a_cell_scores_the_runs_of_its_row_by_the_branch_of_its_column(row, colu
     assert cell_source(row, column, RUNS) == source
 
 
+def test_a_run_may_change_settings_of_the_preset(folder):
+    changes = 'changes = { "training.steps" = "x2", "dsrg.crf" = "dsrg" }'
+    edit(folder / "table1.toml", "oversample = 2", f"oversample = 2, {changes}")
+    assert all_runs(load_tables(folder))["mixed-x2"].changes == (("dsrg.crf", "dsrg"), ("training.steps", "x2"))
+
+
 # ---------------------------------------------------------------- mistakes in tables
 
 
@@ -454,6 +460,18 @@ MISTAKES = {
     ),
     "printed value of a row of ours": (
         1, "paper = { miou = 63.5 }", "paper = { miou = 63.5 }\nprinted = false", "row 'x2', key 'paper'", "values", "none",
+    ),
+    "changes that are no table": (
+        1, "oversample = 2", 'oversample = 2, changes = "training.steps"', "row 'x2', key 'run', key 'changes'",
+        "found 'training.steps'", "a table of keys",
+    ),
+    "a change of a setting for all runs": (
+        1, "oversample = 2", 'oversample = 2, changes = { "evaluation.flip" = true }', "row 'x2', key 'changes'",
+        "'evaluation.flip' is the same for all runs", "training",
+    ),
+    "a change to another type": (
+        1, "oversample = 2", 'oversample = 2, changes = { "training.steps" = 2.5 }',
+        "row 'x2', key 'changes', setting 'training.steps'", "found 2.5", "int",
     ),
     "a run that starts from itself": (
         1, 'start_from = "weak"', 'start_from = "weak-then-strong"', "row 'fine-tuned', key 'start_from'",

@@ -7,7 +7,7 @@ import pytest
 
 from swdb.core.errors import BadInput
 from swdb.specs.settings import AT_LEAST_1, EVEN, UNKNOWN, each, setting
-from swdb.specs.toml import read_dataclass, read_toml
+from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 
 @dataclass(frozen=True)
@@ -220,3 +220,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(BadInput) as caught:
         read_toml(tmp_path / "x.toml")
     assert caught.value.found == "cannot be read (Is a directory)"
+
+
+@dataclass(frozen=True)
+class WithPairs:
+    """A table of plain values."""
+
+    pairs: Pairs = ()
+
+
+def test_a_table_of_plain_values_is_stored_sorted_and_can_be_hashed():
+    found = read_dataclass(WithPairs, {"pairs": {"b": [1, 2], "a": "x"}}, "x.toml")
+    assert found.pairs == (("a", "x"), ("b", (1, 2)))
+    assert len({found, read_dataclass(WithPairs, {"pairs": {"a": "x", "b": [1, 2]}}, "x.toml")}) == 1
+
+
+@pytest.mark.parametrize(("pairs", "found"), [(3, "found 3"), ([1], r"found \[1\]"), ({"a": {}}, "found {}")])
+def test_what_is_no_table_of_plain_values_is_refused(pairs, found):
+    with pytest.raises(BadInput, match=found):
+        read_dataclass(WithPairs, {"pairs": pairs}, "x.toml")

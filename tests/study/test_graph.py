@@ -496,3 +496,58 @@ def test_everything_of_a_study_holds_the_proxies_of_its_seeds():
 
 def test_reports_of_both_studies_lie_apart():
     assert with_proxy_seeds().study.reports == graph().study.reports / "proxy-seeds"
+
+
+# ---------------------------------------------------------------- runs that change the preset
+
+
+def with_changes(name: str, **changes) -> dict:
+    """All runs, and one more: `name`, called other, with changes."""
+    pairs = tuple(sorted((key.replace("__", "."), value) for key, value in changes.items()))
+    return {**RUNS, "other": replace(RUNS[name], name="other", changes=pairs)}
+
+
+def test_a_run_with_changes_is_the_run_of_a_preset_that_says_so():
+    at = graph(runs=with_changes("dual", training__lr_new=0.5))
+    plain = graph(changed(PRESET, "training", lr_new=0.5))
+    other, same = run(at, "other"), run(plain, "dual")
+    assert (other.key, [one.id for one in other.inputs]) == (same.key, [one.id for one in same.inputs])
+    assert other.id.rpartition("-")[2] == same.id.rpartition("-")[2] != run(at, "dual").id.rpartition("-")[2]
+    assert other.task.training.lr_new == 0.5
+    assert other.task.run.changes == (("training.lr_new", 0.5),)
+
+
+def test_a_factor_and_the_number_that_it_gives_are_one_training():
+    one, other = (run(graph(runs=with_changes("dual", training__steps=steps)), "other") for steps in ("x2", 12))
+    assert one.id == other.id and one.steps == 12
+
+
+def test_a_run_with_changes_leaves_all_others_as_they_are():
+    assert others(graph(runs=with_changes("dual", training__lr_new=0.5))) == set()
+
+
+def test_changes_of_dsrg_give_a_run_proxies_of_its_own():
+    at = graph(runs=with_changes("weak", dsrg__grow_foreground=0.5))
+    own, shared = run(at, "other").input("proxies"), run(at, "weak").input("proxies")
+    assert own.id != shared.id
+    assert own.task.dsrg.grow_foreground == 0.5 and shared.task.dsrg.grow_foreground == 0.85
+    assert own.input("cues").id == shared.input("cues").id
+    quality = [one for one in at.needed(run(at, "other")) if one.kind == "quality"]
+    assert [one.input("proxies").id for one in quality] == [own.id]
+    assert own.id in {one.id for one in at.everything(range(1))}  # so that it can be made by its id
+
+
+def test_what_a_run_with_changes_starts_from_says_for_itself_what_it_changes():
+    runs = with_changes("weak-then-strong", training__steps="x0.5")
+    at = graph(runs=runs)
+    assert run(at, "other").input("run").id == run(at, "weak").id
+    half = replace(RUNS["weak"], name="half", changes=runs["other"].changes)
+    at = graph(runs={**runs, "half": half, "other": replace(runs["other"], start_from="half")})
+    assert [one.steps for one in with_inputs(run(at, "other")) if one.kind == "run"] == [3, 3]
+
+
+def test_a_change_that_does_not_fit_the_preset_names_the_run():
+    at = graph(runs=with_changes("dual", training__batch="x0.75"))
+    with pytest.raises(BadInput, match="found 3") as error:
+        run(at, "other")
+    assert "preset 'tiny' as run 'other' changes it, training.batch" in str(error.value.subject)
