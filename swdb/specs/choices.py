@@ -82,8 +82,8 @@ CHOICES = (
     ),
     Choice(
         "decouplednet-windows",
-        "DecoupledNet sees every strong image, and every set of its classes, equally often, in windows drawn at random around "
-        "the set's pixels; its published lists, with region proposals, are not to be had",
+        "DecoupledNet is asked for every set of classes of every strong image equally often, in windows drawn at random around "
+        "the set's pixels; its own lists, made from region proposals, are not to be had",
         "decouplednet.subsets; decouplednet.room",
         (4,),
     ),
