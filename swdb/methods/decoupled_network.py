@@ -132,12 +132,13 @@ class Recognizer(nn.Module):
         initial = _groups(self.backbone.parameters(), settings.recognizer_lr_backbone)
         return initial + _groups(new, settings.recognizer_lr_new)
 
-    def begin_fully_connected(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Take fc6 and fc7 from VGG16's own (torchvision's `classifier.0`, `.3`), if they are there and fit; whether they did."""
-        named = {"fc6": "classifier.0", "fc7": "classifier.3"}
+    def begin_fully_connected(
+        self, tensors: Mapping[str, Tensor], names: tuple[str, str] = ("classifier.0", "classifier.3")
+    ) -> bool:
+        """Take fc6 and fc7 from a VGG16's own, which have these names, if they are there and fit; returns whether they did."""
         pairs = [
-            (getattr(getattr(self, name), kind), tensors.get(f"{other}.{kind}"))
-            for name, other in named.items()
+            (getattr(layer, kind), tensors.get(f"{name}.{kind}"))
+            for layer, name in zip((self.fc6, self.fc7), names, strict=True)
             for kind in ("weight", "bias")
         ]
         if not all(given is not None and given.numel() == own.numel() for own, given in pairs):

@@ -75,6 +75,25 @@ CHOICES = (
         (4,),
     ),
     Choice(
+        "decouplednet-windows",
+        "DecoupledNet is asked for every set of classes of every strong image equally often, in windows drawn at random around "
+        "the set's pixels; its own lists, made from region proposals, are not to be had",
+        "decouplednet.subsets; decouplednet.room",
+        (4,),
+    ),
+    Choice(
+        "decouplednet-switches",
+        "where a backbone's first layer has a stride of 2 (all but VGG16), no switch brings that back: DecoupledNet's scores "
+        "are enlarged bilinearly; SqueezeNet's pools are 2x2 for it, and fires stand behind the last one",
+        "swdb/methods/decoupled_network.py",
+        (4,),
+    ),
+    Choice(
+        "decouplednet-missed-tags",
+        "asked for by its true tags, DecoupledNet takes a class that was not found as found with the threshold's probability",
+        "swdb/methods/decoupled_prediction.py, class_maps",
+    ),
+    Choice(
         "which-proxies",
         "proxies of DSRG's first round feed all rows but the one that is called retrain, which learns from the second's",
         "proxy_set in tables/",

@@ -50,19 +50,24 @@ class Decoupled:
     recognizer_channels: int = setting(
         "channels of fc6 and fc7", INFERRED, "4096, VGG16's own: fp_bp_network.prototxt", CHANNELS
     )
-    recognizer_steps: int = setting("optimizer steps", UNKNOWN, "the solver of this stage is not published", AT_LEAST_1)
+    recognizer_steps: int = setting(
+        "optimizer steps", UNKNOWN, "the solver of this stage is not published", AT_LEAST_1, tables=(4,)
+    )
     recognizer_batch: int = setting("images", INFERRED, "64: the paper, section 4", BATCH)
     recognizer_lr_backbone: float = setting("the optimizer's step", INFERRED, "0.001: the paper, section 4", ABOVE_0)
     recognizer_lr_new: float = setting("the optimizer's step", UNKNOWN, "for what the weights do not have", ABOVE_0)
     recognizer_scale_min: float = setting(
-        "factor", UNKNOWN, "of the size at which whole images are asked", SCALE, default=1.0
+        "factor", UNKNOWN, "of the size at which whole images are asked about", SCALE, tables=(4,), default=1.0
     )
-    recognizer_scale_max: float = setting("factor", UNKNOWN, "as recognizer_scale_min", SCALE, default=1.25)
+    recognizer_scale_max: float = setting(
+        "factor", UNKNOWN, "as recognizer_scale_min", SCALE, tables=(4,), default=1.25
+    )
     tags: str = setting(
         "image or crop",
         UNKNOWN,
         "a crop's tags are its image's, or those of the masks inside it: window_cls_data_layer.cpp",
         one_of(("image", "crop")),
+        tables=(4,),
         default="image",
     )
     channels: int = setting("channels of fc6-seg and fc7-seg", INFERRED, "2048: as size", CHANNELS)
@@ -88,6 +93,7 @@ class Decoupled:
         UNKNOWN,
         "each side of a window moves out by up to this much; the published lists are not to be had",
         SHARE,
+        tables=(4,),
         default=0.5,
     )
     images: tuple[int, ...] = setting(
