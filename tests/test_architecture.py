@@ -224,11 +224,23 @@ finally:
         ["train", "--help"],
         ["reproduce-table", "all", "--dry-run", "--preset", TINY],
         ["reproduce-table", "4", "--no-train", "--preset", TINY],
+        ["reproduce-table", "sensitivity", "--dry-run", "--preset", TINY],
+        ["reproduce-table", "sensitivity", "--no-train", "--preset", TINY],
         ["verify", "--preset", TINY],
         ["plan", "--preset", TINY, "--device", "cpu"],
         ["preregister", "--preset", TINY],
     ],
-    ids=["help", "help of a command", "dry run", "nothing to train", "verify", "plan", "preregister"],
+    ids=[
+        "help",
+        "help of a command",
+        "dry run",
+        "nothing to train",
+        "dry run of readings",
+        "readings",
+        "verify",
+        "plan",
+        "preregister",
+    ],
 )
 def test_a_command_without_computation_does_not_load_torch(arguments, tmp_path):
     workdir = [] if "--help" in arguments else ["--workdir", tmp_path / "work"]

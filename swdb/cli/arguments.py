@@ -104,7 +104,8 @@ def chosen_tables(tables: Mapping[int, Table], number: str, *others: str) -> lis
     """Read the number of a table, or `all`; `others`: what else could have been meant."""
     known = [*map(str, tables), "all"]
     if number not in known:
-        raise BadInput(f"table {number!r}", "unknown", ", ".join((*known, *others)), nearest(number, others))
+        near = nearest(number, others)
+        raise BadInput(f"table {number!r}", "unknown", "" if near else ", ".join((*known, *others)), near)
     return [table for table in tables.values() if number in ("all", str(table.number))]
 
 

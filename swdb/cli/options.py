@@ -28,10 +28,10 @@ def _presets(incomplete: str) -> list[str]:
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """Complete the name of a run."""
-    from swdb.specs.sensitivity import every_run
+    """Complete the name of a run of the tables."""
+    from swdb.specs.tables import all_runs, load_tables
 
-    return [name for name in every_run() if name.startswith(incomplete)]
+    return [name for name in all_runs(load_tables()) if name.startswith(incomplete)]
 
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]

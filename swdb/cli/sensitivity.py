@@ -203,7 +203,8 @@ def keep(asked: Asked, found: list["Finding"]) -> None:
 
     preset, folder = asked.graph.study.preset, asked.graph.study.reports
     if lost := lacks(found, folder):
-        return say(f"kept: {folder / 'sensitivity.md'}, which has {lost} comparisons that are not found here")
+        what = "a comparison that is" if lost == 1 else f"{lost} comparisons that are"
+        return say(f"kept: {folder / 'sensitivity.md'}, which has {what} not found here")
     try:
         say(f"written: {', '.join(map(str, write(found, asked.title, preset, folder)))}")
     except DiskRefused as error:

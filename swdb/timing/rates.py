@@ -126,8 +126,11 @@ class Finished:
 
 
 def _values(kind: str, key: Mapping[str, Any]) -> str:
-    """Return the values that artefacts of one kind must share to be equally fast: not which run, nor its seed."""
-    return json.dumps({name: value for name, value in key.items() if name not in ("run", "seed")}, sort_keys=True)
+    """Return the values that artefacts of one kind must share to be equally fast: not which run, nor its seed or length."""
+    values = {name: value for name, value in key.items() if name not in ("run", "seed")}
+    if kind == "run" and isinstance(values.get("training"), dict):
+        values["training"] = {name: value for name, value in values["training"].items() if name != "steps"}
+    return json.dumps(values, sort_keys=True)
 
 
 def _group(artefact: Artefact) -> tuple[str, str]:
@@ -177,6 +180,7 @@ class Rates:
     bench: Mapping[str, Any] | None
     num_train: int
     num_val: int
+    batch: int  # images of a run's step, as the preset has it
 
     def work(self, artefact: Artefact, jobs: int = 1) -> Work | None:
         """Return the seconds that an artefact takes where `jobs` of them are made at once; None where nobody knows."""
@@ -209,7 +213,8 @@ class Rates:
         if artefact.kind != "run" and same and same.per_step:
             return statistics.median(same.per_step)
         if (measured := self._benched(step, jobs)) is not None:
-            return measured
+            batch = artefact.key.get("training", {}).get("batch", self.batch) if artefact.kind == "run" else self.batch
+            return measured * batch / self.batch  # a run may change it; what was measured is the preset's
         nearest = self.finished.get((step.partition("-n")[0], values)) if artefact.kind == "run" else None
         for found in (nearest, same):
             if found and found.per_step:
@@ -250,4 +255,5 @@ class Rates:
 def read_rates(study: Study, device: str = "auto") -> Rates:
     """Read how fast the work of a study is, from its work directory."""
     data = counted(study.preset.data, study.folder / "data" / study.preset.data.name)
-    return Rates(read_finished(study.folder), read_bench(study, device), data.num_train, data.num_val)
+    finished, bench = read_finished(study.folder), read_bench(study, device)
+    return Rates(finished, bench, data.num_train, data.num_val, study.preset.training.batch)

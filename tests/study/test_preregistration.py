@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 from conftest import TESTS
-from studies import CPU, Watcher, graph_of
+from studies import CPU, Watcher, graph_of, study_of
 
 from swdb.core.errors import MissingArtefact
+from swdb.specs.tables import load_tables
 from swdb.study.preregistration import (
     AFTER,
     BEFORE,
@@ -22,6 +23,7 @@ from swdb.study.preregistration import (
     behind,
     read_registrations,
     register,
+    registration,
     standing,
 )
 from swdb.study.runner import Runner
@@ -251,3 +253,15 @@ def test_a_record_that_was_edited_counts_as_one_that_says_nothing(untrained, tol
     run = made(untrained)
     run.record.write_text(json.dumps({**run.read_record(), RECORDED: told}))
     assert standing("two", TODAY, read_registrations(untrained), behind({0: [run]})) == AFTER
+
+
+def test_what_was_added_later_to_runs_is_registered_only_where_it_is_used(tmp_path):
+    tables = load_tables()
+    study = study_of(tmp_path)
+    (dual,) = registration(study, tables, range(3)).claims["dual-over-mixed"]["cells"]["2:dual.miou"]["runs"]
+    assert not {"changes", "few_strong"} & dual.keys() and dual["name"] == "dual"
+    row = next(row for row in tables[2].rows if row.key == "dual")
+    other = replace(row, run=replace(row.run, name="other", changes=(("training.steps", "x2"),)))
+    table = replace(tables[2], rows=tuple(other if one is row else one for one in tables[2].rows))
+    found = registration(study, {**tables, 2: table}, range(3)).claims["dual-over-mixed"]["cells"]["2:dual.miou"]
+    assert found["runs"][0]["changes"] == [["training.steps", "x2"]]

@@ -180,3 +180,23 @@ def test_a_peek_takes_what_its_run_takes_and_its_scores_on_the_way(finished):
     seconds = {"seconds": 2.0}
     benched = replace(known, bench={"kinds": {"evaluation": seconds}, "machine": {"cores": 2}})
     assert sum(benched.work(peek)) == pytest.approx(sum(known.work(run)) + 10 * 2 * 2.0 * known.num_val)
+
+
+def with_changes(graph, name: str, **changes):
+    """A run of the tables that changes settings of its training."""
+    pairs = tuple(sorted((f"training.{key}", value) for key, value in changes.items()))
+    return graph.run(replace(graph.run_spec(name), name="other", changes=pairs), 0)
+
+
+def test_a_run_with_more_images_a_step_takes_as_much_longer_than_was_measured(graph):
+    bench(graph)
+    assert read_rates(graph.study).work(with_changes(graph, "dual", batch="x2")) == (24.0, 0.0)
+
+
+def test_a_run_of_another_length_is_as_fast_as_finished_ones_of_its_kind(graph):
+    finish(graph.run(graph.run_spec("strong"), 0), **trained(6.0, 6))
+    found = read_rates(graph.study)
+    assert found.work(with_changes(graph, "mixed", steps="x2")) == (12.0, 0.0)
+    assert (
+        found.work(with_changes(graph, "mixed", batch="x2")) is None
+    )  # nobody measured that, and there is no benchmark
