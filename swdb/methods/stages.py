@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput
 from swdb.core.stage import Tools
-from swdb.data.facts import ALL_SPLIT
+from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT
 from swdb.nn.stages import check_tags
 from swdb.specs.methods import METHODS as WORDS
 from swdb.specs.presets import Preset
@@ -89,6 +90,18 @@ class RunStage:
             **study.arithmetic,
         }
         return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=task.steps)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look for a strong image of every class, before hours of training, where a method learns from those alone."""
+        run: RunSpec = artefact.task.run
+        if not WORDS[run.method].every_class:
+            return
+        dataset = tools.dataset(artefact.input("data"))
+        tags = dataset.tags(dataset.ids(STRONG_SPLIT))
+        for column, name in enumerate(dataset.class_names[1:]):
+            if not tags[:, column].any():
+                found = f"no strong image has the class {name!r}, and run {run.name!r} learns from those alone"
+                raise BadInput(dataset.list_path(STRONG_SPLIT), found, "a strong image of every class")
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""

@@ -22,6 +22,7 @@ class MethodSpec:
     label_sets: Mapping[str, str]
     foreign: tuple[str, ...] = ()  # what a row may vary of other methods, and means nothing to this one
     at_points: bool = True  # whether its network predicts at points that lie several pixels apart
+    every_class: bool = False  # whether it cannot learn without a strong image of every class
     # What a training reads of the preset (groups, or group.setting), and what each is made from beyond data and proxies.
     settings: tuple[str, ...] = ("network", "training")
     made_from: tuple[str, ...] = ("weights",)
@@ -34,6 +35,7 @@ METHODS = {
         {"strong": LABEL_SETS["strong"]},
         foreign=("oversample", "shared_layers", "kl", "proxy_set", "start_from"),
         at_points=False,
+        every_class=True,
         settings=("decouplednet", "training.longest_side"),
         made_from=("recognizer",),
     ),

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from swdb.nn.networks import Preprocessing
 from swdb.nn.trainer import seed_initial
 from swdb.specs.presets import load_preset
 from swdb.specs.tasks import run_task
+from swdb.study.stages import RUN
 
 PRESET, METHOD, NUM_CLASSES = load_preset(TINY), DecoupledNet(), 6
 TASK = run_task(PRESET, FIVE)
@@ -208,6 +210,23 @@ def test_a_class_without_strong_images_is_refused_before_a_step_is_taken(untrain
     with pytest.raises(BadInput) as caught:
         runner(Watcher()).make([score.input("run")])
     assert "'alpha'" in caught.value.found and not (score.input("run").folder / "log.jsonl").exists()
+
+
+def test_and_before_hours_of_training_where_no_strong_image_has_it_at_all(finished):
+    _, score = planned(finished)
+    dataset = runner().dataset(score.input("data"))
+    hidden = SimpleNamespace(
+        ids=dataset.ids,
+        class_names=dataset.class_names,
+        list_path=dataset.list_path,
+        tags=lambda ids: dataset.tags(ids) & [1, 1, 1, 0, 1],
+    )
+    tools = SimpleNamespace(dataset=lambda artefact: hidden)
+    with pytest.raises(BadInput) as caught:
+        RUN.check(score.input("run"), tools)
+    assert "'delta'" in caught.value.found and "'decoupled-5'" in caught.value.found
+    graph, _ = planned(finished)
+    RUN.check(graph.run(graph.run_spec("dual-5"), 0), tools)  # which learns from proxies, too
 
 
 def test_a_score_of_it_is_told_from_one_of_ours(finished):
