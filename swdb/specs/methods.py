@@ -20,6 +20,14 @@ class MethodSpec:
 
     branches: tuple[str, ...]  # who predicts; a run has those whose `<branch>_branch` it sets
     label_sets: Mapping[str, str]
+    foreign: tuple[str, ...] = ()  # what a row may vary of other methods, and means nothing to this one
 
 
-METHODS = {"strong-weak": MethodSpec(("strong", "weak"), LABEL_SETS)}
+METHODS = {
+    "strong-weak": MethodSpec(("strong", "weak"), LABEL_SETS),
+    "decouplednet": MethodSpec(
+        ("strong",),
+        {"strong": LABEL_SETS["strong"]},
+        foreign=("oversample", "shared_layers", "kl", "proxy_set", "start_from"),
+    ),
+}
