@@ -34,7 +34,7 @@ HOUSE = {
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
+        "assumptions", "proxy_use", "recognition", "results", "notes", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (

@@ -23,10 +23,11 @@ from swdb.reports.deciding_images import Images, Picture, ends_of
 from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals_chart
 from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
+from swdb.reports.notes import notes
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
-from swdb.reports.tables import frame, notes, title
+from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import STATUSES, register
 from swdb.verdicts.verdict import Ledger
@@ -253,7 +254,7 @@ def _table(measured: MeasuredTable, evidence: Evidence, claims: list[ClaimShown]
         "header": [*shown.columns],
         "labels": len(measured.spec.label_titles),
         "rows": [
-            {"cells": [*map(str, line)], "in_text": row.in_text}
+            {"cells": [*map(str, line)], "first_below_line": row is measured.spec.first_below_line}
             for row, line in zip(measured.spec.rows, shown.itertuples(index=False), strict=True)
         ],
         "notes": notes(measured, evidence.preset),

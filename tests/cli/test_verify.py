@@ -10,7 +10,7 @@ import made_up_scores
 import pytest
 from commands import call, contents, copied, hinted_command, next_command, succeed, the_error, the_hint
 from conftest import REPOSITORY, TINY
-from simulated import FAMILY, SOURCES, TURNED, exchanged, printed_means
+from simulated import PRINTED, SOURCES, TURNED, exchanged, printed_means
 
 from swdb.core.files import read_json, write_json
 
@@ -21,7 +21,7 @@ def studies(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
     preset = made_up_scores.preset_of(folder, comparable=True)
     made_up_scores.preset_of(folder, comparable=False)
-    means = printed_means(SOURCES, FAMILY.printed)
+    means = printed_means(SOURCES, PRINTED)
     made_up_scores.study(folder / "good" / "work", preset=preset)
     turned = exchanged(means, SOURCES, TURNED, {"1:strong.miou": -12.0})
     made_up_scores.study(folder / "bad" / "work", preset=preset, means=turned)
