@@ -111,7 +111,7 @@ def test_a_small_step_down_inside_a_rise_is_not_always_seen():
 
 def test_effects_of_the_printed_size_are_found():
     (world, _) = simulated.planted(factors=(1.0,))
-    assert judged(world, 0.5, 3, 100).decided_share > 0.6
+    assert judged(world, 0.5, 3, 100).decided_share > 0.55
     assert judged(world, 0.5, 12, 100).decided_share > 0.8
     assert judged(world, 1.5, 12, 100).decided_share > judged(world, 1.5, 3, 100).decided_share > 0.1
 
