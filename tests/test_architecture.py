@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "presets", "choices", "register", "methods", "claims", "tables", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "presets", "choices", "register", "methods", "claims", "tables", "sentences", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -34,7 +34,7 @@ HOUSE = {
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "proxy_use", "recognition", "results", "notes", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
+        "assumptions", "proxy_use", "recognition", "results", "notes", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (

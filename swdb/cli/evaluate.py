@@ -1,4 +1,4 @@
-"""`swdb eval`: the score of one run."""
+"""`swdb eval`: the score of one run, or of several averaged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from swdb.cli.options import (
     say,
     show,
 )
-from swdb.core.errors import NotMade
+from swdb.core.errors import BadInput, NotMade
 from swdb.core.files import damage_of
 from swdb.specs.tables import CellSource
 
@@ -75,26 +75,31 @@ def evaluate(
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
 
+    Of runs with a + between them the class probabilities are averaged.
+
     \b
     swdb eval dual --branch weak
     swdb eval dual --flip --scales 0.75,1,1.25 --crf deeplab-vgg16-run-densecrf
     swdb eval dual --figure
     swdb eval dual --lab
+    swdb eval strong+mixed --seed 1
     """
     refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
     files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
     graph = open_graph(workdir, preset, precision, trains_on=trains_on, proxy_seeds=proxy_seeds, **files)
-    spec, number = arguments.run_and_seed(graph.runs, run, seed)
-    artefact, source = graph.run(spec, number), CellSource((spec,), arguments.branch(branch, spec))
-    require_trained(artefact)
+    source, number = arguments.source_and_seed(graph.runs, run, seed, branch)
+    refuse_of_average(source, lab, figure)
+    trained = [graph.run(spec, number) for spec in source.runs]
+    for one in trained:
+        require_trained(one)
     if lab:
         return show_lab(context.obj, graph, resources, source, number, "json" if json else form)
     score = graph.score(source, number, scoring(graph, branch, scales, flip, crf))
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
-        path = draw(graph, runner, artefact) if figure else None
+        path = draw(graph, runner, trained[0]) if figure else None
     result = score.read_record()
     with damage_of(score.record, "a score"):
         show(score_lines(result), result, json)
@@ -102,6 +107,14 @@ def evaluate(
     for what, where in said.items():
         say(f"{what}: {where}")
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def refuse_of_average(source: CellSource, lab: bool, figure: bool) -> None:
+    """Refuse what is only there for one run."""
+    for option, typed in (("--lab", lab), ("--figure", figure)):
+        if typed and len(source.runs) > 1:
+            names = "+".join(run.name for run in source.runs)
+            raise BadInput(option, f"{names} is an average of runs", "one run")
 
 
 def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: str | None) -> "Scoring":
