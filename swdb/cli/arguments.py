@@ -89,7 +89,9 @@ def source_and_seed(
     numbers = {number for _, number in found}
     if len(numbers) > 1:
         raise BadInput(f"run {text}", f"runs of seeds {', '.join(map(str, sorted(numbers)))}", "runs of one seed")
-    return CellSource(tuple(specs), [branch(branch_name, run) for run in specs][0]), numbers.pop()
+    for run in specs:
+        branch(branch_name, run)
+    return CellSource(tuple(specs), branch_name), numbers.pop()
 
 
 def seeds(number: int | None, preset: Preset) -> range:
