@@ -22,6 +22,7 @@ from swdb.core.processor import usable_cores
 from swdb.methods.method import METHODS
 from swdb.nn.compute import Compute, choose_device
 from swdb.specs.presets import load_preset
+from swdb.specs.tasks import run_task
 from swdb.study.stages import RUN
 from swdb.timing.benchmark import begin
 from swdb.timing.crowd import crowded_seconds
@@ -66,16 +67,16 @@ class Steps:
 
     def bare(self, kind: str) -> Callable[[], float]:
         """Seconds of a step with nothing around it: one batch that is there already, forward, backward, new weights."""
-        run, training = self.runs[kind], self.preset.training
-        method, num_strong = METHODS[run.method], round(training.batch * training.strong_share)
-        network = self.on.layout(method.network(self.preset.network, self.preset.data.num_classes, run)).train()
-        optimizer = torch.optim.Adam(method.groups(network, training), fused=True)
+        task, training = run_task(self.preset, self.runs[kind]), self.preset.training
+        method = METHODS[task.run.method]
+        network = self.on.layout(method.network(task, self.preset.data.num_classes)).train()
+        optimizer = torch.optim.Adam(method.groups(network, task), fused=True)
         inputs = self.on.inputs(torch.randn(training.batch, 3, training.crop, training.crop, device=self.on.device))
         labels = torch.randint(0, 6, (training.batch, training.crop, training.crop), device=self.on.device)
 
         def step() -> None:
             with self.on.autocast():
-                terms = method.losses(network, inputs, labels, num_strong, run, training)
+                terms = method.losses(network, (inputs, labels), task)
             optimizer.zero_grad(set_to_none=True)
             sum(terms.values()).backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)

@@ -22,7 +22,7 @@ from swdb.nn.checkpoints import WEIGHTS, save_tensors
 from swdb.nn.networks import Preprocessing
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource
-from swdb.specs.tasks import ScoreTask, Scoring
+from swdb.specs.tasks import ScoreTask, Scoring, run_task
 
 CLASSES = ["background", "alpha", "beta", "gamma", "delta", "epsilon"]
 SIZES = {"a": (32, 32), "b": (32, 32), "c": (20, 28), "d": (16, 24), "e": (32, 32)}  # height, width
@@ -121,7 +121,7 @@ def scene_of(sizes: dict, tmp_path: Path, names: tuple[str, ...] = ("dual",)) ->
     specs, runs = [graph.run_spec(name) for name in names], []
     for k, spec in enumerate(specs):
         torch.manual_seed(k + 1)
-        network = StrongWeak().network(preset.network, 6, spec)
+        network = StrongWeak().network(run_task(preset, spec), 6)
         with torch.no_grad():  # so that an untrained network says different things at different places
             for head in network.heads.values():
                 head[-1].weight.normal_(std=3.0)

@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "presets", "choices", "register", "methods", "claims", "tables", "sentences", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "presets", "choices", "register", "methods", "claims", "tables", "sentences", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -26,8 +26,11 @@ HOUSE = {
         "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "initial_weights",
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
-    "methods": ("strong_weak", "method", "training", "stages"),
-    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
+    "methods": (
+        "material", "strong_weak", "decoupled_network", "decoupled_prediction", "windows", "recognizer", "decouplednet",
+        "method", "training", "stages",
+    ),
+    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "recognition", "geometry", "views", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "masks", "quality_page", "quality", "stages",
@@ -60,7 +63,7 @@ HEAVY = {
     "timing.stopwatch", "timing.operations", "timing.plain_loop", "timing.benchmark", "timing.card",
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
-    "evaluation.evaluate", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
+    "evaluation.evaluate", "evaluation.recognition", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
     "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.masks", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart

@@ -85,8 +85,9 @@ def test_at_the_papers_n_two_branches_do_not_lose_against_strong_labels_alone(ho
     assert word(by_run, "strong", "dual") != CONTRADICTED
 
 
-def swapped(self, network, inputs, labels, num_strong, run, training):
+def swapped(self, network, batch, task):
     """Fault: each head learns from the other branch's images."""
+    (inputs, labels), num_strong = batch, task.num_strong
     features = network.features(inputs)
     strong, weak = network.logits(features[num_strong:], "strong"), network.logits(features[:num_strong], "weak")
     return {
@@ -95,8 +96,9 @@ def swapped(self, network, inputs, labels, num_strong, run, training):
     }
 
 
-def merged(self, network, inputs, labels, num_strong, run, training):
+def merged(self, network, batch, task):
     """Fault: both losses reach the strong head, and the weak head none."""
+    (inputs, labels), num_strong = batch, task.num_strong
     logits = network.logits(network.features(inputs), "strong")
     return {
         "strong": losses.cross_entropy(logits[:num_strong], labels[:num_strong]),
@@ -104,8 +106,9 @@ def merged(self, network, inputs, labels, num_strong, run, training):
     }
 
 
-def detached(self, network, inputs, labels, num_strong, run, training):
+def detached(self, network, batch, task):
     """Fault: the weak loss does not reach what the branches share."""
+    (inputs, labels), num_strong = batch, task.num_strong
     features = network.features(inputs)
     weak = network.logits(features[num_strong:].detach(), "weak")
     return {

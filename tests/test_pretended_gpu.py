@@ -26,7 +26,7 @@ from swdb.nn.compute import Compute, StepSettings, choose_device
 from swdb.nn.model import Model
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource, all_runs, load_tables
-from swdb.specs.tasks import Scoring
+from swdb.specs.tasks import Scoring, run_task
 from swdb.study.figure import draw_run
 from swdb.study.graph import Graph
 from swdb.study.runner import Runner
@@ -125,16 +125,17 @@ def test_a_run_says_on_what_gpu_and_how_its_steps_were_taken(plain):
 @pytest.mark.parametrize("backbone", ["squeezenet1_1", "vgg16"])
 def test_the_large_backbones_go_forward_and_backward_without_a_wait(backbone, precision):
     network_settings = replace(load_preset("voc").network, backbone=backbone, head_channels=16, neck_channels=512)
-    run, training = all_runs(load_tables())["dual-kl"], load_preset("voc").training
+    run, preset = all_runs(load_tables())["dual-kl"], load_preset("voc")
+    task = run_task(replace(preset, network=network_settings, training=replace(preset.training, batch=2)), run)
     with pretended_gpu() as watch:
         compute = Compute(choose_device("cuda"), precision)
         method = METHODS[run.method]
-        network = compute.layout(method.network(network_settings, 21, run))
+        network = compute.layout(method.network(task, 21))
         inputs, labels = torch.zeros(2, 3, 33, 33).to("cuda"), torch.zeros(2, 33, 33, dtype=torch.int64).to("cuda")
-        optimizer = torch.optim.Adam(method.groups(network, training), fused=True)
+        optimizer = torch.optim.Adam(method.groups(network, task), fused=True)
         watch.waits.clear()
         with compute.autocast():
-            terms = method.losses(network, compute.inputs(inputs), labels, 1, run, training)
+            terms = method.losses(network, (compute.inputs(inputs), labels), task)
         sum(terms.values()).backward()
         optimizer.step()
         assert not watch.waits

@@ -32,6 +32,8 @@ STEPS_IN_WORDS = {
     "single": "single branch",
     "dual": "dual branch",
     "dual-kl": "dual branch with KL",
+    "decoupled": "DecoupledNet's decoder",
+    "recognizer": "DecoupledNet's recognizer",
     "classifier": "classifier",
     "dsrg-1": "DSRG, round 1",
     "dsrg-2": "DSRG, round 2",

@@ -1,6 +1,6 @@
 """What of a study becomes a job of a cluster, and what is noted of the jobs that were submitted.
 
-A job makes one artefact, with what belongs to it: the scores of a run, the quality report of a set of proxies. What needs
+A job makes one artefact, with what belongs to it: the scores of a run and what its recognizer finds, the quality report of a set of proxies. What needs
 no training (the data set, weights and cues that are read from a file) is made before any job is submitted.
 
 in: artefacts to be made -> out: jobs, inputs before what is made from them; `slurm/jobs.json` in the work directory
@@ -62,7 +62,7 @@ def as_jobs(todo: Iterable[Artefact]) -> list[Job]:
 
 def _owner(artefact: Artefact) -> Artefact:
     """Return in whose job an artefact is made: a score in that of its run, a quality report in that of the proxies."""
-    kind = {"score": "run", "quality": "proxies"}.get(artefact.kind)
+    kind = {"score": "run", "recognition": "run", "quality": "proxies"}.get(artefact.kind)
     owners = [other for other in artefact.inputs if other.kind == kind]
     return owners[0] if len(owners) == 1 else artefact
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from swdb.specs.crf_parameters import CRF_SETS
+from swdb.specs.methods import METHODS
+from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import LabTask, Scoring
 
 DEEPLAB = 513, 500  # pixels of the square, for images of so many: DeepLab's test.prototxt, VOC's longest side
@@ -42,10 +44,12 @@ class Choice:
     geometry: Geometry | None = None  # None: whole images, scored at full size
 
 
-def choices_of(task: LabTask, branches: tuple[str, ...]) -> list[Choice]:
-    """List the ways in which a run with these branches is evaluated."""
+def choices_of(task: LabTask, run: RunSpec) -> list[Choice]:
+    """List the ways in which a run is evaluated; at the network's own points only where it has some."""
     longest = min(task.longest_side or task.largest, task.largest)
-    return choices(task.scoring, branches, task.crop, longest, shrunk=longest < task.largest)
+    found = choices(task.scoring, run.branches, task.crop, longest, shrunk=longest < task.largest)
+    at_points = METHODS[run.method].at_points
+    return [one for one in found if at_points or one.geometry is None or one.geometry.scored != "grid"]
 
 
 def choices(ours: Scoring, branches: tuple[str, ...], crop: int, longest: int, shrunk: bool) -> list[Choice]:

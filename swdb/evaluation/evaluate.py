@@ -87,7 +87,7 @@ def _predictor(runs: list[Artefact], scoring: Scoring, num_classes: int, compute
             inputs = model.inputs(images)
             with compute.autocast():
                 inputs = compute.inputs(inputs)
-                found.append(method.predict(model.network, inputs, scoring.branch, scoring.scales, scoring.flip))
+                found.append(method.predict(model, inputs, scoring.branch, scoring.scales, scoring.flip))
         return found[0] if len(found) == 1 else torch.stack(found).mean(0)
 
     return predict

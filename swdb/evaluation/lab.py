@@ -53,7 +53,7 @@ def examine(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     bench = Bench(
         METHODS[run.task.run.method],
         load_trained(run, dataset.num_classes, tools.compute),
-        choices_of(task, run.task.run.branches),
+        choices_of(task, run.task.run),
         dataset.num_classes,
     )
     counts, stored = stored_counts(score, dataset)

@@ -1,4 +1,6 @@
-"""The stages that score runs, and two that only diagnose one: other ways to evaluate it, other steps of its training."""
+"""The stages that score runs, and those that only diagnose one: what its recognizer finds, other ways to evaluate it, other
+steps of its training.
+"""
 
 from typing import Any
 
@@ -10,7 +12,7 @@ from swdb.evaluation.definitions import DEFINITIONS
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
 from swdb.specs.tables import RunSpec
-from swdb.specs.tasks import LabTask, PeekTask, ScoreTask, Scoring
+from swdb.specs.tasks import LabTask, PeekTask, RecognitionTask, ScoreTask, Scoring
 
 POINTS = 10  # of a training at which it is looked at
 LONGEST_NAME = 80  # characters: file systems take 255, with an id behind it
@@ -60,6 +62,24 @@ def _classes(data: Artefact) -> str:
     return f"classes {', '.join(names)}" if names else f"{data.key.get('num_classes', 'all')} classes"
 
 
+class RecognitionStage:
+    """What the recognizer behind a run of DecoupledNet finds: a diagnosis beside its score, which no cell of a table reads."""
+
+    kind, version, folder = "recognition", 1, "runs"
+
+    def artefact(self, study: Study, data: Artefact, run: Artefact, scoring: Scoring) -> Artefact:
+        """Plan what lies beside a run's score."""
+        task = RecognitionTask(scoring, study.preset.training.longest_side)
+        place = {"folder": run.folder / "evals", "record_name": "recognition.json", "shares_folder": True}
+        return study.artefact(self, f"{run.name}-recognition", non_defaults(scoring), (data, run), task, **place)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Ask about every image, with the tags that are found and with the true ones."""
+        from swdb.evaluation.recognition import recognise
+
+        return recognise(artefact, tools)
+
+
 class LabStage:
     """One run evaluated in all ways that are in use: a diagnosis beside its scores, which no table reads."""
 
@@ -81,7 +101,7 @@ class LabStage:
         key = {
             "scoring": non_defaults(scoring),
             "definitions": [one.key for one in DEFINITIONS],
-            "choices": [one.key for one in choices_of(task, spec.branches)],
+            "choices": [one.key for one in choices_of(task, spec)],
         }
         name = f"lab{scoring.name.removeprefix('val').removeprefix('-strong')}"
         place = {"folder": run.folder / "evals", "record_name": f"{name}.json", "shares_folder": True}

@@ -21,7 +21,7 @@ def looking(method: Method, model: Model, inputs: Tensor) -> Look:
 
     def look(branches: tuple[str, ...], scale: float, mirrored: bool) -> dict[str, Tensor]:
         with model.compute.autocast():
-            return method.view(model.network, model.compute.inputs(inputs), branches, scale, mirrored)
+            return method.view(model, model.compute.inputs(inputs), branches, scale, mirrored)
 
     return look
 

@@ -1,13 +1,71 @@
-"""The stage that trains runs."""
+"""The stages that train runs, and DecoupledNet's recognizer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.stage import Tools
+from swdb.data.facts import ALL_SPLIT
+from swdb.nn.stages import check_tags
+from swdb.specs.methods import METHODS as WORDS
+from swdb.specs.presets import Preset
 from swdb.specs.settings import fingerprint, non_defaults
 from swdb.specs.study import Study
 from swdb.specs.tables import RunSpec
-from swdb.specs.tasks import RunTask
+from swdb.specs.tasks import RecognizerTask, RunTask, run_task
+
+
+def settings_of(preset: Preset, names: Iterable[str]) -> dict[str, Any]:
+    """Return what the key of a run says of a preset's settings: whole groups, and single ones where they are set."""
+    found: dict[str, Any] = {}
+    for name in names:
+        group, _, setting = name.partition(".")
+        values = fingerprint(getattr(preset, group))
+        if not setting:
+            found[group] = values
+        elif setting in values:
+            found.setdefault(group, {})[setting] = values[setting]
+    return found
+
+
+class RecognizerStage:
+    """DecoupledNet's recognizer: one for all runs of a preset, whatever their seeds and strong images."""
+
+    kind, version, folder = "recognizer", 1, "recognizers"
+
+    def artefact(self, study: Study, data: Artefact, weights: Artefact) -> Artefact:
+        """Plan the training that the preset's [decouplednet] describes."""
+        preset = study.preset
+        task = RecognizerTask(preset.network.backbone, preset.decouplednet, preset.training.longest_side)
+        key = {
+            "decouplednet": preset.decouplednet.of_recognizer,
+            **settings_of(preset, ("training.longest_side",)),
+            **study.arithmetic,
+        }
+        steps = preset.decouplednet.recognizer_steps
+        return study.artefact(self, "recognizer", key, (data, weights), task, steps=steps)
+
+    def check(self, artefact: Artefact, tools: Tools) -> None:
+        """Look for images of every class, before anything is trained."""
+        dataset = tools.dataset(artefact.input("data"))
+        check_tags(dataset.tags(dataset.ids(ALL_SPLIT)), dataset.class_names)
+
+    def room(self, artefact: Artefact, tools: Tools) -> int:
+        """Count the network's values."""
+        from swdb.methods.decoupled_network import Recognizer
+        from swdb.nn.checkpoints import room_for
+        from swdb.nn.networks import valueless
+
+        task: RecognizerTask = artefact.task
+        with valueless():
+            num_tags = tools.dataset(artefact.input("data")).num_classes - 1
+            return room_for(Recognizer(task.backbone, task.settings, num_tags))
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Train it on the tags of all training images."""
+        from swdb.methods.recognizer import train_recognizer
+
+        return train_recognizer(artefact, tools)
 
 
 class RunStage:
@@ -16,18 +74,16 @@ class RunStage:
     kind, version, folder = "run", 1, "runs"
 
     def artefact(self, study: Study, run: RunSpec, seed: int, inputs: tuple[Artefact, ...]) -> Artefact:
-        """Plan a run on its inputs: data, weights, and, where it needs them, proxies and the run that it starts from."""
-        preset = study.preset
-        task = RunTask(run, seed, preset.network, preset.training)
+        """Plan a run on its inputs: data, what its method begins with, proxies where it needs them, the run it starts from."""
+        task = run_task(study.preset, run, seed)
         # a run's own name leads its id anyway; the run that it starts from is among the inputs
         key = {
             "run": {name: value for name, value in non_defaults(run).items() if name not in ("name", "start_from")},
             "seed": seed,
-            "network": fingerprint(preset.network),
-            "training": fingerprint(preset.training),
+            **settings_of(study.preset, WORDS[run.method].settings),
             **study.arithmetic,
         }
-        return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=preset.training.steps)
+        return study.artefact(self, f"{run.name}-s{seed}", key, inputs, task, steps=task.steps)
 
     def room(self, artefact: Artefact, tools: Tools) -> int:
         """Count the network's values."""
@@ -38,7 +94,7 @@ class RunStage:
         task: RunTask = artefact.task
         with valueless():
             num_classes = tools.dataset(artefact.input("data")).num_classes
-            return room_for(METHODS[task.run.method].network(task.network, num_classes, task.run))
+            return room_for(METHODS[task.run.method].network(task, num_classes))
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Train it."""

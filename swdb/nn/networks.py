@@ -4,7 +4,7 @@ in: normalised inputs (B, 3, H, W) float -> out: features (B, D, h, w) or logits
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,13 @@ def preprocessing_of(record: Mapping[str, Any]) -> Preprocessing:
     """Read the preprocessing that stands in the record of trained weights."""
     found = record["preprocessing"]
     return Preprocessing(found["order"], tuple(found["mean"]), tuple(found["std"]))
+
+
+class Grid(NamedTuple):
+    """Where features lie among pixels: feature i's centre at pixel `stride * i + first_centre`."""
+
+    stride: int
+    first_centre: float
 
 
 class Backbone(nn.Module):
@@ -115,7 +122,7 @@ def head(in_channels: int, channels: int, dilation: int, dropout: float, num_cla
     return layers
 
 
-def upsample(maps: Tensor, backbone: Backbone) -> Tensor:
+def upsample(maps: Tensor, backbone: Backbone | Grid) -> Tensor:
     """Upsample maps of features (B, C, h, w) bilinearly to pixels, (B, C, h * stride, w * stride) float32.
 
     Two matrix products, whose backward pass is deterministic on a GPU too; each feature's value lands on its centre.
@@ -129,7 +136,7 @@ def upsample(maps: Tensor, backbone: Backbone) -> Tensor:
         return rows @ maps @ columns.T
 
 
-def bilinear(size: int, backbone: Backbone, pixels: Tensor) -> Tensor:
+def bilinear(size: int, backbone: Backbone | Grid, pixels: Tensor) -> Tensor:
     """The matrix (P, size) that interpolates at `pixels` (P,) between the centres of `size` features and holds the ends."""
     place = ((pixels - backbone.first_centre) / backbone.stride).clamp(0, size - 1)
     return (1 - (place[:, None] - torch.arange(size, device=pixels.device)).abs()).clamp(min=0)

@@ -19,7 +19,7 @@ from swdb.data.voc import IGNORE
 from swdb.nn.networks import Preprocessing
 
 # Purposes keep the streams of one seed apart. Never renumber: the numbers are part of every run's identity.
-ORDER, CROPS, DROPOUT, STRONG_SUBSET, INITIAL = range(5)
+ORDER, CROPS, DROPOUT, STRONG_SUBSET, INITIAL, WINDOWS = range(6)
 
 
 def rng_for(seed: int, purpose: int, *place: int) -> np.random.Generator:
@@ -51,7 +51,9 @@ def sample_indices(size: int, seed: int, branch: int, step: int, count: int) -> 
 
 @dataclass(frozen=True)
 class Crops:
-    """Where crops lie, for a batch: scale (B,), offset of the crop in the scaled image (B, 2) as y, x; flip (B,)."""
+    """Where crops lie, for a batch: scale (B,), or (B, 2) as y, x where the aspect is not kept; offset of the crop in the
+    scaled image (B, 2) as y, x; flip (B,).
+    """
 
     scale: Tensor
     offset: Tensor
@@ -92,9 +94,11 @@ def crop_batch(
     images (B, S, S, 3) uint8 RGB, labels (B, S, S) uint8 -> (B, 3, crop, crop) float, (B, crop, crop) int64; all on one device
     """
     device, canvas = images.device, images.shape[1]
-    scale, offset, flip = at.scale, at.offset, at.flip
+    scale, offset, flip = at.scale.view(len(images), -1).expand(-1, 2), at.offset, at.flip
     pixel = torch.arange(crop, device=device) + 0.5
-    ys, xs = ((pixel + offset[:, k, None]) / scale[:, None] - 0.5 for k in (0, 1))  # (B, crop) in pixels of the image
+    ys, xs = (
+        (pixel + offset[:, k, None]) / scale[:, k, None] - 0.5 for k in (0, 1)
+    )  # (B, crop) in pixels of the image
     height, width = sizes[:, :1], sizes[:, 1:]
     xs = torch.where(flip[:, None], width - 1 - xs, xs)
     inside = ((ys > -0.5) & (ys < height - 0.5))[:, :, None] & ((xs > -0.5) & (xs < width - 0.5))[:, None, :]

@@ -85,6 +85,7 @@ class Job:
     advance: Advance = field(default_factory=silent)
     ids_at: Callable[[int], list[str]] | None = None  # the images of a step, for an error that names them
     stops: Stops = field(default_factory=Stops)
+    settle: Callable[[nn.Module], None] = lambda network: None  # done to the network before it is looked at or written
 
     def place(self, step: int) -> str:
         """Say which step it was, and with which images."""
@@ -94,6 +95,7 @@ class Job:
     def stop(self, step: int, network: nn.Module) -> None:
         """Let somebody look who wants to, after so many steps."""
         if step in self.stops.steps:
+            self.settle(network)
             network.eval()
             self.stops.look(step, network)
             network.train()
@@ -153,12 +155,18 @@ def optimise(
     record = {
         "steps": step,
         "seconds": round(seconds + time.monotonic() - started, 2),
-        "weights_sha256": save_tensors(job.folder / WEIGHTS, network.state_dict()),
+        "weights_sha256": _written(job, network),
         "step": stepper.describe() | {"checkpoints": "by a thread" if checkpoints.threaded else "between steps"},
     }
     write_json(ended, record)
     checkpoints.remove()
     return record
+
+
+def _written(job: Job, network: nn.Module) -> str:
+    """Write the last weights; returns the sha256 of their file."""
+    job.settle(network)
+    return save_tensors(job.folder / WEIGHTS, network.state_dict())
 
 
 def _ended(job: Job, ended: Path, schedule: Schedule, network: nn.Module) -> dict[str, Any]:

@@ -21,6 +21,14 @@ class MethodSpec:
     branches: tuple[str, ...]  # who predicts; a run has those whose `<branch>_branch` it sets
     label_sets: Mapping[str, str]
     foreign: tuple[str, ...] = ()  # what a row may vary of other methods, and means nothing to this one
+    at_points: bool = True  # whether its network predicts at points that lie several pixels apart
+    settings: tuple[str, ...] = (
+        "network",
+        "training",
+    )  # of the preset, that a training reads: groups, or group.setting
+    made_from: tuple[str, ...] = (
+        "weights",
+    )  # artefacts that every training is made from, beyond data and what it learns
 
 
 METHODS = {
@@ -29,5 +37,8 @@ METHODS = {
         ("strong",),
         {"strong": LABEL_SETS["strong"]},
         foreign=("oversample", "shared_layers", "kl", "proxy_set", "start_from"),
+        at_points=False,
+        settings=("decouplednet", "training.longest_side"),
+        made_from=("recognizer",),
     ),
 }

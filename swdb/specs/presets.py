@@ -14,6 +14,7 @@ from typing import Any
 from swdb.core.errors import BadInput, unknown
 from swdb.core.files import digest, write_text
 from swdb.specs.crf_parameters import CRF_SETS
+from swdb.specs.decoupled import Decoupled
 from swdb.specs.settings import (
     ABOVE_0,
     AT_LEAST_0,
@@ -298,6 +299,7 @@ class Preset:
     training: Training
     proxy: Proxy
     dsrg: Dsrg
+    decouplednet: Decoupled
     evaluation: Evaluation
 
     @property
@@ -391,6 +393,7 @@ def _check_together(preset: Preset, where: str) -> None:
             "at most training.scale_max",
         ),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
+        *preset.decouplednet.checks(preset.network.backbone),
     )
     for holds, key, found, expected in checks:
         if not holds:

@@ -5,8 +5,9 @@ What an artefact is made from besides (data, weights, proxies, ...) are its inpu
 
 from dataclasses import dataclass
 
+from swdb.specs.decoupled import Decoupled
 from swdb.specs.preprocessing import Choice
-from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Proxy, Training
+from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Preset, Proxy, Training
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec
 
@@ -62,6 +63,35 @@ class RunTask:
     seed: int
     network: Network
     training: Training
+    decouplednet: Decoupled
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps it takes."""
+        if self.run.method == "decouplednet":
+            return self.decouplednet.schedule(self.run.strong_per_class or 0)[0]
+        return self.training.steps
+
+    @property
+    def num_strong(self) -> int:
+        """How many images of a batch, the first ones, belong to the strong branch."""
+        batch = self.training.batch
+        return round(batch * self.training.strong_share) if self.run.dual else batch
+
+
+def run_task(preset: Preset, run: RunSpec, seed: int = 0) -> RunTask:
+    """Return what training a run of a preset takes."""
+    return RunTask(run, seed, preset.network, preset.training, preset.decouplednet)
+
+
+@dataclass(frozen=True)
+class RecognizerTask:
+    """DecoupledNet's recognizer: a classifier of image-level labels, which runs of the method ask what there is."""
+
+    backbone: str
+    settings: Decoupled
+    longest_side: int
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,14 @@ class Scoring:
 @dataclass(frozen=True)
 class ScoreTask:
     """A score of one run, or of the averaged predictions of several."""
+
+    scoring: Scoring
+    longest_side: int
+
+
+@dataclass(frozen=True)
+class RecognitionTask:
+    """What the recognizer behind a run finds on the validation split, and the run's score with true tags in its place."""
 
     scoring: Scoring
     longest_side: int

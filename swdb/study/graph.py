@@ -9,10 +9,24 @@ from functools import cached_property
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
+from swdb.specs.methods import METHODS
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
-from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+from swdb.study.stages import (
+    CLASSIFIER,
+    CUES,
+    DATA,
+    LAB,
+    PEEK,
+    PROXIES,
+    QUALITY,
+    RECOGNITION,
+    RECOGNIZER,
+    RUN,
+    SCORE,
+    WEIGHTS,
+)
 
 
 @dataclass
@@ -32,6 +46,11 @@ class Graph:
     def weights(self) -> Artefact:
         """The backbone's initial weights."""
         return WEIGHTS.artefact(self.study)
+
+    @cached_property
+    def recognizer(self) -> Artefact:
+        """DecoupledNet's recognizer, the same for all runs of the method."""
+        return RECOGNIZER.artefact(self.study, self.data, self.weights)
 
     @cached_property
     def cues(self) -> Artefact:
@@ -67,7 +86,7 @@ class Graph:
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
         if (run, seed) not in self._planned:
-            inputs = [self.data, self.weights]
+            inputs = [self.data, *(getattr(self, kind) for kind in METHODS[run.method].made_from)]
             if run.needs_proxies:
                 inputs.append(self.proxies(run.proxy_set, seed))
             if run.start_from:
@@ -85,6 +104,10 @@ class Graph:
         """The score of a run, or of an average of runs, as the tables want it or by another scoring."""
         runs = tuple(self.run(run, seed) for run in source.runs)
         return SCORE.artefact(self.study, self.data, runs, scoring or self.scoring(source.branch))
+
+    def recognition(self, run: Artefact) -> Artefact:
+        """What the recognizer behind a run finds, as the preset scores the run: a diagnosis beside its score."""
+        return RECOGNITION.artefact(self.study, self.data, run, self.scoring(run.task.run.branches[0]))
 
     def lab(self, source: CellSource, seed: int) -> Artefact:
         """One run evaluated in all ways that are in use, beside its score."""
@@ -106,17 +129,23 @@ class Graph:
         return Scoring(branch, evaluation.scales, evaluation.flip)
 
     def needed(self, *artefacts: Artefact) -> list[Artefact]:
-        """List artefacts and all that must be made before them, in order; each set of proxies with its quality report."""
-        found = []
+        """List artefacts and all that must be made before them, in order, with the diagnoses that belong to them: the
+        quality report of each set of proxies, and what the recognizer behind a scored run finds.
+        """
+        found = {}
         for artefact in with_inputs(*artefacts):
-            found.append(artefact)
-            if artefact.kind == "proxies":
-                found.append(self.quality(artefact))
-        return found
+            found[artefact.id] = artefact
+            beside = [self.quality(artefact)] if artefact.kind == "proxies" else []
+            if artefact.kind == "score":
+                beside += [self.recognition(one) for one in artefact.inputs if one.find_input("recognizer") is not None]
+            found |= {one.id: one for one in beside}
+        return list(found.values())
 
     def everything(self, seeds: Iterable[int]) -> Iterator[Artefact]:
         """Yield all artefacts of the study that can be asked for by id, seed after seed."""
         yield from self.needed(self.proxies(2))
+        if any("recognizer" in METHODS[run.method].made_from for run in self.runs.values()):
+            yield self.recognizer
         for seed in seeds:
             if self.study.proxy_seed(seed):
                 yield from self.needed(self.proxies(2, seed))
@@ -126,4 +155,6 @@ class Graph:
                     source = CellSource((run,), branch)
                     yield self.score(source, seed)
                     yield self.lab(source, seed)
+                if self.run(run, seed).find_input("recognizer") is not None:
+                    yield self.recognition(self.run(run, seed))
                 yield self.peek(run, seed)

@@ -2,17 +2,21 @@
 
 from swdb.core.stage import Stage
 from swdb.data.stages import DataStage
-from swdb.evaluation.stages import LabStage, PeekStage, ScoreStage
-from swdb.methods.stages import RunStage
+from swdb.evaluation.stages import LabStage, PeekStage, RecognitionStage, ScoreStage
+from swdb.methods.stages import RecognizerStage, RunStage
 from swdb.nn.stages import ClassifierStage, WeightsStage
 from swdb.proxy.stages import CuesStage, ProxiesStage, QualityStage
 from swdb.reports.stages import TableStage
 
 DATA, WEIGHTS, CLASSIFIER, CUES = DataStage(), WeightsStage(), ClassifierStage(), CuesStage()
+RECOGNIZER, RECOGNITION = RecognizerStage(), RecognitionStage()
 PROXIES, QUALITY, RUN, SCORE, LAB, PEEK, TABLE = (
     ProxiesStage(), QualityStage(), RunStage(), ScoreStage(), LabStage(), PeekStage(), TableStage(),
 )  # fmt: skip
 
 STAGES: dict[str, Stage] = {
-    stage.kind: stage for stage in (DATA, WEIGHTS, CLASSIFIER, CUES, PROXIES, QUALITY, RUN, SCORE, LAB, PEEK, TABLE)
-}
+    stage.kind: stage
+    for stage in (
+        DATA, WEIGHTS, CLASSIFIER, CUES, PROXIES, QUALITY, RECOGNIZER, RUN, SCORE, RECOGNITION, LAB, PEEK, TABLE,
+    )
+}  # fmt: skip

@@ -35,6 +35,7 @@ from swdb.specs.presets import Preset
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, all_runs, load_tables
+from swdb.specs.tasks import run_task
 from swdb.study import stages
 from swdb.study.graph import Graph
 from swdb.timing.crowd import MOST as MOST_WORKERS
@@ -221,9 +222,7 @@ def work_of(bench: Bench) -> Iterator[Callable[[], None]]:
         return lambda: bench.training(kind, steps[kind])
 
     def evaluation() -> None:
-        _finish(
-            steps["dual"], METHODS[runs["dual"].method].network(preset.network, bench.data.num_classes, runs["dual"])
-        )
+        _finish(steps["dual"], _network(preset, runs["dual"], bench.data.num_classes))
         score = graph.score(CellSource((runs["dual"],), runs["dual"].branches[0]), 0)
         bench.per_image("evaluation", score, LONG, whole=True)
 
@@ -245,6 +244,10 @@ def work_of(bench: Bench) -> Iterator[Callable[[], None]]:
     if preset.proxy.cues == "classifier":
         yield lambda: _cues(bench)
     yield lambda: _plain(bench)
+
+
+def _network(preset: Preset, run: RunSpec, num_classes: int) -> nn.Module:
+    return METHODS[run.method].network(run_task(preset, run), num_classes)
 
 
 def _with(graph: Graph, **dsrg: int) -> Graph:
@@ -297,7 +300,7 @@ def _weights_bytes(bench: Bench) -> dict[str, int]:
     preset, classes = bench.preset, bench.data.num_classes
     backbone = BACKBONES[preset.network.backbone]
     with torch.device("meta"):
-        networks = {kind: METHODS[run.method].network(preset.network, classes, run) for kind, run in bench.runs.items()}
+        networks = {kind: _network(preset, run, classes) for kind, run in bench.runs.items()}
         dsrg = DsrgNetwork(backbone(), preset.dsrg, classes)
         networks |= {"backbone": backbone(), "classifier": new_classifier(backbone(), classes - 1)}
         networks |= {"dsrg-1": dsrg, "dsrg-2": dsrg}

@@ -10,6 +10,7 @@ import torch
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput
 from swdb.data.resident import free_memory
+from swdb.methods.recognizer import recognizer_needs
 from swdb.methods.training import run_needs
 from swdb.nn.classifier import classifier_needs
 from swdb.nn.compute import choose_device
@@ -37,6 +38,8 @@ def _needs(study: Study, artefact: Artefact) -> Needs:
         return run_needs(task, classes, precision)
     if artefact.kind == "proxies":
         return dsrg_needs(task.backbone, task.dsrg, classes, precision, task.proxy_set)
+    if artefact.kind == "recognizer":
+        return recognizer_needs(task, classes - 1, precision)
     training = task.pretext if artefact.kind == "weights" else task.training
     return classifier_needs(BACKBONES[task.backbone], classes - 1, training, precision)
 

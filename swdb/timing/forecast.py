@@ -159,7 +159,9 @@ def forecast(study: Study, artefacts: Iterable[Artefact], rates: Rates, jobs: in
 
 def _disk(study: Study, left: list[Artefact], rates: Rates, jobs: int) -> tuple[int | None, int | None]:
     """Return the bytes that what is left takes on the disk, and those of checkpoints while `jobs` trainings last."""
-    weights = [_weights(one, rates) for one in left if one.kind in ("run", "classifier", "proxies", "weights")]
+    weights = [
+        _weights(one, rates) for one in left if one.kind in ("run", "classifier", "recognizer", "proxies", "weights")
+    ]
     masks = [_masks(one, rates) for one in left if one.kind in ("proxies", "score")]
     if None in weights or None in masks:
         return None, None

@@ -12,10 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from swdb.methods.method import METHODS
 from swdb.nn.classifier import new_classifier
+from swdb.nn.compute import Compute
+from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, valueless
 from swdb.proxy.dsrg import DsrgNetwork
+from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset
 from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import run_task
 
 SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices
 CEILING_SECONDS = 0.4  # for each precision
@@ -44,14 +48,10 @@ def _wait(device: torch.device) -> None:
 
 def step_flops(preset: Preset, run: RunSpec) -> int:
     """Count the operations of a training step of a run."""
-    training, classes, method = preset.training, preset.data.num_classes, METHODS[run.method]
-    num_strong = round(training.batch * training.strong_share) if run.dual else training.batch
+    task, classes, method = run_task(preset, run), preset.data.num_classes, METHODS[run.method]
 
     def losses() -> Tensor:
-        network = method.network(preset.network, classes, run)
-        labels = torch.zeros(training.batch, training.crop, training.crop, dtype=torch.int64)
-        inputs = _inputs(training.batch, training.crop, training.crop)
-        return sum(method.losses(network, inputs, labels, num_strong, run, training).values())
+        return sum(method.losses(method.network(task, classes), method.blank(task, classes), task).values())
 
     return _count(losses)
 
@@ -61,8 +61,9 @@ def prediction_flops(preset: Preset, run: RunSpec, shape: tuple[int, int]) -> in
     evaluation, method = preset.evaluation, METHODS[run.method]
 
     def predict() -> None:
-        network = method.network(preset.network, preset.data.num_classes, run)
-        method.predict(network, _inputs(1, *shape), run.branches[0], evaluation.scales, evaluation.flip)
+        network = method.network(run_task(preset, run), preset.data.num_classes).eval()
+        model = Model(network, Preprocessing(), Compute(valueless(), "fp32"))
+        method.predict(model, _inputs(1, *shape), run.branches[0], evaluation.scales, evaluation.flip)
 
     return _count(predict)
 

@@ -24,6 +24,7 @@ from swdb.methods.method import METHODS
 from swdb.specs.preprocessing import IMAGENET_RGB
 from swdb.specs.presets import Preset, Training
 from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import run_task
 
 WARM = 2  # steps that are not counted
 
@@ -64,23 +65,22 @@ def plain_seconds(
     preset: Preset, run: RunSpec, dataset: DataSet, device: torch.device, workers: int, steps: int, limit: float
 ) -> tuple[float, int]:
     """Return the median seconds of a step of a dual run, and of how many; ends after `steps`, or `limit` seconds."""
-    training, method = preset.training, METHODS[run.method]
-    num_strong = round(training.batch * training.strong_share)
+    training, method, task = preset.training, METHODS[run.method], run_task(preset, run)
     weak, strong = (
         [(dataset.image_path(image_id), dataset.mask_path(image_id, ALL_SPLIT)) for image_id in dataset.ids(split)]
         for split in (ALL_SPLIT, STRONG_SPLIT)
     )
-    pairs = Pairs(strong, weak, (steps + WARM) * num_strong, training)
+    pairs = Pairs(strong, weak, (steps + WARM) * task.num_strong, training)
     loader = DataLoader(
-        pairs, batch_size=num_strong, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda"
+        pairs, batch_size=task.num_strong, shuffle=True, num_workers=workers, pin_memory=device.type == "cuda"
     )
-    network = method.network(preset.network, dataset.num_classes, run).to(device).train()
-    optimizer = torch.optim.Adam(method.groups(network, training), weight_decay=training.weight_decay)
+    network = method.network(task, dataset.num_classes).to(device).train()
+    optimizer = torch.optim.Adam(method.groups(network, task), weight_decay=training.weight_decay)
     ends, began = [], time.perf_counter()
     for strong_images, strong_labels, weak_images, weak_labels in loader:
         images = torch.cat([strong_images, weak_images]).to(device)
         labels = torch.cat([strong_labels, weak_labels]).to(device)
-        loss = sum(method.losses(network, images, labels, num_strong, run, training).values())
+        loss = sum(method.losses(network, (images, labels), task).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

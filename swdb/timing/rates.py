@@ -1,6 +1,7 @@
 """How fast each kind of work is in a work directory: as its finished artefacts say, else as the benchmark measured it.
 
-    a step of a training      single, dual, dual-kl (with -nK for another number of shared layers), classifier, dsrg-1, dsrg-2
+    a step of a training      single, dual, dual-kl (with -nK for another number of shared layers), classifier, dsrg-1, dsrg-2,
+                              recognizer, decoupled
     an image                  cues, labels-1, labels-2 (DSRG's masks with their CRF), evaluation
 
 in: records below a work directory, `bench/<preset>.json` -> out: seconds, memory and bytes of a planned artefact
@@ -38,6 +39,8 @@ class Work(NamedTuple):
 
 def run_kind(run: Mapping[str, Any]) -> str:
     """Name the kind of step of a run, from its values that are not the default."""
+    if run.get("method") == "decouplednet":
+        return "decoupled"
     kind = "single" if run.get("weak_branch") is None else "dual-kl" if run.get("kl") else "dual"
     layers = run.get("shared_layers", SHARED_LAYERS)
     return kind if layers == SHARED_LAYERS else f"{kind}-n{layers}"
@@ -49,7 +52,7 @@ def step_kind(kind: str, key: Mapping[str, Any]) -> str | None:
         return run_kind(key["run"])
     if kind == "proxies":
         return f"dsrg-{key['set']}"
-    return "classifier" if kind in ("classifier", "weights") else None
+    return {"classifier": "classifier", "weights": "classifier", "recognizer": "recognizer"}.get(kind)
 
 
 def trained_as(artefact: Artefact) -> Artefact:
@@ -63,7 +66,7 @@ def image_kind(artefact: Artefact) -> str | None:
         return f"labels-{artefact.key['set']}"
     if artefact.kind == "cues":
         return "cues" if artefact.find_input("classifier") else None
-    return "evaluation" if artefact.kind == "score" else None
+    return "evaluation" if artefact.kind in ("score", "recognition") else None
 
 
 def bench_path(workdir: Path, preset: str) -> Path:

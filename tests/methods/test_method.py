@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import TINY
+from studies import CPU, changed
 
 from swdb.methods.method import METHODS
-from swdb.nn.networks import BACKBONES, Backbone
+from swdb.nn.model import Model
+from swdb.nn.networks import BACKBONES, Backbone, Preprocessing
 from swdb.specs import methods
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import all_runs, load_tables
+from swdb.specs.tasks import run_task
 
 PRESET = load_preset(TINY)
 NUM_CLASSES = 6
@@ -19,7 +22,7 @@ RUNS = all_runs(load_tables())
 
 def build(run, seed=0):
     torch.manual_seed(seed)
-    return METHODS[run.method].network(PRESET.network, NUM_CLASSES, run)
+    return METHODS[run.method].network(run_task(PRESET, run), NUM_CLASSES)
 
 
 def batch(size=22):
@@ -27,10 +30,6 @@ def batch(size=22):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(4, 3, size, size, generator=generator)
     return inputs, torch.randint(0, NUM_CLASSES, (4, size, size), generator=generator)
-
-
-def num_strong(run):
-    return 2 if run.dual else 4
 
 
 def test_the_methods_are_those_that_tables_may_name():
@@ -43,7 +42,7 @@ def test_the_methods_are_those_that_tables_may_name():
 def test_a_network_has_the_presets_backbone_to_take_initial_weights(method, backbone):
     with torch.device("meta"):
         run = replace(RUNS["dual"], method=method)
-        network = METHODS[method].network(replace(PRESET.network, backbone=backbone), NUM_CLASSES, run)
+        network = METHODS[method].network(run_task(changed(PRESET, "network", backbone=backbone), run), NUM_CLASSES)
         wanted = BACKBONES[backbone]().state_dict()
     assert isinstance(network.backbone, Backbone)
     assert {name: value.shape for name, value in network.backbone.state_dict().items()} == {
@@ -61,12 +60,12 @@ def test_first_values_are_drawn_from_torchs_generator_alone(run):
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_every_parameter_is_in_one_group_and_learns_from_some_loss(run):
     network, (inputs, labels) = build(run), batch()
-    groups = METHODS[run.method].groups(network, PRESET.training)
+    groups = METHODS[run.method].groups(network, run_task(PRESET, run))
     trained = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(trained) == len(set(trained))
     assert set(trained) == {id(parameter) for parameter in network.parameters()}
     assert all(group["lr"] > 0 for group in groups)
-    terms = METHODS[run.method].losses(network, inputs, labels, num_strong(run), run, PRESET.training)
+    terms = METHODS[run.method].losses(network, (inputs, labels), run_task(PRESET, run))
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     sum(terms.values()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
@@ -74,9 +73,9 @@ def test_every_parameter_is_in_one_group_and_learns_from_some_loss(run):
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_every_branch_predicts_probabilities_of_the_inputs_size(run):
-    network, (inputs, _) = build(run).eval(), batch()
+    model, (inputs, _) = Model(build(run).eval(), Preprocessing(), CPU), batch()
     for branch in run.branches:
-        found = METHODS[run.method].predict(network, inputs, branch, (0.75, 1.0), True)
+        found = METHODS[run.method].predict(model, inputs, branch, (0.75, 1.0), True)
         assert found.shape == (4, NUM_CLASSES, 22, 22)
         assert found.dtype == torch.float32
         assert not found.requires_grad

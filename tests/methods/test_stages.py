@@ -7,6 +7,7 @@ from conftest import TINY
 from studies import changed, graph_of, study_of
 
 from swdb.methods.stages import RunStage
+from swdb.specs.methods import METHODS
 from swdb.specs.presets import Network, Preset, Training, load_preset
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec, all_runs, load_tables
@@ -50,7 +51,8 @@ def other(value):
     ],
     ids=lambda values: next(iter(values)),
 )
-def test_every_value_of_a_row_but_its_name_enters(tmp_path, values):
+def test_every_value_of_a_row_but_its_name_enters(tmp_path, monkeypatch, values):
+    monkeypatch.setitem(METHODS, "another", METHODS["strong-weak"])
     assert values.keys() <= {f.name for f in fields(RunSpec)}
     assert run_id(tmp_path, replace(MIXED, **values)) != run_id(tmp_path, MIXED)
 

@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY
 from slow import cross_entropy_by_hand, kl_by_hand, softmax, upsample_by_hand
+from studies import CPU
 from torch.utils.flop_counter import FlopCounterMode
 
 from swdb.methods.strong_weak import StrongWeak
+from swdb.nn.model import Model
 from swdb.nn.trainer import seed_initial
+from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import RunSpec
+from swdb.specs.tasks import RunTask, run_task
 
 VOID = 255
 SINGLE = RunSpec(name="single", strong_branch="strong")
@@ -27,7 +31,18 @@ METHOD = StrongWeak()
 
 def network(dual=True, shared_layers=1, seed=0):
     seed_initial(seed)
-    return METHOD.network(NETWORK, 6, replace(DUAL if dual else SINGLE, shared_layers=shared_layers))
+    run = replace(DUAL if dual else SINGLE, shared_layers=shared_layers)
+    return METHOD.network(RunTask(run, 0, NETWORK, TRAINING), 6)
+
+
+def losses(net, inputs, labels, num_strong, run, training=TRAINING):
+    """The terms of a batch whose first images are the strong branch's."""
+    share = {"batch": len(inputs), "strong_share": num_strong / len(inputs)}
+    return METHOD.losses(net, (inputs, labels), RunTask(run, 0, NETWORK, replace(training, **share)))
+
+
+def predict(net, inputs, branch, scales, flip):
+    return METHOD.predict(Model(net, Preprocessing(), CPU), inputs, branch, scales, flip)
 
 
 def batch(images=4, size=16, seed=0):
@@ -47,7 +62,7 @@ def gradient(part):
 def test_a_training_step_on_void_alone_is_finite(run):
     net = network(run.dual)
     inputs, labels = batch()
-    terms = METHOD.losses(net, inputs, torch.full_like(labels, VOID), 2, run, TRAINING)
+    terms = losses(net, inputs, torch.full_like(labels, VOID), 2, run)
     sum(terms.values()).backward()
     assert [term.item() for term in terms.values()] == [0] * len(terms)
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
@@ -58,7 +73,7 @@ def test_a_training_step_on_void_alone_is_finite(run):
 
 def test_a_single_branch_sends_all_images_through_the_strong_head():
     net, (inputs, labels) = network(dual=False), batch()
-    terms = METHOD.losses(net, inputs, labels, 4, SINGLE, TRAINING)
+    terms = losses(net, inputs, labels, 4, SINGLE)
     logits = upsample_by_hand(net.heads["strong"](net.neck(net.backbone(inputs))), net.backbone)
     assert list(terms) == ["strong"]
     assert terms["strong"].item() == pytest.approx(cross_entropy_by_hand(logits, labels), rel=1e-5)
@@ -68,7 +83,7 @@ def test_a_single_branch_sends_all_images_through_the_strong_head():
 @pytest.mark.parametrize("num_strong", [2, 1])
 def test_a_dual_batch_is_split_between_the_heads(num_strong):
     net, (inputs, labels) = network(), batch()
-    terms = METHOD.losses(net, inputs, labels, num_strong, DUAL, TRAINING)
+    terms = losses(net, inputs, labels, num_strong, DUAL)
     features = net.neck(net.backbone(inputs))
     strong, weak = (upsample_by_hand(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert list(terms) == ["strong", "weak"]
@@ -84,7 +99,7 @@ def test_a_dual_batch_is_split_between_the_heads(num_strong):
 @pytest.mark.parametrize(("branch", "other"), [("strong", "weak"), ("weak", "strong")])
 def test_a_branch_learns_from_its_own_loss_and_both_teach_what_they_share(run, branch, other):
     net, (inputs, labels) = network(), batch()
-    METHOD.losses(net, inputs, labels, 2, run, TRAINING)[branch].backward()
+    losses(net, inputs, labels, 2, run)[branch].backward()
     assert gradient(net.heads[branch]) > 0
     assert gradient(net.heads[other]) == 0
     assert gradient(net.neck) > 0
@@ -94,10 +109,10 @@ def test_a_branch_learns_from_its_own_loss_and_both_teach_what_they_share(run, b
 @pytest.mark.parametrize("changed", ["strong", "weak"])
 def test_the_labels_of_one_half_do_not_move_the_loss_of_the_other(changed):
     net, (inputs, labels) = network(), batch()
-    before = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
+    before = losses(net, inputs, labels, 2, DUAL)
     half = slice(0, 2) if changed == "strong" else slice(2, 4)
     labels[half] = (labels[half] + 1) % 6
-    after = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
+    after = losses(net, inputs, labels, 2, DUAL)
     same = "weak" if changed == "strong" else "strong"
     assert after[same].item() == before[same].item()
     assert after[changed].item() != before[changed].item()
@@ -105,7 +120,7 @@ def test_the_labels_of_one_half_do_not_move_the_loss_of_the_other(changed):
 
 def test_the_kl_term_sees_all_images_and_reaches_both_heads():
     net, (inputs, labels) = network(), batch()
-    term = METHOD.losses(net, inputs, labels, 2, KL, TRAINING)["kl"]
+    term = losses(net, inputs, labels, 2, KL)["kl"]
     features = net.neck(net.backbone(inputs))
     strong, weak = (upsample_by_hand(net.heads[b](features), net.backbone) for b in ("strong", "weak"))
     assert term.item() == pytest.approx(kl_by_hand(strong, weak, labels), rel=1e-3, abs=1e-7)
@@ -116,9 +131,9 @@ def test_the_kl_term_sees_all_images_and_reaches_both_heads():
 
 def test_equation_2_adds_the_constraint_by_its_weight_and_leaves_the_data_terms():
     net, (inputs, labels) = network(), batch()
-    plain = METHOD.losses(net, inputs, labels, 2, DUAL, TRAINING)
-    once = METHOD.losses(net, inputs, labels, 2, KL, TRAINING)
-    thrice = METHOD.losses(net, inputs, labels, 2, KL, replace(TRAINING, kl_weight=3.0))
+    plain = losses(net, inputs, labels, 2, DUAL)
+    once = losses(net, inputs, labels, 2, KL)
+    thrice = losses(net, inputs, labels, 2, KL, replace(TRAINING, kl_weight=3.0))
     assert list(once) == ["strong", "weak", "kl"]
     for branch in ("strong", "weak"):
         assert once[branch].item() == pytest.approx(plain[branch].item(), rel=1e-6)
@@ -158,12 +173,22 @@ def test_the_heads_begin_with_values_of_their_own():
 
 def test_the_backbone_takes_smaller_steps_than_what_is_new():
     net = network()
-    backbone, new = METHOD.groups(net, replace(TRAINING, lr_backbone=1e-5, lr_new=1e-3))
+    backbone, new = METHOD.groups(net, RunTask(DUAL, 0, NETWORK, replace(TRAINING, lr_backbone=1e-5, lr_new=1e-3)))
     assert (backbone["lr"], new["lr"]) == (1e-5, 1e-3)
     ids = [{id(p) for p in group["params"]} for group in (backbone, new)]
     assert ids[0] == {id(p) for p in net.backbone.parameters()}
     assert ids[0] | ids[1] == {id(p) for p in net.parameters()}
     assert not ids[0] & ids[1]
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_the_schedule_is_the_presets():
+    training = replace(TRAINING, steps=10, warmup=4, decay_at=0.5, decay_factor=0.2, weight_decay=0.3, clip_norm=7.0)
+    schedule = METHOD.schedule(RunTask(DUAL, 0, NETWORK, training))
+    assert [schedule.factor(step) for step in range(10)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, *[0.2] * 5])
+    assert (schedule.weight_decay, schedule.clip_norm, schedule.optimizer) == (0.3, 7.0, "adam")
 
 
 # ---------------------------------------------------------------- prediction
@@ -196,7 +221,7 @@ SIZES = {"whole strides": (24, 32), "beyond": (20, 26)}
 def test_a_prediction_is_the_mean_over_scales_and_mirrors(size, flip, scales):
     net = network(seed=1).eval()
     inputs = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(5))
-    found = METHOD.predict(net, inputs, "weak", scales, flip)
+    found = predict(net, inputs, "weak", scales, flip)
     assert found.shape == (2, 6, *size)
     np.testing.assert_allclose(found, slow_probabilities(net, inputs, "weak", scales, flip), atol=1e-5)
 
@@ -205,16 +230,16 @@ def test_a_prediction_is_the_mean_over_scales_and_mirrors(size, flip, scales):
 def test_with_flip_the_mirrored_image_gives_the_mirrored_prediction(size):
     net = network(seed=1).eval()
     inputs = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(6))
-    plain = METHOD.predict(net, inputs, "strong", (1.0,), True)
-    mirrored = METHOD.predict(net, inputs.flip(-1), "strong", (1.0,), True)
+    plain = predict(net, inputs, "strong", (1.0,), True)
+    mirrored = predict(net, inputs.flip(-1), "strong", (1.0,), True)
     torch.testing.assert_close(mirrored.flip(-1), plain, atol=1e-5, rtol=0)
-    assert (METHOD.predict(net, inputs, "strong", (1.0,), False) - plain).abs().max() > 1e-4
+    assert (predict(net, inputs, "strong", (1.0,), False) - plain).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 1.3)])
 def test_probabilities_are_probabilities(scales, flip):
-    found = METHOD.predict(network().eval(), torch.randn(2, 3, 21, 30), "strong", scales, flip)
+    found = predict(network().eval(), torch.randn(2, 3, 21, 30), "strong", scales, flip)
     torch.testing.assert_close(found.sum(1), torch.ones(2, 21, 30))
     assert (found >= 0).all()
 
@@ -222,7 +247,7 @@ def test_probabilities_are_probabilities(scales, flip):
 def test_branches_predict_by_their_own_heads():
     net = network().eval()
     inputs, _ = batch()
-    strong, weak = (METHOD.predict(net, inputs, branch, (1.0,), False) for branch in ("strong", "weak"))
+    strong, weak = (predict(net, inputs, branch, (1.0,), False) for branch in ("strong", "weak"))
     assert (strong - weak).abs().max() > 1e-4
 
 
@@ -232,12 +257,10 @@ def test_branches_predict_by_their_own_heads():
 def step_flops(preset, run):
     """Count a training step, forward and backward, without computing anything."""
     with torch.device("meta"):
-        net = METHOD.network(preset.network, preset.data.num_classes, run)
-        size, count = preset.training.crop, preset.training.batch
-        inputs = torch.empty(count, 3, size, size)
-        labels = torch.empty(count, size, size, dtype=torch.int64)
+        task, classes = run_task(preset, run), preset.data.num_classes
+        net = METHOD.network(task, classes)
         with FlopCounterMode(display=False) as counter:
-            sum(METHOD.losses(net, inputs, labels, count // 2, run, preset.training).values()).backward()
+            sum(METHOD.losses(net, METHOD.blank(task, classes), task).values()).backward()
     return counter.get_total_flops()
 
 
@@ -261,6 +284,6 @@ def test_flops_are_counted_forward_and_backward():
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 64), (9, 2)])
 def test_no_side_of_a_small_image_vanishes_at_a_small_scale(size):
-    found = METHOD.predict(network().eval(), torch.rand(1, 3, *size), "strong", (0.1, 1.0), True)
+    found = predict(network().eval(), torch.rand(1, 3, *size), "strong", (0.1, 1.0), True)
     assert found.shape == (1, 6, *size)
     assert torch.allclose(found.sum(1), torch.ones(1, *size), atol=1e-5)

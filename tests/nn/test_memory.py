@@ -16,7 +16,7 @@ from swdb.nn.networks import BACKBONES, valueless
 from swdb.proxy.dsrg import DsrgNetwork, dsrg_needs
 from swdb.specs.presets import classifier_training, load_preset
 from swdb.specs.tables import all_runs, load_tables
-from swdb.specs.tasks import RunTask
+from swdb.specs.tasks import RunTask, run_task
 
 RUNS = all_runs(load_tables())
 GIB = 2**30
@@ -24,7 +24,7 @@ GIB = 2**30
 
 def task_of(preset: str, name: str, **training) -> RunTask:
     preset = load_preset(preset)
-    return RunTask(RUNS[name], 0, preset.network, replace(preset.training, **training))
+    return run_task(replace(preset, training=replace(preset.training, **training)), RUNS[name])
 
 
 def allocated(step) -> int:
@@ -43,13 +43,12 @@ def allocated(step) -> int:
 @pytest.mark.parametrize("name", ["mixed", "dual", "dual-kl"])
 def test_a_step_on_fake_tensors_takes_what_a_real_one_does(name):
     task = task_of("synthetic", name, batch=8)
-    run, training, method = task.run, task.training, METHODS[task.run.method]
-    network = method.network(task.network, 7, run)
-    side, count = training.crop, 8 if not run.dual else 4
+    method, side = METHODS[task.run.method], task.training.crop
+    network = method.network(task, 7)
 
     def step():
         inputs, labels = torch.zeros(8, 3, side, side), torch.zeros(8, side, side, dtype=torch.int64)
-        sum(method.losses(network, inputs, labels, count, run, training).values()).backward()
+        sum(method.losses(network, (inputs, labels), task).values()).backward()
 
     step()
     network.zero_grad(set_to_none=True)

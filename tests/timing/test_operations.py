@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from swdb.methods.method import METHODS
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import all_runs, load_tables
+from swdb.specs.tasks import run_task
 from swdb.timing import operations
 from swdb.timing.operations import matmul_ceiling, prediction_flops, proxy_flops, step_flops
 
@@ -21,13 +22,12 @@ PRESET = load_preset(TINY)
 @pytest.mark.parametrize("name", ["mixed", "dual", "dual-kl", "dual-n0"])
 def test_a_step_has_the_operations_that_are_counted_while_it_is_done(name):
     run, training = RUNS[name], PRESET.training
-    method = METHODS[run.method]
-    network = method.network(PRESET.network, PRESET.data.num_classes, run)
+    method, task = METHODS[run.method], run_task(PRESET, run)
+    network = method.network(task, PRESET.data.num_classes)
     inputs = torch.rand(training.batch, 3, training.crop, training.crop)
     labels = torch.zeros(training.batch, training.crop, training.crop, dtype=torch.int64)
-    num_strong = training.batch // 2 if run.dual else training.batch
     with FlopCounterMode(display=False) as counter:
-        sum(method.losses(network, inputs, labels, num_strong, run, training).values()).backward()
+        sum(method.losses(network, (inputs, labels), task).values()).backward()
     assert step_flops(PRESET, run) == counter.get_total_flops() > 0
 
 
