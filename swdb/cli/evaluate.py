@@ -75,7 +75,7 @@ def evaluate(
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
 
-    Of runs with a + between them the class probabilities are averaged.
+    Of several, with a + between them, the class probabilities are averaged.
 
     \b
     swdb eval dual --branch weak
@@ -91,21 +91,14 @@ def evaluate(
     graph = open_graph(workdir, preset, precision, trains_on=trains_on, proxy_seeds=proxy_seeds, **files)
     source, number = arguments.source_and_seed(graph.runs, run, seed, branch)
     refuse_of_average(source, lab, figure)
-    trained = [graph.run(spec, number) for spec in source.runs]
-    for one in trained:
-        require_trained(one)
+    trained = [require_trained(graph.run(spec, number)) for spec in source.runs]
     if lab:
         return show_lab(context.obj, graph, resources, source, number, "json" if json else form)
     score = graph.score(source, number, scoring(graph, branch, scales, flip, crf))
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
         path = draw(graph, runner, trained[0]) if figure else None
-    result = score.read_record()
-    with damage_of(score.record, "a score"):
-        show(score_lines(result), result, json)
-    said = {"predictions": score.folder / "predictions", **({"figure": path} if path else {})}
-    for what, where in said.items():
-        say(f"{what}: {where}")
+    tell(score, path, json)
     propose(context.obj, graph.study, "reproduce-table", "all")
 
 
@@ -124,10 +117,11 @@ def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: st
     return replace(tables, scales=at, flip=flip or tables.flip, crf=arguments.crf(crf))
 
 
-def require_trained(run: "Artefact") -> None:
-    """Raise NotMade where a run is not finished."""
+def require_trained(run: "Artefact") -> "Artefact":
+    """Return a run; raises NotMade where it is not finished."""
     if not run.done:
         raise NotMade(run.folder, "not trained yet", "a finished run")
+    return run
 
 
 def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
@@ -135,6 +129,16 @@ def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
     from swdb.study.figure import draw_run  # it loads torch
 
     return draw_run(graph, runner, run)
+
+
+def tell(score: "Artefact", figure: Path | None, json: bool) -> None:
+    """Print a score, and say where its predictions and its figure are."""
+    result = score.read_record()
+    with damage_of(score.record, "a score"):
+        show(score_lines(result), result, json)
+    said = {"predictions": score.folder / "predictions", **({"figure": figure} if figure else {})}
+    for what, where in said.items():
+        say(f"{what}: {where}")
 
 
 def score_lines(result: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
         lines.append(f"{_scale(preset)}")
     lines += _columns(measured.spec)
     lines += _averages(measured.spec)
-    lines += recognition_lines(measured)
+    lines += recognition_lines(measured.spec, measured.recognitions)
     lines.append(footnote(preset, measured.spec.number))
     if measured.proxy_use and measured.proxy_use.words:
         lines.append(measured.proxy_use.words)

@@ -9,14 +9,12 @@ in: the records beside scores -> out: `Recognition` values, one line for each ro
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
-
-if TYPE_CHECKING:
-    from swdb.reports.results import MeasuredTable
+from swdb.specs.tables import Table
 
 RECORD = "recognition.json"  # beside the scores of a run
 
@@ -78,15 +76,15 @@ def from_json(found: Iterable[Mapping[str, Any]], where: Any) -> tuple[Recogniti
         )
 
 
-def recognition_lines(measured: "MeasuredTable") -> Iterator[str]:
-    """Say for each row and column what the classification network found, as a mean over seeds."""
-    rows = {row.key: row for row in measured.spec.rows}
-    columns = {column.key: column for column in measured.spec.columns}
+def recognition_lines(spec: Table, found: Iterable[Recognition]) -> Iterator[str]:
+    """Say for each row and column of a table what the classification network found, as a mean over seeds."""
+    rows = {row.key: row for row in spec.rows}
+    columns = {column.key: column for column in spec.columns}
     by_cell: dict[tuple[str, str], list[Recognition]] = {}
-    for one in measured.recognitions:
+    for one in found:
         by_cell.setdefault((one.row, one.column), []).append(one)
     for (row, column), those in by_cell.items():
-        place = f"{columns[column].title}, {measured.spec.label_titles[0]} {rows[row].labels[0]}"
+        place = f"{columns[column].title}, {spec.label_titles[0]} {rows[row].labels[0]}"
         damaged = ", ".join(one.run for one in those if one.found is None)
         if damaged:
             yield f"{place}: what its classification network found cannot be read for {damaged}"
