@@ -24,7 +24,7 @@ def scores(tmp_path):
     """Made-up scores, with records beside those of row `marked`."""
     found = scores_in(tmp_path)
     for seed, score in found["marked", "strong"].items():
-        write_json(score.folder.parent / RECORD, {**FOUND, "miou_true_tags": 60.0 + seed})
+        write_json(score.folder.parent / RECORD, {**FOUND, "run": score.inputs[0].id, "miou_true_tags": 60.0 + seed})
     return {("marked", "strong"): found["marked", "strong"], ("plain", "strong"): found["plain", "strong"]}
 
 
@@ -65,11 +65,18 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_record_is_named_and_the_table_stands(scores, damage):
     score = scores["marked", "strong"][1]
-    (score.folder.parent / RECORD).write_text(json.dumps(DAMAGE[damage]))
+    run, content = score.inputs[0].id, DAMAGE[damage]
+    (score.folder.parent / RECORD).write_text(json.dumps({**content, "run": run} if content else content))
     lines = list(recognition_lines(TABLE, recognitions(scores)))
     assert len(lines) == 2 and "cannot be read for marked-s1-" in lines[0] and "\n" not in lines[0]
     with pytest.raises(MissingArtefact):
         checked(DAMAGE[damage], score.record)
+
+
+def test_a_record_of_another_run_is_not_taken_for_this_one_s(scores):
+    other, score = (scores["marked", "strong"][seed] for seed in (0, 1))
+    (score.folder.parent / RECORD).write_bytes((other.folder.parent / RECORD).read_bytes())
+    assert [one.found is None for one in recognitions(scores)] == [False, True, False]
 
 
 def test_what_is_written_down_is_read_back(scores):
