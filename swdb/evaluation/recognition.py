@@ -81,7 +81,7 @@ def _asked(
         with model.compute.autocast(), torch.no_grad():
             inputs = model.compute.inputs(inputs)
             squares = to_squares(inputs, model.network.settings.size, black(model.preprocessing))
-            said = tag_probabilities(model.network, model.network.see(squares))
+            said = tag_probabilities(model.network.recognizer, model.network.see(squares).features)
             maps = method.predict(model, inputs, scoring.branch, scoring.scales, scoring.flip, tags)
         labels = resize(maps, tuple(truth.shape[1:])).argmax(1).to(torch.uint8)
         return list(zip(said, tags, counted(truth, labels, num_classes), strict=True))

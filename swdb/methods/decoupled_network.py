@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
+from swdb.nn.cuda import any_order
 from swdb.nn.networks import Grid, small, squeezenet1_1, upsample
 from swdb.specs.presets import Decoupled
 
@@ -130,9 +131,8 @@ class Recognizer(nn.Module):
     def groups(self, settings: Decoupled) -> list[dict]:
         """Return the optimizer's groups: the backbone with its initial weights, what is new; biases without decay."""
         new = [*self.fc6.parameters(), *self.fc7.parameters(), *self.scores.parameters()]
-        return _groups(self.backbone.parameters(), settings.recognizer_lr_backbone) + _groups(
-            new, settings.recognizer_lr_new
-        )
+        initial = _groups(self.backbone.parameters(), settings.recognizer_lr_backbone)
+        return initial + _groups(new, settings.recognizer_lr_new)
 
     def begin_fully_connected(self, tensors: Mapping[str, Tensor]) -> bool:
         """Take fc6 and fc7 from VGG16's own (torchvision's `classifier.0`, `.3`), if they are there and fit; whether they did."""
@@ -179,8 +179,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise (B, C, h, w)."""
-        estimates = self.momentum is None
-        if not self.training or estimates:
+        if not self.training or self.momentum is None:  # predicts, or takes statistics
             return super().forward(maps)
         parts = maps.split(self.images or len(maps))
         normed = [F.batch_norm(part, None, None, self.weight, self.bias, True, 0.0, self.eps) for part in parts]
@@ -214,7 +213,9 @@ class Decoder(nn.Module):
         found = torch.cat((self.norm_features(seen.features), self.norm_maps(maps)), 1)
         found = self.back(self.fc7(self.fc6(found)))
         for level, switch in zip(self.levels, reversed(seen.switches), strict=True):
-            found = level(F.max_unpool2d(found, switch, 2))
+            with any_order():  # no place is the maximum of two windows
+                found = F.max_unpool2d(found, switch, 2)
+            found = level(found)
         logits = self.scores(found)
         return logits.float() if self.start.stride == 1 else upsample(logits, self.start)
 
@@ -293,7 +294,7 @@ def _layer(filters: nn.Module, images: int, std: float) -> nn.Sequential:
 
 
 def _groups(parameters: Iterable[nn.Parameter], rate: float) -> list[dict]:
-    """Split parameters into filters and the rest, which does not decay."""
+    """Split parameters into filters, and biases and norms, which do not decay. (Caffe's biases take double steps.)"""
     parameters = list(parameters)
     filters, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() == 1]
     return [{"params": filters, "lr": rate}, {"params": others, "lr": rate, "weight_decay": 0.0}]

@@ -4,9 +4,11 @@ import pytest
 
 from swdb.evaluation.choices import choices, choices_of, square_side
 from swdb.specs.crf_parameters import CRF_SETS
+from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import LabTask, Scoring
 
 STRONG, BOTH = Scoring("strong"), ("strong", "weak")
+DUAL = RunSpec(name="dual", strong_branch="strong", weak_branch="strong+weak")
 VOC = {"branches": BOTH, "crop": 328, "longest": 500, "shrunk": False}
 
 
@@ -45,8 +47,15 @@ def test_deeplab_s_square_holds_the_image_and_is_one_more_than_a_multiple_of_8(l
 
 def test_sizes_are_those_of_what_the_network_sees():
     task = LabTask(STRONG, 250, 160, 500, "part", False, None)
-    keys = {one.key for one in choices_of(task, BOTH)}
+    keys = {one.key for one in choices_of(task, DUAL)}
     assert {"crop-160-seen", "pad-257-full", "warp-160-full", "warp-160-seen", "whole-grid", "whole-seen"} <= keys
     voc = LabTask(STRONG, 0, 328, 500, "voc", True, 72.2)
-    keys = {one.key for one in choices_of(voc, BOTH)}
+    keys = {one.key for one in choices_of(voc, DUAL)}
     assert {"crop-328-seen", "pad-513-full", "short-crop-513-seen"} <= keys and "whole-seen" not in keys
+
+
+def test_a_method_whose_network_predicts_pixels_has_no_points_of_its_own():
+    task = LabTask(STRONG, 0, 64, 64, "synthetic", False, None)
+    with_points = {one.key for one in choices_of(task, RunSpec(name="strong", strong_branch="strong"))}
+    without = {one.key for one in choices_of(task, RunSpec(name="d", method="decouplednet", strong_branch="strong"))}
+    assert with_points - without == {"whole-grid"} and without < with_points

@@ -1,10 +1,9 @@
 """What every method must do, whatever its network: each of those that tables may name is held to it."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from conftest import TINY
+from decoupled import ALL, FIVE
 from studies import CPU, changed
 
 from swdb.methods.method import METHODS
@@ -17,7 +16,7 @@ from swdb.specs.tasks import run_task
 
 PRESET = load_preset(TINY)
 NUM_CLASSES = 6
-RUNS = all_runs(load_tables())
+RUNS = all_runs(load_tables()) | {run.name: run for run in (FIVE, ALL)}
 
 
 def build(run, seed=0):
@@ -25,11 +24,18 @@ def build(run, seed=0):
     return METHODS[run.method].network(run_task(PRESET, run), NUM_CLASSES)
 
 
-def batch(size=22):
-    """Inputs and labels of a size that no backbone's stride divides."""
+def images(size=22):
+    """Inputs of a size that no backbone's stride divides."""
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def batch(run):
+    """A batch as the method's blank one, with contents: 0 and 1, which are labels and flags, too."""
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(4, 3, size, size, generator=generator)
-    return inputs, torch.randint(0, NUM_CLASSES, (4, size, size), generator=generator)
+    return tuple(
+        torch.randint(0, 2, part.shape, generator=generator).to(part.dtype)
+        for part in METHODS[run.method].blank(run_task(PRESET, run), NUM_CLASSES)
+    )
 
 
 def test_the_methods_are_those_that_tables_may_name():
@@ -41,10 +47,10 @@ def test_the_methods_are_those_that_tables_may_name():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_has_the_presets_backbone_to_take_initial_weights(method, backbone):
     with torch.device("meta"):
-        run = replace(RUNS["dual"], method=method)
+        run = next(one for one in RUNS.values() if one.method == method)
         network = METHODS[method].network(run_task(changed(PRESET, "network", backbone=backbone), run), NUM_CLASSES)
         wanted = BACKBONES[backbone]().state_dict()
-    assert isinstance(network.backbone, Backbone)
+    assert isinstance(network.backbone, Backbone) or not methods.METHODS[method].at_points
     assert {name: value.shape for name, value in network.backbone.state_dict().items()} == {
         name: value.shape for name, value in wanted.items()
     }
@@ -58,22 +64,23 @@ def test_first_values_are_drawn_from_torchs_generator_alone(run):
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-def test_every_parameter_is_in_one_group_and_learns_from_some_loss(run):
-    network, (inputs, labels) = build(run), batch()
+def test_every_parameter_that_learns_is_in_one_group_and_learns_from_some_loss(run):
+    network = build(run).train()
     groups = METHODS[run.method].groups(network, run_task(PRESET, run))
     trained = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(trained) == len(set(trained))
-    assert set(trained) == {id(parameter) for parameter in network.parameters()}
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    assert set(trained) == {id(parameter) for parameter in learning}
     assert all(group["lr"] > 0 for group in groups)
-    terms = METHODS[run.method].losses(network, (inputs, labels), run_task(PRESET, run))
+    terms = METHODS[run.method].losses(network, batch(run), run_task(PRESET, run))
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     sum(terms.values()).backward()
-    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in learning)
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_every_branch_predicts_probabilities_of_the_inputs_size(run):
-    model, (inputs, _) = Model(build(run).eval(), Preprocessing(), CPU), batch()
+    model, inputs = Model(build(run).eval(), Preprocessing(), CPU), images()
     for branch in run.branches:
         found = METHODS[run.method].predict(model, inputs, branch, (0.75, 1.0), True)
         assert found.shape == (4, NUM_CLASSES, 22, 22)

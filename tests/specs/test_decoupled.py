@@ -49,7 +49,7 @@ def test_a_backbone_without_switches_is_refused_with_those_that_have_them():
 @pytest.mark.parametrize(
     ("changed", "key", "found", "expected"),
     [
-        ({"size": 400}, "size", "400", "at most decouplednet.window"),
+        ({"size": 384}, "size", "384", "at most decouplednet.window"),
         ({"size": 330}, "size", "330", "a multiple of 32, the backbone's stride"),
         ({"kernel": 11}, "kernel", "11", "at most 10, the features of size"),
         ({"steps": (5, 6)}, "steps", "[5, 6]", "one for each of decouplednet.images"),
