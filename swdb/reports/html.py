@@ -30,6 +30,7 @@ from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import STATUSES, register
+from swdb.specs.sentences import load_sentences
 from swdb.verdicts.verdict import Ledger
 
 GENERATOR = "swdb"  # in the page's head: told from files that are not ours
@@ -141,6 +142,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
     views = {
         "claims": claims,
         "claims_chart": intervals_chart(claims),
+        "sentences": [*_sentences(claims)],
         "tables": [_table(measured, evidence, claims) for measured in evidence.tables],
         "sweeps": _sweeps(evidence),
         "classes": [*_classes(evidence, work)],
@@ -215,6 +217,14 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "precision": evidence.precision,
         "files": evidence.files,
     }
+
+
+def _sentences(claims: Sequence[ClaimShown]) -> Iterator[dict[str, Any]]:
+    """Yield the supplement's sentences, each with its claims as they are shown."""
+    by_key = {one.verdict.claim.key: one for one in claims}
+    for one in load_sentences():
+        read = [by_key[key] for key in one.claims if key in by_key]
+        yield {"place": one.place, "words": one.words, "note": one.note or one.why, "claims": read}
 
 
 def _lacking_words(not_run: Sequence[str], done: int) -> str:
