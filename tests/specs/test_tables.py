@@ -80,7 +80,7 @@ def values(table, row) -> list[float]:
 
 
 def test_every_table_file_is_read():
-    files = sorted(path.name for path in tables.tables_folder().glob("*.toml"))
+    files = sorted(path.name for path in tables.tables_folder().glob("table*.toml"))
     assert files == ["table1.toml", "table2.toml", "table3.toml", "table4.toml"]
     assert list(load_tables()) == [1, 2, 3, 4]
 
