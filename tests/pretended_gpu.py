@@ -94,7 +94,9 @@ def _line() -> str:
 
 
 def _bare(value):
-    return value.inner if isinstance(value, OnGpu) else HOST if isinstance(value, torch.device) else value
+    if isinstance(value, torch.device):
+        return value if value.type == "meta" else HOST
+    return value.inner if isinstance(value, OnGpu) else value
 
 
 def _dispatch(func, args, kwargs):

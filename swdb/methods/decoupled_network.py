@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
 from swdb.nn.cuda import any_order
-from swdb.nn.networks import Grid, small, squeezenet1_1, upsample
+from swdb.nn.networks import Grid, small, squeezenet1_1, upsample, vgg16
 from swdb.specs.presets import Decoupled
 
 EPSILON = 1e-9  # what batch norms add to a variance: bn_layer.cpp
@@ -25,27 +25,28 @@ SCORE_STD = 0.01  # of the initial values of scores, in both networks
 
 
 def _vgg16() -> nn.Sequential:
-    """VGG16 as it is: five pools, the last one at its end."""
-    from torchvision.models.vgg import cfgs, make_layers
-
-    return make_layers(cfgs["D"])
+    """VGG16 as it is, without DeepLab's dilation: five pools, the last one at its end."""
+    layers = vgg16().features[:31]
+    return _plain(layers, (4, 9, 16, 23, 30), (layers[24], layers[26], layers[28]))
 
 
 def _squeezenet1_1() -> nn.Sequential:
     """SqueezeNet 1.1 with pools of 2x2 in the place of 3x3 ones: those overlap, and one maximum would have several places."""
     layers = squeezenet1_1().features
-    for index in (2, 5, 8):
-        layers[index] = nn.MaxPool2d(2)
-    for index in (9, 10, 11, 12):
-        layers[index].expand3x3.dilation, layers[index].expand3x3.padding = (1, 1), (1, 1)
-    return layers
+    return _plain(layers, (2, 5, 8), [layers[index].expand3x3 for index in (9, 10, 11, 12)])
 
 
 def _small() -> nn.Sequential:
     """The small network with a second pool at its end."""
-    layers = small().features
-    layers[4] = nn.MaxPool2d(2)
-    layers.append(nn.MaxPool2d(2))
+    return _plain(small().features.append(nn.Identity()), (4, 11), ())
+
+
+def _plain(layers: nn.Sequential, pools: Iterable[int], dilated: Iterable[nn.Conv2d]) -> nn.Sequential:
+    """Let pools be 2x2 and keep their switches, and convolutions be dense."""
+    for index in pools:
+        layers[index] = nn.MaxPool2d(2, return_indices=True)
+    for layer in dilated:
+        layer.dilation, layer.padding = (1, 1), (1, 1)
     return layers
 
 
@@ -88,9 +89,6 @@ class Encoder(nn.Module):
     def __init__(self, layers: nn.Sequential):
         super().__init__()
         self.features = layers
-        for layer in layers:
-            if isinstance(layer, nn.MaxPool2d):
-                layer.return_indices = True
 
     def forward(self, inputs: Tensor) -> Seen:
         """Map (B, 3, H, W) to features and switches."""

@@ -22,13 +22,9 @@ class MethodSpec:
     label_sets: Mapping[str, str]
     foreign: tuple[str, ...] = ()  # what a row may vary of other methods, and means nothing to this one
     at_points: bool = True  # whether its network predicts at points that lie several pixels apart
-    settings: tuple[str, ...] = (
-        "network",
-        "training",
-    )  # of the preset, that a training reads: groups, or group.setting
-    made_from: tuple[str, ...] = (
-        "weights",
-    )  # artefacts that every training is made from, beyond data and what it learns
+    # What a training reads of the preset (groups, or group.setting), and what each is made from beyond data and proxies.
+    settings: tuple[str, ...] = ("network", "training")
+    made_from: tuple[str, ...] = ("weights",)
 
 
 METHODS = {

@@ -24,12 +24,14 @@ from swdb.core.processor import usable_cores
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
+from swdb.methods.decoupled_network import Recognizer
 from swdb.methods.method import METHODS
 from swdb.nn.checkpoints import WEIGHTS, room_for, save_tensors
 from swdb.nn.classifier import new_classifier
 from swdb.nn.compute import Compute
 from swdb.nn.networks import BACKBONES
 from swdb.proxy.dsrg import DsrgNetwork
+from swdb.specs.decoupled import Decoupled
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset
 from swdb.specs.settings import non_defaults
@@ -40,7 +42,7 @@ from swdb.study import stages
 from swdb.study.graph import Graph
 from swdb.timing.crowd import MOST as MOST_WORKERS
 from swdb.timing.crowd import SLOWEST, crowded_seconds
-from swdb.timing.operations import matmul_ceiling, prediction_flops, proxy_flops, step_flops
+from swdb.timing.operations import matmul_ceiling, prediction_flops, proxy_flops, recognizer_flops, step_flops
 from swdb.timing.plain_loop import plain_seconds
 from swdb.timing.random_set import finish_cues, random_settings, shape_of, write_random_masks, write_random_set
 from swdb.timing.rates import VERSION, run_kind, this_machine
@@ -77,7 +79,8 @@ class Bench:
     def images(self) -> dict[str, int]:
         """How many images a step of each kind sees."""
         preset = self.preset
-        batches = dict.fromkeys(self.runs, preset.training.batch)
+        batches = dict.fromkeys(self.runs, preset.training.batch) | {"decoupled": preset.decouplednet.batch}
+        batches["recognizer"] = preset.decouplednet.recognizer_batch
         proxies = {"classifier": preset.proxy.batch, "dsrg-1": preset.dsrg.batch, "dsrg-2": preset.dsrg.retrain_batch}
         return batches | proxies
 
@@ -197,6 +200,7 @@ def begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: 
         training=replace(preset.training, steps=LONG),
         proxy=replace(preset.proxy, steps=LONG, cues="classifier"),
         dsrg=replace(preset.dsrg, steps=LONG, retrain_steps=LONG),
+        decouplednet=_endless(preset.decouplednet),
     )
     every = all_runs(load_tables())
     graph = Graph(Study(folder, small, compute.precision), every)
@@ -206,6 +210,7 @@ def begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: 
     data = write_random_set(graph.data.folder, small.data)
     bench = Bench(preset, compute, graph, data, steps, ceiling, runs)
     bench.flops = {kind: step_flops(preset, run) for kind, run in runs.items()} | proxy_flops(preset)
+    bench.flops["recognizer"] = recognizer_flops(preset)
     bench.flops["evaluation"] = prediction_flops(preset, runs["dual"], (height, width))
     graph.weights.finish(stages.WEIGHTS.make(graph.weights, bench.tools(1)))
     finish_cues(graph.cues, bench.data)
@@ -235,6 +240,9 @@ def work_of(bench: Bench) -> Iterator[Callable[[], None]]:
     yield lambda: _crowd(bench)
     yield run("single")
     yield run("dual-kl")
+    if "decoupled" in runs:
+        yield lambda: bench.training("recognizer", graph.recognizer)
+        yield lambda: _decoupled(bench)
     yield proxies(2)
     for proxy_set in (1, 2):
         yield lambda proxy_set=proxy_set: _labels(bench, proxy_set)
@@ -244,6 +252,17 @@ def work_of(bench: Bench) -> Iterator[Callable[[], None]]:
     if preset.proxy.cues == "classifier":
         yield lambda: _cues(bench)
     yield lambda: _plain(bench)
+
+
+def _endless(settings: Decoupled) -> Decoupled:
+    return replace(settings, recognizer_steps=LONG, steps=(LONG,) * len(settings.steps))
+
+
+def _decoupled(bench: Bench) -> None:
+    """Measure the steps of a run of DecoupledNet, behind a recognizer with random values."""
+    preset, num_tags = bench.preset, bench.data.num_classes - 1
+    _finish(bench.graph.recognizer, Recognizer(preset.network.backbone, preset.decouplednet, num_tags))
+    bench.training("decoupled", bench.graph.run(bench.runs["decoupled"], 0))
 
 
 def _network(preset: Preset, run: RunSpec, num_classes: int) -> nn.Module:
@@ -304,6 +323,7 @@ def _weights_bytes(bench: Bench) -> dict[str, int]:
         dsrg = DsrgNetwork(backbone(), preset.dsrg, classes)
         networks |= {"backbone": backbone(), "classifier": new_classifier(backbone(), classes - 1)}
         networks |= {"dsrg-1": dsrg, "dsrg-2": dsrg}
+        networks["recognizer"] = Recognizer(preset.network.backbone, preset.decouplednet, classes - 1)
     return {kind: room_for(network) for kind, network in networks.items()}
 
 

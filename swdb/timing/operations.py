@@ -5,11 +5,13 @@ in: a preset and the kinds of its steps -> out: floating point operations by kin
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from swdb.methods.decoupled_network import Recognizer
 from swdb.methods.method import METHODS
 from swdb.nn.classifier import new_classifier
 from swdb.nn.compute import Compute
@@ -91,13 +93,32 @@ def proxy_flops(preset: Preset) -> dict[str, int]:
     return {kind: _count(step) for kind, step in steps.items()}
 
 
+def recognizer_flops(preset: Preset) -> int:
+    """Count the operations of a training step of DecoupledNet's recognizer."""
+    settings = preset.decouplednet
+
+    def step() -> Tensor:
+        network = Recognizer(preset.network.backbone, settings, preset.data.num_classes - 1)
+        return network(_inputs(settings.recognizer_batch, settings.size, settings.size)).sum()
+
+    return _count(step)
+
+
 def _inputs(batch: int, height: int, width: int) -> Tensor:
     return torch.zeros(batch, 3, height, width)
 
 
+class AllTogether(nullcontext):
+    """In the place of what tells modules apart, whose hooks do not bear that a gradient is taken in a forward pass."""
+
+    parents = frozenset({"Global"})
+
+
 def _count(compute: Callable[[], Tensor | None]) -> int:
     """Count the operations of whatever is computed on tensors without values, backwards too where a loss comes out."""
-    with valueless(), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = AllTogether()
+    with valueless(), counter:
         loss = compute()
         if loss is not None:
             loss.backward()

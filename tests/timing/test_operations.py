@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import TINY
+from decoupled import FIVE
 from studies import changed
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,7 +14,7 @@ from swdb.specs.presets import load_preset
 from swdb.specs.tables import all_runs, load_tables
 from swdb.specs.tasks import run_task
 from swdb.timing import operations
-from swdb.timing.operations import matmul_ceiling, prediction_flops, proxy_flops, step_flops
+from swdb.timing.operations import matmul_ceiling, prediction_flops, proxy_flops, recognizer_flops, step_flops
 
 RUNS = all_runs(load_tables())
 PRESET = load_preset(TINY)
@@ -62,3 +63,11 @@ def test_the_ceiling_is_that_of_a_matrix_product(monkeypatch):
 def test_another_batch_is_counted():
     double = replace(PRESET, proxy=replace(PRESET.proxy, batch=2 * PRESET.proxy.batch))
     assert proxy_flops(double)["classifier"] == 2 * proxy_flops(PRESET)["classifier"]
+
+
+def test_decouplednet_at_the_paper_s_scale():
+    # 295 GFLOP a crop: backbone forwards, bridge backwards through fc6 and fc7, decoder forwards and backwards
+    preset = load_preset("voc")
+    assert step_flops(preset, FIVE) / preset.decouplednet.batch == pytest.approx(295e9, rel=0.05)
+    forwards_and_back = recognizer_flops(preset) / preset.decouplednet.recognizer_batch
+    assert forwards_and_back == pytest.approx(3 * 66e9, rel=0.1)
