@@ -57,7 +57,7 @@ def test_what_does_not_fit_the_budget_is_over_it_the_cheapest_first(work):
     stands = {word: [one for one in found["claims"] if one["stands"] == word] for word in (WITHIN, OVER, NEVER)}
     assert stands[WITHIN] and stands[OVER]
     assert max(one["hours"] for one in stands[WITHIN]) <= 600 / 3600
-    assert min(one["hours"] for one in stands[OVER]) > min(one["hours"] for one in stands[WITHIN])
+    assert min(one["hours"] for one in stands[OVER]) >= min(one["hours"] for one in stands[WITHIN])
     nothing = planned(work, "--budget", "1s")
     assert not any(one["stands"] == WITHIN and one["hours"] for one in nothing["claims"])
 
@@ -80,7 +80,9 @@ def test_where_nothing_is_measured_the_spread_is_an_assumption_and_hours_are_not
 
 
 def test_a_benchmark_says_how_long_runs_take_where_none_is_finished(tmp_path):
-    kinds = ("single", "dual", "dual-kl", "dual-n0", "dual-n1", "dual-n2", "classifier", "dsrg-1", "dsrg-2")
+    kinds = (
+        "single", "dual", "dual-kl", "dual-n0", "dual-n1", "dual-n2", "decoupled", "classifier", "recognizer", "dsrg-1", "dsrg-2",
+    )  # fmt: skip
     steps = {kind: {"seconds": 1.0, "unit": "step"} for kind in kinds}
     images = {kind: {"seconds": 0.1, "unit": "image"} for kind in ("cues", "labels-1", "labels-2", "evaluation")}
     from swdb.specs.presets import load_preset

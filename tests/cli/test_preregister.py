@@ -55,7 +55,7 @@ def test_it_is_said_in_words_with_the_command_that_follows(tmp_path):
 def test_after_the_runs_it_says_so(tmp_path):
     made_up_scores.study(tmp_path / "work", seeds=1, tables=(4,))
     result = succeed("preregister", "--preset", TINY, "--workdir", tmp_path / "work")
-    assert "3 cells were scored before" in result.stderr
+    assert "6 cells were scored before" in result.stderr
 
 
 def test_a_changed_rule_or_claim_is_registered_beside_the_old_one(tmp_path, monkeypatch):
