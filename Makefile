@@ -28,7 +28,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables verify report bundle results all test slurm mechanism browser check lint bench clean
+.PHONY: help install data proxies table tables verify report bundle results sentences all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -74,6 +74,9 @@ results: tables ## write the tables and the figure into results/ and the README,
 	$(SWDB) bundle $(OPTIONS) --output $(call quoted,$(BUNDLE))
 	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
 	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
+
+sentences: $(READY) ## write docs/sentences.md: every sentence of the supplement with its claims
+	$(PY) -m swdb.reports.sentences
 
 all: tables ## data, proxies, all tables; then verdicts, report and bundle
 	@$(MAKE) --no-print-directory verify

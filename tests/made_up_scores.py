@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import TINY
-from simulated import FAMILY, SOURCES, TABLES, printed_means
+from simulated import FAMILY, PRINTED, SOURCES, TABLES, printed_means
 from studies import graph_of
 
 from swdb.core.artefact import Artefact
@@ -60,7 +60,7 @@ def study(
     graph = graph_of(folder, load_preset(str(preset)) if not isinstance(preset, Preset) else preset)
     rows = [(table, row) for table in TABLES.values() if table.number in tables for row in table.rows]
     plan = make_plan(graph, rows, range(seeds))
-    means = printed_means(SOURCES, FAMILY.printed) if means is None else means
+    means = printed_means(SOURCES, PRINTED) if means is None else means
     scores = draw(SOURCES, means, sd, seeds, 1, np.random.default_rng(3))[0]
     for other in graph.needed(*plan.scores.values()):
         if other.kind != "score" and not other.done:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swdb.specs.tables import load_tables, measured_cells
+from swdb.specs.tables import load_tables, measured_cells, quoted_values
 from swdb.verdicts import rule
 from swdb.verdicts.engine import family_of
 from swdb.verdicts.simulation import CENTRE, Means, Tally, draw, exchanged, printed_means, right, tally
 
 TABLES = load_tables()
 FAMILY, SOURCES = family_of(TABLES), measured_cells(TABLES)
+PRINTED = {**FAMILY.printed, **quoted_values(TABLES)}  # what means are made up from
 CLAIMS = [claim for _, claim in FAMILY.claims]
 SPREADS = (0.5, 0.75, 1.0, 1.5)  # points of one run: those measured are 0.75 and 1.49
 FACTORS = (1.0, 0.5, 0.25)  # of the printed effects
@@ -63,7 +64,7 @@ def on_the_margins() -> World:
 def planted(factors=FACTORS) -> Iterator[World]:
     """The printed effects times a factor, as they are and with some turned."""
     for factor in factors:
-        means = printed_means(SOURCES, FAMILY.printed, factor)
+        means = printed_means(SOURCES, PRINTED, factor)
         yield World(f"effects x {factor:g}", means, FAMILY.printed)
         yield World(
             f"effects x {factor:g}, some turned",

@@ -11,7 +11,7 @@ from swdb.core.errors import BadInput, nearest, unknown
 from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
-from swdb.specs.tables import Row, RunSpec, Table, all_runs, load_tables
+from swdb.specs.tables import CellSource, Row, RunSpec, Table, all_runs, load_tables
 from swdb.study.capacity import MOST_JOBS, Resources
 
 MOST_SCALES = 10  # they are part of a folder's name
@@ -66,11 +66,32 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
         if len(number) > 9:
             raise BadInput(f"run {run[:100]}", "a seed of many digits in its name", f"at most {MOST_SEED:,}")
         run, seed = name, int(number)
+    if run not in runs and "+" in run:
+        raise BadInput(f"run {run}", "an average of runs, which is no run of its own", "one run")
     if run not in runs:
         raise unknown("run", run, runs if nearest(run, runs) else all_runs(load_tables()))  # of readings there are many
     if (seed or 0) > MOST_SEED:
         raise BadInput(f"--seed {seed}", "too large", f"at most {MOST_SEED:,}")
     return runs[run], seed or 0
+
+
+def source_and_seed(
+    runs: Mapping[str, RunSpec], text: str, seed: int | None, branch_name: str
+) -> tuple[CellSource, int]:
+    """Read whose predictions are scored: those of `dual`, or those of `strong+mixed` (also `strong-s1+mixed-s1`) averaged."""
+    if "+" not in text or text in runs:
+        run, number = run_and_seed(runs, text, seed)
+        return CellSource((run,), branch(branch_name, run)), number
+    found = [run_and_seed(runs, part.strip(), seed) for part in text.split("+")]
+    specs = [run for run, _ in found]
+    if len({run.name for run in specs}) < len(specs):
+        raise BadInput(f"run {text}", "one run is named twice", "each run of an average once")
+    numbers = {number for _, number in found}
+    if len(numbers) > 1:
+        raise BadInput(f"run {text}", f"runs of seeds {', '.join(map(str, sorted(numbers)))}", "runs of one seed")
+    for run in specs:
+        branch(branch_name, run)
+    return CellSource(tuple(specs), branch_name), numbers.pop()
 
 
 def seeds(number: int | None, preset: Preset) -> range:

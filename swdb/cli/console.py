@@ -15,8 +15,9 @@ from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
 from swdb.reports.ci import summary_line
 from swdb.reports.ledger import claim_line, rule_lines
+from swdb.reports.notes import notes
 from swdb.reports.results import NOT_RUN, MeasuredTable
-from swdb.reports.tables import frame, notes, title
+from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import Assumption
 from swdb.timing.forecast import duration
@@ -84,7 +85,7 @@ def print_table(measured: MeasuredTable, preset: Preset, ledger: Ledger, console
         justify = "left" if k < num_labels else "right"
         table.add_column(plain(name, console), justify=justify, overflow="fold", min_width=words[k] if whole else None)
     for row, cells in zip(measured.spec.rows, values.itertuples(index=False), strict=True):
-        if row.in_text:  # below the printed table's line
+        if row is measured.spec.first_below_line:
             table.add_section()
         table.add_row(*[plain(cell, console, "dim" if cell == NOT_RUN else "") for cell in cells])
     console.print(plain(title(measured, preset), console, "bold"))

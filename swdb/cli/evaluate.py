@@ -1,4 +1,4 @@
-"""`swdb eval`: the score of one run."""
+"""`swdb eval`: the score of one run, or of several averaged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from swdb.cli.options import (
     say,
     show,
 )
-from swdb.core.errors import NotMade
+from swdb.core.errors import BadInput, NotMade
 from swdb.core.files import damage_of
 from swdb.specs.tables import CellSource
 
@@ -75,33 +75,39 @@ def evaluate(
 ) -> None:
     """Score a trained run on the validation split: per-class IoU and mIoU, predictions as palette PNGs.
 
+    Of several, with a + between them, the class probabilities are averaged.
+
     \b
     swdb eval dual --branch weak
     swdb eval dual --flip --scales 0.75,1,1.25 --crf deeplab-vgg16-run-densecrf
     swdb eval dual --figure
     swdb eval dual --lab
+    swdb eval strong+mixed --seed 1
     """
     refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
     files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
     graph = open_graph(workdir, preset, precision, trains_on=trains_on, proxy_seeds=proxy_seeds, **files)
-    spec, number = arguments.run_and_seed(graph.runs, run, seed)
-    artefact, source = graph.run(spec, number), CellSource((spec,), arguments.branch(branch, spec))
-    require_trained(artefact)
+    source, number = arguments.source_and_seed(graph.runs, run, seed, branch)
+    refuse_of_average(source, lab, figure)
+    trained = [require_trained(graph.run(spec, number)) for spec in source.runs]
     if lab:
         return show_lab(context.obj, graph, resources, source, number, "json" if json else form)
     score = graph.score(source, number, scoring(graph, branch, scales, flip, crf))
     with running(context.obj, graph.study, resources, [score]) as runner:
         runner.make([score])
-        path = draw(graph, runner, artefact) if figure else None
-    result = score.read_record()
-    with damage_of(score.record, "a score"):
-        show(score_lines(result), result, json)
-    said = {"predictions": score.folder / "predictions", **({"figure": path} if path else {})}
-    for what, where in said.items():
-        say(f"{what}: {where}")
+        path = draw(graph, runner, trained[0]) if figure else None
+    tell(score, path, json)
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def refuse_of_average(source: CellSource, lab: bool, figure: bool) -> None:
+    """Refuse what is only there for one run."""
+    for option, typed in (("--lab", lab), ("--figure", figure)):
+        if typed and len(source.runs) > 1:
+            names = "+".join(run.name for run in source.runs)
+            raise BadInput(option, f"{names} is an average of runs", "one run")
 
 
 def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: str | None) -> "Scoring":
@@ -111,10 +117,11 @@ def scoring(graph: "Graph", branch: str, scales: str | None, flip: bool, crf: st
     return replace(tables, scales=at, flip=flip or tables.flip, crf=arguments.crf(crf))
 
 
-def require_trained(run: "Artefact") -> None:
-    """Raise NotMade where a run is not finished."""
+def require_trained(run: "Artefact") -> "Artefact":
+    """Return a run; raises NotMade where it is not finished."""
     if not run.done:
         raise NotMade(run.folder, "not trained yet", "a finished run")
+    return run
 
 
 def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
@@ -122,6 +129,16 @@ def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
     from swdb.study.figure import draw_run  # it loads torch
 
     return draw_run(graph, runner, run)
+
+
+def tell(score: "Artefact", figure: Path | None, json: bool) -> None:
+    """Print a score, and say where its predictions and its figure are."""
+    result = score.read_record()
+    with damage_of(score.record, "a score"):
+        show(score_lines(result), result, json)
+    said = {"predictions": score.folder / "predictions", **({"figure": figure} if figure else {})}
+    for what, where in said.items():
+        say(f"{what}: {where}")
 
 
 def score_lines(result: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from swdb.cli import arguments
 from swdb.cli.judging import judged
 from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
 from swdb.cli.planning import planned
-from swdb.core.errors import disk_error
+from swdb.core.errors import BadInput, disk_error
 
 if TYPE_CHECKING:
     from swdb.specs.tables import Table
@@ -26,6 +26,9 @@ Strict = Annotated[
 ]
 Junit = Annotated[Path | None, typer.Option("--junit", help="Write the verdicts as JUnit XML.")]
 Summary = Annotated[Path | None, typer.Option("--summary", help="Append a Markdown summary: $GITHUB_STEP_SUMMARY.")]
+Sentences = Annotated[
+    bool, typer.Option("--sentences", help="Print every sentence of the supplement with what became of it.")
+]
 TableOption = Annotated[str, typer.Option("--table", help="1, 2, 3, 4 or all; all are judged together either way.")]
 
 
@@ -33,6 +36,7 @@ def verify(
     context: typer.Context,
     number: TableOption = "all",
     strict: Strict = False,
+    sentences: Sentences = False,
     json: Json = False,
     junit: Junit = None,
     summary: Summary = None,
@@ -46,18 +50,23 @@ def verify(
     swdb verify
     swdb verify --preset voc --strict --junit verdicts.xml
     swdb verify --table 3 --json
+    swdb verify --sentences
     """
     from swdb.reports import ci
     from swdb.specs.tables import load_tables
 
     tables = load_tables()
+    if sentences and number != "all":
+        raise BadInput(f"--table {number}", "--sentences are those of the whole supplement", "one of them")
     chosen = {table.number for table in arguments.chosen_tables(tables, number)}
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = planned(graph, [*tables.values()], range(0), recorded=True)
     found = judged(graph, tables, plan)
     ledger, problems = with_hours(found.ledger, graph, tables, plan), found.problems
     shown = replace(ledger, verdicts=tuple(one for one in ledger.verdicts if one.table in chosen))
-    if json:
+    if sentences:
+        show_sentences(ledger, json)
+    elif json:
         show([], {**shown.to_json(), "left_out": [str(problem) for problem in problems]}, json)
     else:
         from swdb.cli import console
@@ -76,6 +85,15 @@ def verify(
     if strict and any(ci.is_failure(one, ledger) for one in shown.verdicts):
         raise typer.Exit(1)
     propose(context.obj, graph.study, *following(ledger))
+
+
+def show_sentences(ledger: "Ledger", json: bool) -> None:
+    """Print the supplement sentence by sentence, with the verdicts on the claims that read them."""
+    from swdb.reports.sentences import as_json, lines
+    from swdb.specs.sentences import load_sentences
+
+    found = load_sentences()
+    show(list(lines(found, ledger)), {"sentences": as_json(found, ledger)}, json)
 
 
 def following(ledger: "Ledger") -> tuple[str, ...]:

@@ -5,6 +5,7 @@ steps of its training.
 from typing import Any
 
 from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput
 from swdb.core.stage import Tools
 from swdb.evaluation.choices import choices_of
 from swdb.evaluation.definitions import DEFINITIONS
@@ -24,6 +25,7 @@ class ScoreStage:
 
     def artefact(self, study: Study, data: Artefact, runs: tuple[Artefact, ...], scoring: Scoring) -> Artefact:
         """Plan a score; that of a single run lies in the run's folder."""
+        _require_alike(data, runs)
         task = ScoreTask(scoring, study.preset.training.longest_side)
         key = non_defaults(scoring)
         names = "+".join(run.name for run in runs)
@@ -43,6 +45,21 @@ class ScoreStage:
         from swdb.evaluation.evaluate import help_with_predictions
 
         help_with_predictions(artefact, tools)
+
+
+def _require_alike(data: Artefact, runs: tuple[Artefact, ...]) -> None:
+    """Refuse runs of another data set, or of another list of classes: their probabilities are not of the same things."""
+    for run in runs:
+        own = run.find_input("data")
+        if own is not None and own.id != data.id:
+            found = f"was trained on {own.id}, of {_classes(own)}"
+            raise BadInput(f"run {run.name}", found, f"a run on {data.id}, of {_classes(data)}")
+
+
+def _classes(data: Artefact) -> str:
+    """Name a data set's classes, as its preset does; all of its kind where it names none."""
+    names = data.key.get("classes") or ()
+    return f"classes {', '.join(names)}" if names else f"{data.key.get('num_classes', 'all')} classes"
 
 
 class RecognitionStage:

@@ -23,12 +23,14 @@ from swdb.reports.deciding_images import Images, Picture, ends_of
 from swdb.reports.html_claims import ClaimShown, claims_shown, counts, intervals_chart
 from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
+from swdb.reports.notes import notes
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
-from swdb.reports.tables import frame, notes, title
+from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import STATUSES, register
+from swdb.specs.sentences import load_sentences
 from swdb.verdicts.verdict import Ledger
 
 GENERATOR = "swdb"  # in the page's head: told from files that are not ours
@@ -140,6 +142,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
     views = {
         "claims": claims,
         "claims_chart": intervals_chart(claims),
+        "sentences": [*_sentences(claims)],
         "tables": [_table(measured, evidence, claims) for measured in evidence.tables],
         "sweeps": _sweeps(evidence),
         "classes": [*_classes(evidence, work)],
@@ -216,6 +219,14 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
     }
 
 
+def _sentences(claims: Sequence[ClaimShown]) -> Iterator[dict[str, Any]]:
+    """Yield the supplement's sentences, each with its claims as they are shown."""
+    by_key = {one.verdict.claim.key: one for one in claims}
+    for one in load_sentences():
+        read = [by_key[key] for key in one.claims if key in by_key]
+        yield {"place": one.place, "words": one.words, "note": one.note or one.why, "claims": read}
+
+
 def _lacking_words(not_run: Sequence[str], done: int) -> str:
     if not done:
         return "all of it"
@@ -253,7 +264,7 @@ def _table(measured: MeasuredTable, evidence: Evidence, claims: list[ClaimShown]
         "header": [*shown.columns],
         "labels": len(measured.spec.label_titles),
         "rows": [
-            {"cells": [*map(str, line)], "in_text": row.in_text}
+            {"cells": [*map(str, line)], "first_below_line": row is measured.spec.first_below_line}
             for row, line in zip(measured.spec.rows, shown.itertuples(index=False), strict=True)
         ],
         "notes": notes(measured, evidence.preset),

@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from swdb.reports.ledger import claim_line, rule_lines
+from swdb.reports.notes import notes
 from swdb.reports.results import NOT_MEASURABLE, NOT_RUN, MeasuredTable
-from swdb.reports.tables import frame, notes
+from swdb.reports.tables import frame
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Column
 from swdb.verdicts.verdict import CONTRADICTED, NOT_COMPARABLE, REPRODUCED, UNDECIDED, Ledger, Verdict
@@ -75,7 +76,7 @@ def _table(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> Iterator[
     yield from _head(measured, preset)
     yield r"\midrule"
     for row, values in zip(spec.rows, shown.itertuples(index=False), strict=True):
-        if row.in_text:  # below the printed table's line
+        if row is spec.first_below_line:
             yield r"\midrule"
         yield f"{' & '.join(_cell(str(value)) for value in values)} \\\\"
     yield from (r"\bottomrule", r"\end{tabular}", r"\begin{flushleft}\footnotesize")
@@ -106,7 +107,8 @@ def _parts(column: Column, preset: Preset) -> list[str]:
     """Name what the frame shows of a column."""
     if column.branch is None:
         return ["paper"]
-    return ["paper", "measured", *(["difference"] if preset.comparable else [])]
+    difference = preset.comparable and (column.printed or column.quoted)
+    return [*(["paper"] if column.printed else []), "measured", *(["difference"] if difference else [])]
 
 
 def _cell(value: str) -> str:

@@ -115,7 +115,8 @@ def claim_line(verdict: Verdict) -> str:
     """Return the line of a claim: verdict, claim, effect with both intervals, p, seeds, spread, and why it is open."""
     parts_of = [*_effect(verdict), *_test(verdict), *_power(verdict)]
     basis = f" ({'; '.join(parts_of)})" if parts_of else ""
-    why = f" - {verdict.why}" if verdict.why else ""
+    clauses = "; ".join(filter(None, (verdict.why, verdict.contrary)))
+    why = f" - {clauses}" if clauses else ""
     return f"{verdict.shown}: {verdict.claim.text}{basis}{why}"
 
 

@@ -16,6 +16,7 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
 from swdb.evaluation.confusion import COUNTS
 from swdb.reports.proxy_use import ProxyUse, Scores, proxy_use
+from swdb.reports.recognition import Recognition, from_json, recognitions
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, cell_source, load_tables, runs_of
 from swdb.verdicts.verdict import Ledger
@@ -39,6 +40,11 @@ class Cell:
     def paper(self) -> float | None:
         """What the paper printed; None in a row of ours."""
         return self.row.paper.get(self.column.key)
+
+    @property
+    def compared(self) -> float | None:
+        """What a difference is shown to: the paper's value, or in a column of ours the one that the paper quotes of others."""
+        return self.row.paper.get(self.column.quoted) if self.column.quoted else self.paper
 
     @property
     def mean(self) -> float | None:
@@ -72,6 +78,7 @@ class MeasuredTable:
     proxies: list[str]
     machines: list[str]
     proxy_use: ProxyUse | None = None
+    recognitions: tuple[Recognition, ...] = ()  # diagnoses beside scores, which no cell reads
 
     @property
     def seeds(self) -> list[int]:
@@ -123,7 +130,8 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores, shared: S
     proxies = {one.id for score, _ in finished for run in runs_behind(score) if (one := run.find_input("proxies"))}
     machines = {_machine(record["machine"]) for _, record in finished}
     use = proxy_use(scores, shared)
-    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines), use)
+    found = tuple(recognitions(scores))
+    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines), use, found)
 
 
 def _scored(score: Artefact) -> dict[str, Any]:
@@ -219,6 +227,7 @@ def as_json(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> dict[str
         "data_sha256": measured.data_digest,
         "proxies": measured.proxies,
         "proxy_use": measured.proxy_use.to_json() if measured.proxy_use else None,
+        "recognitions": [one.to_json() for one in measured.recognitions],
         "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,
@@ -245,11 +254,16 @@ def measured_from_json(found: Any, where: Path | str) -> MeasuredTable:
         spec, runs, cells = tables[found["table"]], all_runs(tables), {}
         values = {row["key"]: row["values"] for row in found["rows"]}
         places = {(row.key, column.key) for row in spec.rows for column in spec.columns}
-        if {(row, column) for row, of in values.items() for column in of} != places:
+        printed = {
+            (row.key, column.key) for row in spec.rows for column in spec.columns if row.printed and column.printed
+        }
+        if not printed <= {(row, column) for row, of in values.items() for column in of} <= places:
             raise MissingArtefact(where, "has other rows or columns than the specs", f"those of Table {spec.number}")
+        not_there = {"by_seed": {}, "runs": {}}  # one of ours that is younger than what was written down
         for row in spec.rows:
             for column in spec.columns:
-                cell, measurable = values[row.key][column.key], cell_source(row, column, runs) is not None
+                cell = values.get(row.key, {}).get(column.key, not_there)
+                measurable = cell_source(row, column, runs) is not None
                 by_seed = {_seed(seed): float(score) for seed, score in cell["by_seed"].items()}
                 for score in by_seed.values():
                     check_score(where, score)
@@ -259,7 +273,10 @@ def measured_from_json(found: Any, where: Path | str) -> MeasuredTable:
                         where, f"row {row.key!r} has one training under two seeds", "one of its own each"
                     )
                 cells[row.key, column.key] = Cell(row, column, measurable, by_seed, ids)
-        return MeasuredTable(spec, cells, str(found["data_sha256"]), [*found["proxies"]], [*found["machines"]])
+        seen = from_json(found.get("recognitions", ()), where)
+        return MeasuredTable(
+            spec, cells, str(found["data_sha256"]), [*found["proxies"]], [*found["machines"]], recognitions=seen
+        )
 
 
 def _seed(text: str) -> int:

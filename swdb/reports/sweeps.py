@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from swdb.reports.charts import Series
 from swdb.reports.results import MeasuredTable
-from swdb.specs.tables import Row, RunSpec
+from swdb.specs.tables import Row, RunSpec, runs_of
 
 PARAMETERS = {
     "oversample": "oversampling of strong images",
@@ -29,14 +29,17 @@ class Sweep:
 
 def sweeps(measured: MeasuredTable) -> Iterator[Sweep]:
     """Yield the curves of a table."""
+    spec = measured.spec
     for name, words in PARAMETERS.items():
-        alike: dict[RunSpec, dict[float, Row]] = {}
-        for row in measured.spec.rows:
-            if row.run is not None and (value := getattr(row.run, name)) is not None:
-                alike.setdefault(replace(row.run, name="", **{name: 1}), {})[value] = row
+        alike: dict[tuple[RunSpec, ...], dict[float, Row]] = {}
+        for row in spec.rows:
+            runs = runs_of(row)
+            values = {getattr(run, name) for run in runs}
+            if len(values) == 1 and (value := values.pop()) is not None:
+                alike.setdefault(tuple(replace(run, name="", **{name: 1}) for run in runs), {})[value] = row
         for rows in alike.values():
             if len(rows) >= LEAST:
-                yield Sweep(measured.spec.number, words, tuple(_series(measured, dict(sorted(rows.items())))))
+                yield Sweep(spec.number, words, tuple(_series(measured, dict(sorted(rows.items())))))
 
 
 def _series(measured: MeasuredTable, rows: dict[float, Row]) -> Iterator[Series]:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from swdb.core.files import digest, write_text
 from swdb.core.markdown import escaped, markdown_table
-from swdb.data.dataset import unlike_published
-from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
-from swdb.reports.assumptions import footnote, settings_page
+from swdb.reports.assumptions import settings_page
 from swdb.reports.ledger import claim_lines, rule_lines
+from swdb.reports.notes import notes
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
 from swdb.verdicts.verdict import Ledger
@@ -41,51 +40,18 @@ def frame(measured: MeasuredTable, preset: Preset) -> "pd.DataFrame":
         for column in measured.spec.columns:
             cell = measured.cells[row.key, column.key]
             prefix = f"{column.title} " if several else ""
-            line[f"{prefix}paper"] = NOT_MEASURABLE if cell.paper is None else f"{cell.paper:.1f}"
+            if column.printed:
+                line[f"{prefix}paper"] = NOT_MEASURABLE if cell.paper is None else f"{cell.paper:.1f}"
             if column.branch is None:
                 continue
-            line[f"{prefix}measured"] = cell.measured
-            if preset.comparable:
-                known = cell.mean is not None and cell.paper is not None
-                line[f"{prefix}difference"] = f"{cell.mean - cell.paper:+.1f}" if known else ""
+            line[f"{prefix}measured" if column.printed or not several else column.title] = cell.measured
+            if preset.comparable and (column.printed or column.quoted):
+                known = cell.mean is not None and cell.compared is not None
+                line[f"{prefix}difference"] = f"{cell.mean - cell.compared:+.1f}" if known else ""
         lines.append(line)
     import pandas as pd  # here: it takes longer to load than a ledger to judge
 
     return pd.DataFrame(lines)
-
-
-def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
-    """Return what a reader must know to read the numbers, one sentence a line."""
-    data = preset.data
-    lines = []
-    if measured.seeds:
-        seeds = ", ".join(map(str, measured.seeds))
-        lines.append(
-            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights; nothing is chosen on the validation split"
-        )
-    if not measured.complete:
-        lines.append("some cells have fewer seeds or were NOT RUN")
-    if not preset.comparable:
-        scale = f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
-        facts, what = facts_of(data), "not PASCAL VOC"
-        if not facts.synthetic:
-            what, scale = f"{data.name}, a part of {facts.title}", f"{scale}, val = {data.num_val}"
-        lines.append(
-            f"{what}: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
-        )
-    for column in measured.spec.columns:
-        if column.branch is None:
-            lines.append(f"{column.title}: {column.provenance}")
-    lines.append(footnote(preset, measured.spec.number))
-    if measured.proxy_use and measured.proxy_use.words:
-        lines.append(measured.proxy_use.words)
-    if measured.data_digest:
-        proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
-        lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
-        if other := unlike_published(preset.data, measured.data_digest):
-            lines.append(other)
-    lines += [f"computed on {machine}" for machine in measured.machines]
-    return lines
 
 
 def markdown(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> str:

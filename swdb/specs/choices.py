@@ -63,6 +63,13 @@ CHOICES = (
         (2,),
     ),
     Choice(
+        "two-networks",
+        '"two separate networks" are the single-branch runs of what the two branches learn from (n = 3), of one seed; they '
+        "are combined by the mean of their class probabilities",
+        "average in tables/table3.toml",
+        (3,),
+    ),
+    Choice(
         "few-strong",
         "Table 4 draws k different images for each class from the strong set, 5 in 10 in 25, one draw per seed",
         "few_strong in tables/; reading occurrences in tables/sensitivity.toml; swdb/nn/sampling.py, strong_subset",

@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import combinations, pairwise
 from typing import Any
 
 from swdb.core.errors import BadInput, unknown
@@ -74,6 +75,17 @@ class Claim:
     def digest(self) -> str:
         """The sha256 of all that it says."""
         return digest(self.content())
+
+
+def contrary(claim: Claim, printed: Mapping[str, float]) -> list[tuple[str, str]]:
+    """List the pairs of cells whose printed values are against the claim, as far as both are printed: the worst of it."""
+    pairs = [*zip(claim.lower, claim.higher, strict=True), *pairwise(claim.rising)]
+    known = [pair for pair in pairs if all(cell in printed for cell in pair)]
+    found = [(low, high) for low, high in known if printed[low] >= printed[high]]
+    for low, high in combinations(claim.flat or claim.equal, 2):
+        if low in printed and high in printed and abs(printed[high] - printed[low]) >= claim.margin:
+            found.append((low, high))
+    return found
 
 
 def prepared(raw: Any) -> Any:

@@ -62,6 +62,8 @@ class Column:
     branch: str | None = None  # missing: a literature column
     run: str | None = None  # which of a row's `runs` is measured; missing: the row's own `run`
     provenance: str = ""
+    printed: bool = True  # false: a column of ours, for which the paper has no values
+    quoted: str | None = None  # of a column of ours: the literature column that says what others measured there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +78,11 @@ class Row:
     paper: dict[str, float] = field(default_factory=dict)  # printed value for each column's key, mIoU in %
     printed: bool = True  # false: a row of ours, for which the paper has no values
     in_text: bool = False  # printed in the text, not in the table
+
+    @property
+    def below_line(self) -> bool:
+        """Whether it stands below the last line of the printed table."""
+        return self.in_text or not self.printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,11 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...]
+
+    @property
+    def first_below_line(self) -> Row | None:
+        """The first of the rows below the printed table's last line."""
+        return next((row for row in self.rows if row.below_line), None)
 
     def cells(self, runs: Mapping[str, RunSpec]) -> Iterator[tuple[Row, Column, CellSource]]:
         """Yield the cells that are measured, row by row; `runs` are all runs by name."""
@@ -198,20 +210,44 @@ def _read_table(path: Path) -> Table:
                 raise BadInput(
                     f"{where}, {kind} {key!r}", "the key is there twice", f"a key of its own for each {kind}"
                 )
-    branches = {name for method in METHODS.values() for name in method.branches}
     for column in table.columns:
-        if column.branch is not None and column.branch not in branches:
-            raise unknown(f"{where}, column {column.key!r}, branch", column.branch, branches)
+        _check_column(column, table, f"{where}, column {column.key!r}")
     for row in table.rows:
         _check_row(row, table, f"{where}, row {row.key!r}")
+    _check_order(table, where)
     return table
+
+
+def _check_order(table: Table, where: str) -> None:
+    """Refuse a printed row below the printed table's line."""
+    if (first := table.first_below_line) is None:
+        return
+    for row in table.rows[table.rows.index(first) :]:
+        if not row.below_line:
+            expected = f"a place above row {first.key!r}, which stands below the printed table's line"
+            raise BadInput(f"{where}, row {row.key!r}", "a printed row below that line", expected)
+
+
+def _check_column(column: Column, table: Table, where: str) -> None:
+    """Refuse a column that nothing can stand in."""
+    branches = {name for method in METHODS.values() for name in method.branches}
+    if column.branch is not None and column.branch not in branches:
+        raise unknown(f"{where}, branch", column.branch, branches)
+    if not column.printed and column.branch is None:
+        raise BadInput(f"{where}, key 'branch'", "missing", "a branch, as the column is not printed")
+    if column.quoted is not None:
+        if column.printed:
+            raise BadInput(f"{where}, key 'quoted'", f"found {column.quoted!r}", "none, as the column is printed")
+        literature = [one.key for one in table.columns if one.branch is None]
+        if column.quoted not in literature:
+            raise unknown(f"{where}, key 'quoted', literature column", column.quoted, literature)
 
 
 def _check_row(row: Row, table: Table, where: str) -> None:
     """Refuse a row that does not fit its table, or a training that cannot be made."""
     if len(row.labels) != len(table.label_titles):
         raise BadInput(where, f"found {len(row.labels)} labels", f"{len(table.label_titles)}, as in label_titles")
-    columns = [column.key for column in table.columns]
+    columns = [column.key for column in table.columns if column.printed]
     for key in row.paper:
         if key not in columns:
             raise unknown(f"{where}, key 'paper', column", key, columns)
@@ -222,6 +258,8 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         raise BadInput(f"{where}, key 'paper'", "found values", "none, as the row is not printed")
     if row.average and runs_of(row):
         raise BadInput(f"{where}, key 'average'", "found runs beside it", "either an average or runs")
+    if len(row.average) == 1:
+        raise BadInput(f"{where}, key 'average'", f"found {row.average[0]!r} alone", "two runs or more")
     if not row.average and not runs_of(row):
         raise BadInput(f"{where}, key 'run'", "missing", "a run, runs by name, or an average")
     for column in table.columns:
@@ -237,9 +275,19 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         check_run(run, where)
     for column in table.columns:
         run = row.run if column.run is None else row.runs.get(column.run)
-        if column.branch is not None and run is not None and column.branch not in run.branches:
-            expected = f"a label set, for a column is scored by the {column.branch} branch"
-            raise BadInput(f"{where}, key '{column.branch}_branch'", "missing", expected)
+        if column.branch is not None and run is not None:
+            _check_branch(column, run, where)
+
+
+def _check_branch(column: Column, run: RunSpec, where: str) -> None:
+    """Refuse a run without the branch that a column is scored by."""
+    branches = METHODS[run.method].branches
+    if column.branch not in branches:
+        found = f"column {column.key!r} is scored by the {column.branch} branch, which method {run.method!r} lacks"
+        raise BadInput(f"{where}, run {run.name!r}", found, f"one of {', '.join(branches)}")
+    if column.branch not in run.branches:
+        expected = f"a label set, for a column is scored by the {column.branch} branch"
+        raise BadInput(f"{where}, key '{column.branch}_branch'", "missing", expected)
 
 
 def check_run(run: RunSpec, where: str) -> None:
@@ -248,11 +296,20 @@ def check_run(run: RunSpec, where: str) -> None:
         raise BadInput(f"{where}, key 'name'", f"found {run.name!r}", PLAIN)
     if run.method not in METHODS:
         raise unknown(f"{where}, method", run.method, METHODS)
-    label_sets = METHODS[run.method].label_sets
-    for key in ("strong_branch", "weak_branch"):
-        labels = getattr(run, key)
-        if labels is not None and labels not in label_sets:
-            raise unknown(f"{where}, key {key!r}, label set", labels, label_sets)
+    method = METHODS[run.method]
+    for branch in ("strong", "weak"):
+        key, labels = f"{branch}_branch", getattr(run, f"{branch}_branch")
+        if labels is None:
+            continue
+        if branch not in method.branches:
+            found = f"found {labels!r}, but method {run.method!r} has no {branch} branch"
+            raise BadInput(f"{where}, key {key!r}", found, "nothing")
+        if labels not in method.label_sets:
+            raise unknown(f"{where}, key {key!r}, label set", labels, method.label_sets)
+    for one in fields(RunSpec):
+        if one.name in method.foreign and getattr(run, one.name) != one.default:
+            found = f"found {getattr(run, one.name)}, which means nothing to method {run.method!r}"
+            raise BadInput(f"{where}, key {one.name!r}", found, "nothing")
     mixed = "strong+weak" in (run.strong_branch, run.weak_branch)
     checks = (
         (run.shared_layers >= 0, "shared_layers", "0 or more"),
@@ -276,6 +333,10 @@ def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where
     for name in row.average:
         if name not in runs:
             raise unknown(f"{where}, key 'average', run", name, runs)
+    if row.average and all(cell_source(row, column, runs) is None for column in table.columns):
+        branches = ", ".join(sorted({column.branch for column in table.columns if column.branch}))
+        found = f"{' and '.join(map(repr, row.average))} have no branch in common that a column is scored by"
+        raise BadInput(f"{where}, key 'average'", found, f"runs with one of {branches}")
     for run in runs_of(row):
         seen, name = [run.name], run.start_from
         while name is not None:
@@ -308,6 +369,17 @@ def printed_values(tables: Mapping[int, Table]) -> dict[str, float]:
         for table in tables.values()
         for row in table.rows
         for column, value in row.paper.items()
+    }
+
+
+def quoted_values(tables: Mapping[int, Table]) -> dict[str, float]:
+    """List what others measured, as the paper quotes it, by the cells of ours that measure the same."""
+    return {
+        f"{table.number}:{row.key}.{column.key}": row.paper[column.quoted]
+        for table in tables.values()
+        for row in table.rows
+        for column in table.columns
+        if column.quoted in row.paper
     }
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from swdb.core.errors import BadInput
-from swdb.specs.claims import ONLY_COMPARABLE, Claim
+from swdb.specs.claims import ONLY_COMPARABLE, Claim, contrary
 from swdb.specs.tables import Table, measured_cells, printed_values
 from swdb.verdicts import images, rule
 from swdb.verdicts.contrasts import Outcome
@@ -82,6 +82,7 @@ def judge(
     verdicts = []
     for k, (table, claim) in enumerate(family.claims):
         said = {"claim": claim, "table": table, "comparable": comparable}
+        said["contrary"] = _contrary(claim, family.printed)
         common = rule.common_seeds(claim, family.arms, scores)
         said["seeds"] = tuple(seeds[place] for place in common)
         if k not in decidable:
@@ -153,6 +154,14 @@ def _lacking(family: Family, claim: Claim, scores: np.ndarray) -> str:
 def _incomparable(claim: Claim) -> str:
     what = "the values of the literature" if claim.kind == "literature" else "the printed values"
     return f"another scale than the paper's, so {what} say nothing here"
+
+
+def _contrary(claim: Claim, printed: Mapping[str, float]) -> str:
+    """Say where the paper's own numbers are against its sentence."""
+    against = [
+        f"{printed[high]:.1f} ({high}) against {printed[low]:.1f} ({low})" for low, high in contrary(claim, printed)
+    ]
+    return f"the paper contradicts itself: it prints {' and '.join(against)}" if against else ""
 
 
 # ---------------------------------------------------------------- what is said

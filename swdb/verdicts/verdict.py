@@ -57,6 +57,7 @@ class Verdict:
     seeds_needed: int | None = None
     hours_needed: float | None = None
     why: str = ""  # one clause: of what is not decided, and of what is not compared or not run
+    contrary: str = ""  # one clause: where the paper's own numbers are against its sentence
 
     @property
     def shown(self) -> str:
@@ -123,6 +124,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "seeds_needed": verdict.seeds_needed,
         "hours_needed": _rounded(verdict.hours_needed),
         "why": verdict.why,
+        "contrary": verdict.contrary,
     }
 
 

@@ -119,6 +119,7 @@ def test_the_set_of_options_is_frozen():
         "verify": {
             "--proxy-seeds",
             "--table",
+            "--sentences",
             "--strict",
             "--json",
             "--junit",

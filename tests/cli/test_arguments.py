@@ -108,6 +108,41 @@ def test_a_run_that_nothing_is_like_gets_all_that_there_are():
     assert refused(arguments.run_and_seed, RUNS, "xyz", None).expected == ", ".join(sorted(RUNS))
 
 
+@pytest.mark.parametrize(
+    ("text", "seed", "names", "number"),
+    [
+        ("dual", None, ("dual",), 0),
+        ("dual-s2", None, ("dual",), 2),
+        ("strong+mixed", None, ("strong", "mixed"), 0),
+        ("strong+mixed", 3, ("strong", "mixed"), 3),
+        ("strong-s1+mixed-s1", None, ("strong", "mixed"), 1),
+        ("strong-s1 + all-strong", 1, ("strong", "all-strong"), 1),
+        ("decoupled-5+dual-5+strong", None, ("decoupled-5", "dual-5", "strong"), 0),
+    ],
+)
+def test_runs_with_a_plus_between_them_are_averaged(text, seed, names, number):
+    source, found = arguments.source_and_seed(RUNS, text, seed, "strong")
+    assert ([run.name for run in source.runs], source.branch, found) == ([*names], "strong", number)
+
+
+@pytest.mark.parametrize(
+    ("text", "branch", "found"),
+    [
+        ("strong+strong", "strong", "named twice"),
+        ("strong-s0+mixed-s1", "strong", "seeds 0, 1"),
+        ("dual+strong", "weak", "'strong' has no such branch"),
+        ("dual+", "strong", "unknown"),
+        ("+", "strong", "unknown"),
+    ],
+)
+def test_what_cannot_be_averaged_is_refused(text, branch, found):
+    assert found in refused(arguments.source_and_seed, RUNS, text, None, branch).found
+
+
+def test_an_average_is_no_run():
+    assert "average" in refused(arguments.run_and_seed, RUNS, "strong+mixed", None).found
+
+
 def test_two_seeds_that_disagree_are_refused():
     error = refused(arguments.run_and_seed, RUNS, "dual-s1", 2)
     assert "dual-s1" in error.subject and "--seed 2" in error.found and "seed 1" in error.found

@@ -118,6 +118,32 @@ def test_what_a_kill_left_of_a_score_is_completed(own):
     assert after[kept] == before[kept]
 
 
+def test_an_average_of_the_tables_is_scored_under_its_name(own):
+    table = only(own, "averages/strong-s0+mixed-s0-val-strong-*")
+    before = contents(table)
+    shutil.rmtree(table)
+    value = json.loads(succeed("eval", "strong+mixed", "--json", *FP32, "--workdir", own).stdout)
+    assert value["run"].startswith("strong-s0-") and "+mixed-s0-" in value["run"]
+    after = contents(table)
+    assert {name: content[1] for name, content in after.items() if name.endswith(".png")} == {
+        name: content[1] for name, content in before.items() if name.endswith(".png")
+    }
+
+
+def test_an_average_with_a_run_of_other_data_is_refused(own):
+    """One of its runs was trained before the data set was made anew: it is named, and nothing is predicted."""
+    shutil.rmtree(only(own, "averages/strong-s0+mixed-s0-val-strong-*"))
+    record = only(own, "runs/mixed-s0-*/done.json")
+    said = json.loads(record.read_text())
+    data = next(name for name in said["inputs"] if name.startswith("tiny-"))
+    said["inputs"][data] = "0" * 64
+    record.write_text(json.dumps(said))
+    result = evaluate(own, "strong+mixed")
+    assert result.exit_code == 3
+    assert the_error(result).startswith(f"{record.parent}: {data} has changed since: it was 0000000000")
+    assert not list(own.glob("averages/strong-s0+mixed-s0-val-strong-*/predictions/*.png"))
+
+
 # ---------------------------------------------------------------- the next command
 
 

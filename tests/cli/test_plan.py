@@ -57,7 +57,7 @@ def test_what_does_not_fit_the_budget_is_over_it_the_cheapest_first(work):
     stands = {word: [one for one in found["claims"] if one["stands"] == word] for word in (WITHIN, OVER, NEVER)}
     assert stands[WITHIN] and stands[OVER]
     assert max(one["hours"] for one in stands[WITHIN]) <= 600 / 3600
-    assert min(one["hours"] for one in stands[OVER]) > min(one["hours"] for one in stands[WITHIN])
+    assert min(one["hours"] for one in stands[OVER]) >= min(one["hours"] for one in stands[WITHIN])
     nothing = planned(work, "--budget", "1s")
     assert not any(one["stands"] == WITHIN and one["hours"] for one in nothing["claims"])
 
@@ -73,14 +73,16 @@ def test_a_spread_that_is_typed_goes_before_what_is_measured(work):
 
 def test_where_nothing_is_measured_the_spread_is_an_assumption_and_hours_are_not_known(tmp_path):
     found = planned(tmp_path / "work")
-    assert "an assumption" in found["spread"] and len(found["claims"]) == 22
+    assert "an assumption" in found["spread"] and len(found["claims"]) == 25
     assert all(one["finds"] is None and one["hours"] is None for one in found["claims"])
     assert {one["stands"] for one in found["claims"]} <= {UNKNOWN, NEVER}
     assert not (tmp_path / "work").exists()
 
 
 def test_a_benchmark_says_how_long_runs_take_where_none_is_finished(tmp_path):
-    kinds = ("single", "dual", "dual-kl", "dual-n0", "dual-n1", "dual-n2", "classifier", "dsrg-1", "dsrg-2")
+    kinds = (
+        "single", "dual", "dual-kl", "dual-n0", "dual-n1", "dual-n2", "decoupled", "classifier", "recognizer", "dsrg-1", "dsrg-2",
+    )  # fmt: skip
     steps = {kind: {"seconds": 1.0, "unit": "step"} for kind in kinds}
     images = {kind: {"seconds": 0.1, "unit": "image"} for kind in ("cues", "labels-1", "labels-2", "evaluation")}
     from swdb.specs.presets import load_preset
@@ -97,7 +99,7 @@ def test_a_benchmark_says_how_long_runs_take_where_none_is_finished(tmp_path):
 def test_it_is_said_in_words(work):
     result = succeed("plan", "--budget", "10m", "--preset", TINY, "--workdir", work, "--jobs", "1")
     text = " ".join(result.stdout.split())
-    assert "of 27 claims are open; to be found in 80 % of studies" in text
+    assert "of 30 claims are open; to be found in 80 % of studies" in text
     assert "within 10m together, the cheapest first: " in text and "beyond it: " in text
     assert any(line.startswith((" within", " over")) and "kl-hurts" in line for line in result.stdout.splitlines())
     assert next_command(result)[:5] == ["reproduce-table", "all", "--until-decided", "--budget", "10m"]
@@ -118,7 +120,7 @@ def test_sentences_name_what_is_out_of_reach_and_what_is_not_known():
 def test_where_all_is_decided_nothing_is_planned(tmp_path):
     made_up_scores.study(tmp_path / "work", seeds=12, sd=0.02)
     result = succeed("plan", "--preset", TINY, "--workdir", tmp_path / "work")
-    assert result.stdout.startswith("0 of 27 claims are open") and "--no-train" in next_command(result)
+    assert result.stdout.startswith("0 of 30 claims are open") and "--no-train" in next_command(result)
 
 
 def test_what_is_spoilt_is_said_and_left_out(work, tmp_path):

@@ -45,7 +45,7 @@ def test_again_is_harmless_and_other_seeds_are_another_registration(tmp_path):
 def test_it_is_said_in_words_with_the_command_that_follows(tmp_path):
     result = succeed("preregister", "--preset", TINY, "--workdir", tmp_path)
     first, second, third = result.stdout.splitlines()
-    assert first == "registered: 27 claims, 6 of them with margins, preset tiny, at most 12 seeds"
+    assert first == "registered: 30 claims, 6 of them with margins, preset tiny, at most 12 seeds"
     assert "sha256" in second and str(tmp_path / FILE) in third
     assert next_command(result)[:2] == ["reproduce-table", "all"]
     again = succeed("preregister", "--preset", TINY, "--workdir", tmp_path)
@@ -55,7 +55,7 @@ def test_it_is_said_in_words_with_the_command_that_follows(tmp_path):
 def test_after_the_runs_it_says_so(tmp_path):
     made_up_scores.study(tmp_path / "work", seeds=1, tables=(4,))
     result = succeed("preregister", "--preset", TINY, "--workdir", tmp_path / "work")
-    assert "3 cells were scored before" in result.stderr
+    assert "6 cells were scored before" in result.stderr
 
 
 def test_a_changed_rule_or_claim_is_registered_beside_the_old_one(tmp_path, monkeypatch):

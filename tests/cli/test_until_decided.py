@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from commands import FP32, call, next_command, succeed, the_error
 from conftest import TINY
-from simulated import FAMILY, SOURCES, TABLES, printed_means
+from simulated import FAMILY, PRINTED, SOURCES, TABLES, printed_means
 
 from swdb.cli import until_decided
 from swdb.cli.until_decided import Search, Step, batch, check_options, last_look
@@ -20,7 +20,7 @@ class World:
     """A study whose runs are made by drawing their scores: which seeds were asked for is remembered."""
 
     def __init__(self, folder, means=None, sd=0.5, begin=0, tables=(1,), **options):
-        means = printed_means(SOURCES, FAMILY.printed) if means is None else means
+        means = printed_means(SOURCES, PRINTED) if means is None else means
         self.graph, self.begun = made_up_scores.study(folder, seeds=begin, tables=tables, means=means, sd=sd)
         self.scores = draw(SOURCES, means, sd, 40, 1, np.random.default_rng(1))[0]
         self.made: list[tuple[str, int]] = []

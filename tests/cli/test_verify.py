@@ -10,7 +10,7 @@ import made_up_scores
 import pytest
 from commands import call, contents, copied, hinted_command, next_command, succeed, the_error, the_hint
 from conftest import REPOSITORY, TINY
-from simulated import FAMILY, SOURCES, TURNED, exchanged, printed_means
+from simulated import PRINTED, SOURCES, TURNED, exchanged, printed_means
 
 from swdb.core.files import read_json, write_json
 
@@ -21,7 +21,7 @@ def studies(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
     preset = made_up_scores.preset_of(folder, comparable=True)
     made_up_scores.preset_of(folder, comparable=False)
-    means = printed_means(SOURCES, FAMILY.printed)
+    means = printed_means(SOURCES, PRINTED)
     made_up_scores.study(folder / "good" / "work", preset=preset)
     turned = exchanged(means, SOURCES, TURNED, {"1:strong.miou": -12.0})
     made_up_scores.study(folder / "bad" / "work", preset=preset, means=turned)
@@ -55,6 +55,15 @@ def verdicts_of(*words: str) -> dict[str, dict]:
 # ---------------------------------------------------------------- what is said
 
 
+def test_every_sentence_of_the_supplement_is_printed_with_what_became_of_it(good):
+    text = succeed("verify", "--sentences", *good).stdout
+    assert "section 4: … consistently better than combining the result …" in text
+    assert text.count("\n  no claim: ") >= 10 and "the paper contradicts itself: it prints 62.3" in text
+    found = json.loads(succeed("verify", "--sentences", "--json", *good).stdout)["sentences"]
+    verdicts = {key: word for one in found for key, word in one["claims"].items()}
+    assert verdicts == {key: one["shown"] for key, one in verdicts_of(*good).items()}
+
+
 def test_every_claim_has_a_line_and_nothing_is_written(good):
     before = contents(work_of(good))
     result = succeed("verify", *good)
@@ -63,7 +72,7 @@ def test_every_claim_has_a_line_and_nothing_is_written(good):
     assert "finds a true 2-point effect in" in text and "would take" in text
     lines = result.stdout.splitlines()
     assert [line for line in lines if line.startswith("Table ")] == ["Table 1", "Table 2", "Table 3", "Table 4"]
-    assert lines[-1].startswith("27 claims on preset as-printed: ")
+    assert lines[-1].startswith("30 claims on preset as-printed: ")
     assert next_command(result)[0] == "plan"
     assert contents(work_of(good)) == before
 
@@ -97,7 +106,7 @@ def test_elsewhere_the_mechanism_shows(good, studies):
 def test_of_nothing_all_is_not_run(tmp_path):
     options = ("--preset", TINY, "--workdir", tmp_path / "work")
     result = succeed("verify", *options)
-    assert "22 NOT RUN" in result.stdout and next_command(result)[:2] == ["reproduce-table", "all"]
+    assert "25 NOT RUN" in result.stdout and next_command(result)[:2] == ["reproduce-table", "all"]
     assert not (tmp_path / "work").exists()
 
 
@@ -136,7 +145,7 @@ def test_a_summary_is_appended_and_never_grows_too_long(good, tmp_path):
     path.write_text("before")
     succeed("verify", "--summary", path, *good)
     lines = path.read_text().splitlines()
-    assert lines[0] == "before" and lines[1].startswith("## 27 claims on preset as-printed")
+    assert lines[0] == "before" and lines[1].startswith("## 30 claims on preset as-printed")
     assert sum(line.startswith("| 1 | ") for line in lines) == 6
     for _ in range(3):
         path.write_bytes(path.read_bytes() + b"x" * 400_000)
@@ -205,14 +214,15 @@ def test_other_data_and_missing_runs_are_one_line_each(good):
     path = score(good) / "result.json"
     write_json(path, {**read_json(path), "data": "f" * 64})
     (score(good, "strong-s0").parent.parent / "done.json").unlink()
-    left_out(good, "missing, and", "was scored on other data")
+    # the run's own score, and the two averages that it is part of
+    left_out(good, "missing, and", "missing, and", "missing, and", "was scored on other data")
 
 
 def test_many_that_are_spoilt_are_not_all_named(good):
     for path in work_of(good).glob("runs/*/evals/*/result.json"):
         path.write_text("{")
     result = call("verify", *good)
-    assert result.exit_code == 3 and "27 claims" in result.stdout
+    assert result.exit_code == 3 and "30 claims" in result.stdout
     assert any("more; --json names them" in line for line in result.stderr.splitlines())
     assert len(result.stderr.splitlines()) < 15
 
@@ -232,7 +242,7 @@ def test_a_ledger_says_what_was_registered_before_the_runs(good):
     for path in work_of(good).glob("runs/*/done.json"):  # as a run that begins now would say
         write_json(path, {**read_json(path), "registrations": [registered["digest"]]})
     assert {one["registered"] for one in verdicts_of(*good).values()} == {"before"}
-    assert "all 27 claims were fixed before the runs behind them" in " ".join(call("verify", *good).stdout.split())
+    assert "all 30 claims were fixed before the runs behind them" in " ".join(call("verify", *good).stdout.split())
 
 
 def test_a_registration_that_was_edited_is_one_line(good):

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from studies import Watcher, changed, graph_of, runner
 
 from swdb.core.artefact import Artefact
+from swdb.core.errors import BadInput
 from swdb.evaluation.stages import ScoreStage
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import CellSource
@@ -94,6 +96,17 @@ def test_scores_of_a_later_version_leave_those_of_the_first_where_they_are(graph
     assert later.id != first.id and later.folder == first.folder.with_name("val-strong-v2")
     average = stage.artefact(graph.study, graph.data, runs(graph, "strong", "mixed"), STRONG)
     assert average.folder != planned(graph, "strong", "mixed").folder
+
+
+def test_runs_of_another_data_set_or_list_of_classes_are_not_averaged(graph, tmp_path):
+    animals = graph_of(tmp_path / "other", "voc-animals")
+    (run,) = runs(graph, "mixed")
+    mixture = (*runs(graph, "strong"), replace(run, inputs=(animals.data,)))
+    with pytest.raises(BadInput) as caught:
+        ScoreStage().artefact(graph.study, graph.data, mixture, STRONG)
+    error = caught.value
+    assert error.subject == "run mixed-s0" and animals.data.id in error.found and graph.data.id in error.expected
+    assert "classes cat, cow" in error.found and "6 classes" in error.expected
 
 
 def test_a_planned_average_is_made_of_finished_runs_and_of_nothing_else(finished, tmp_path):

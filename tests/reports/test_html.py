@@ -137,7 +137,7 @@ def test_the_tables_are_those_that_are_printed(evidence, whole):
 def test_runs_costs_settings_and_commands_are_there(evidence, whole):
     text = whole.text()
     runs = [run for by_seed in evidence.runs.values() for run in by_seed.values()]
-    assert len(runs) == 18 and all(
+    assert len(runs) == 21 and all(
         f"made-{run.id}" in {one.attributes.get("id") for one in whole.all("tr")} for run in runs
     )
     assert (
@@ -154,13 +154,13 @@ def test_runs_costs_settings_and_commands_are_there(evidence, whole):
 
 def test_a_shared_run_is_drawn_once(evidence, whole):
     assert (
-        len(evidence.arms) == 22
+        len(evidence.arms) == 27
         and len([one for one in whole.all("figcaption") if "Table 1, Table 2: " in one.text]) == 2
     )
 
 
 def test_what_lacks_seeds_is_said(whole):
-    assert "25 cells lack seeds, listed below" in whole.text()  # the preset has two, one was run
+    assert "30 cells lack seeds, listed below" in whole.text()  # the preset has two, one was run
     assert "Table 3, n = 0, Weak branch: seed 1" in whole.text()
 
 
@@ -279,7 +279,7 @@ def test_a_report_of_no_runs_says_so(tmp_path):
     text = shown.text()
     assert "Nothing has been run yet" in text and text.count("NOT RUN") > 40
     assert not shown.all("svg", role="img", class_="chart") or "Curves beside the paper" in text
-    assert "0 of 36 planned" in text
+    assert "0 of 42 planned" in text
 
 
 def test_progress_is_told_to_the_end(evidence):

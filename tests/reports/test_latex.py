@@ -106,6 +106,15 @@ def test_the_in_text_row_stands_below_a_rule():
     assert before.endswith("\\midrule")
 
 
+def test_rows_of_ours_stand_below_one_rule_and_a_column_of_ours_has_no_paper():
+    _, text = never_run()
+    first, second = (text[: text.index(f"two networks (strong, {other})")].rstrip() for other in ("mixed", "weak"))
+    assert first.endswith("\\midrule") and not second.endswith("\\midrule")
+    head = text[text.index("DecoupledNet, trained here") :].splitlines()
+    assert "\\multicolumn{1}{c}{DecoupledNet, trained here}" in text
+    assert head[2].endswith("paper & measured & paper & measured \\\\")
+
+
 def test_whatever_a_title_is_made_of_is_printed_as_it_is(tmp_path):
     _, text = never_run(replace(PRESET, title=HOSTILE))
     assert "\\input" not in text

@@ -12,7 +12,7 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import write_json
 from swdb.reports.ledger import ledger_of
-from swdb.reports.results import MeasuredTable, as_json, measure, measured_from_json, runs_behind
+from swdb.reports.results import NOT_RUN, MeasuredTable, as_json, measure, measured_from_json, runs_behind
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
 from swdb.study.graph import Graph
@@ -299,7 +299,7 @@ def all_measured(folder):
 def test_finished_runs_fill_every_measured_cell_of_all_four_tables(finished):
     found = all_measured(finished)
     filled = {number: sum(bool(cell.by_seed) for cell in one.cells.values()) for number, one in found.items()}
-    assert filled == {1: 6, 2: 8, 3: 8, 4: 3}
+    assert filled == {1: 6, 2: 8, 3: 10, 4: 6}
     assert all(one.complete for one in found.values())
     manifest = json.loads((finished / "data" / "tiny" / "manifest.json").read_text())
     assert {one.data_digest for one in found.values()} == {manifest["digest"]}
@@ -332,6 +332,13 @@ def test_a_table_comes_back_from_its_json(finished, on_paper):
         assert after.cells[place] == replace(cell, counts={})
 
 
+def test_rows_of_ours_that_are_younger_than_a_file_are_not_run(finished, on_paper):
+    on_paper["rows"] = [row for row in on_paper["rows"] if not row["key"].startswith("strong-and-")]
+    after = measured_from_json(on_paper, "table3.json")
+    assert after.cells["strong-and-mixed", "strong"].measured == NOT_RUN
+    assert after.cells["n0", "strong"].by_seed == all_measured(finished)[3].cells["n0", "strong"].by_seed
+
+
 def a_seed_twice(table):
     table["rows"][0]["values"]["strong"]["by_seed"]["00"] = 50.0
 
@@ -349,6 +356,10 @@ def another_row(table):
     table["rows"][0]["key"] = "n9"
 
 
+def a_printed_row_less(table):
+    del table["rows"][0]
+
+
 def no_rows(table):
     del table["rows"]
 
@@ -364,6 +375,7 @@ def another_table(table):
         (a_run_twice, "row 'n0' has one training under two seeds"),
         (no_score, "found a score of nan"),
         (another_row, "has other rows or columns than the specs"),
+        (a_printed_row_less, "has other rows or columns than the specs"),
         (no_rows, "damaged"),
         (another_table, "damaged"),
     ],

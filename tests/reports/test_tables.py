@@ -96,6 +96,22 @@ def test_a_difference_is_shown_with_its_sign_where_the_scale_is_the_papers(measu
     assert [cell for cell in head if "difference" in cell] == ["Strong branch difference", "Weak branch difference"]
 
 
+def test_a_column_of_ours_has_what_was_measured_alone_and_a_difference_to_what_it_quotes(measured):
+    columns = tuple(
+        replace(one, printed=False, quoted="others", title="Others, here") if one.key == "weak" else one
+        for one in TABLE.columns
+    )
+    ours = replace(measured, spec=replace(TABLE, columns=columns), cells=dict(measured.cells))
+    for row in TABLE.rows:
+        ours.cells[row.key, "weak"] = replace(measured.cells[row.key, "weak"], column=columns[2])
+    assert [*tables.frame(ours, PRESET).columns][-1] == "Others, here" and "Others, here paper" not in tables.frame(
+        ours, PRESET
+    )
+    line = tables.frame(ours, preset(comparable=True)).iloc[0]
+    assert (line["Others, here"], line["Others, here difference"]) == ("47.0 ± 1.0", "+7.0")  # 47 - 40
+    assert "Others, here: a column of ours" in rendered(ours, PRESET, "md")
+
+
 def test_a_row_of_ours_has_no_printed_value_and_so_no_difference(measured):
     rows = tuple(replace(row, printed=False, paper={}) if row.key == "plain" else row for row in TABLE.rows)
     ours = replace(measured, spec=replace(TABLE, rows=rows), cells=dict(measured.cells))

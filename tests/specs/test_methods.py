@@ -10,7 +10,7 @@ from swdb.specs.tables import RunSpec, all_runs, load_tables
 
 
 def test_there_is_the_paper_s_method_and_rows_have_it_unless_they_say_otherwise():
-    assert list(METHODS) == ["strong-weak"]
+    assert list(METHODS) == ["strong-weak", "decouplednet"]
     assert RunSpec(name="x", strong_branch="strong").method == "strong-weak"
 
 
@@ -25,6 +25,15 @@ def test_a_row_can_give_every_branch_of_a_method_a_label_set(name):
     assert method.branches and len(set(method.branches)) == len(method.branches)
     assert {f"{branch}_branch" for branch in method.branches} <= {one.name for one in fields(RunSpec)}
     assert all(method.label_sets.values())  # each says what it means
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_means_nothing_to_a_method_is_a_default_of_every_row_of_it(name):
+    method, runs = METHODS[name], all_runs(load_tables()).values()
+    of_rows = {one.name: one.default for one in fields(RunSpec)}
+    assert set(method.foreign) <= of_rows.keys()
+    for run in (one for one in runs if one.method == name):
+        assert all(getattr(run, key) == of_rows[key] for key in method.foreign)
 
 
 def test_the_tables_use_every_label_set_and_no_other():

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 
 from swdb.core.errors import BadInput
-from swdb.specs.tables import load_tables, printed_values
+from swdb.specs.tables import load_tables, measured_cells, printed_values, quoted_values
 from swdb.verdicts.engine import collect, family_of, judge
 from swdb.verdicts.images import parts
+from swdb.verdicts.simulation import printed_means
 from swdb.verdicts.verdict import CONTRADICTED, NOT_COMPARABLE, NOT_RUN, REPRODUCED, UNDECIDED, Ledger, Verdict
 
 TABLES = load_tables()
 FAMILY = family_of(TABLES)
-PRINTED = printed_values(TABLES)
+PRINTED = printed_means(measured_cells(TABLES), {**printed_values(TABLES), **quoted_values(TABLES)})
 
 
 def made(seeds=3, sd=0.3, change=None, seed=0) -> dict[str, dict[int, float]]:
-    """Return scores of all cells about the printed values; cells that are one arm have one score."""
+    """Return scores of all cells about the printed values, or what stands for them; cells that are one arm have one score."""
     random, found = np.random.RandomState(seed), {}
     for cells in FAMILY.cells:
         centre = (change or {}).get(cells[0], PRINTED[cells[0]])
@@ -42,13 +43,13 @@ def words(ledger: Ledger) -> dict[str, str]:
 def test_cells_that_one_prediction_stands_behind_are_one_arm():
     assert FAMILY.arms["1:mixed.miou"] == FAMILY.arms["2:mixed.miou"]
     assert FAMILY.arms["2:dual.miou"] == FAMILY.arms["3:n3.strong"] != FAMILY.arms["3:n3.weak"]
-    assert (len(FAMILY.arms), len(FAMILY.cells)) == (25, 22)
+    assert (len(FAMILY.arms), len(FAMILY.cells)) == (30, 27)
 
 
 def test_the_family_is_that_of_the_specs_whatever_was_run():
-    assert judge(FAMILY, {}, True).family == len(FAMILY.claims) == 27
-    assert judge(FAMILY, made(), True).family == 27
-    assert judge(FAMILY, made(), False).family == 27 - 4 - 1  # values and literature cannot be judged there
+    assert judge(FAMILY, {}, True).family == len(FAMILY.claims) == 30
+    assert judge(FAMILY, made(), True).family == 30
+    assert judge(FAMILY, made(), False).family == 30 - 4 - 1  # values and literature cannot be judged there
 
 
 # ---------------------------------------------------------------- words
@@ -127,7 +128,7 @@ def test_cells_without_a_common_seed_are_undecided():
 def test_what_chance_alone_makes_and_what_is_too_close_are_told_apart():
     ledger = judge(FAMILY, made(4, 1.5, seed=3), True)
     reasons = {verdict.why.split(" (")[0] for verdict in ledger.verdicts if verdict.word == UNDECIDED}
-    assert any("too close for 27 claims judged together; 4 seeds, the next look is at 5" in why for why in reasons)
+    assert any("too close for 30 claims judged together; 4 seeds, the next look is at 5" in why for why in reasons)
     assert any(why.startswith("chance may make such a difference") for why in reasons)
     assert one(ledger, "fine-tuning-converges").why.startswith("within the margin of 1, but chance could do that")
 
@@ -163,7 +164,7 @@ def test_a_part_of_the_runs_is_judged_with_the_spread_that_is_there():
         two[cell] = whole[cell]
     alone, together = (one(judge(FAMILY, values, True), "mixing-hurts") for values in (two, whole))
     assert alone.effect == pytest.approx(together.effect)
-    assert (alone.spread.arms, together.spread.arms) == (2, 22) and alone.spread.degrees < together.spread.degrees
+    assert (alone.spread.arms, together.spread.arms) == (2, 27) and alone.spread.degrees < together.spread.degrees
 
 
 def test_the_interval_of_two_arms_is_that_of_a_paired_t_test():
@@ -284,7 +285,7 @@ def test_two_scores_of_one_run_are_refused():
 def test_the_same_seed_under_two_names_is_refused():
     values = {cell: {**by, 9: by[1]} for cell, by in made(3).items()}
     error = refused(values)
-    assert (error.subject, error.found) == ("seeds 1 and 9", "the same scores in all 22 cells")
+    assert (error.subject, error.found) == ("seeds 1 and 9", "the same scores in all 27 cells")
     assert error.expected == "a training of its own for each"
 
 

@@ -84,7 +84,7 @@ def engine_finds(key: str, sd: float, seeds: int, sets: int = 400) -> float:
 @pytest.mark.parametrize(
     ("key", "sd", "seeds"),
     [
-        ("mixing-hurts", 0.75, 3),
+        ("mixing-hurts", 0.5, 3),
         ("mixing-hurts", 0.75, 5),
         ("mixing-hurts", 1.0, 8),
         ("oversampling-improves", 0.75, 5),

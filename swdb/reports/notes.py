@@ -1,0 +1,79 @@
+"""What a reader must know to read a table's numbers, one sentence a line: whose they are, and what they rest on. No torch.
+
+in: a MeasuredTable, its preset -> out: the lines under the table, the same in every format
+"""
+
+from collections.abc import Iterator
+
+from swdb.data.dataset import unlike_published
+from swdb.data.kinds import facts_of
+from swdb.reports.assumptions import footnote
+from swdb.reports.recognition import recognition_lines
+from swdb.reports.results import MeasuredTable
+from swdb.specs.presets import Preset
+from swdb.specs.tables import Table
+
+
+def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
+    """Return the lines that stand under a table."""
+    lines = []
+    if measured.seeds:
+        seeds = ", ".join(map(str, measured.seeds))
+        lines.append(
+            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights; nothing is chosen on the validation split"
+        )
+    if not measured.complete:
+        lines.append("some cells have fewer seeds or were NOT RUN")
+    if not preset.comparable:
+        lines.append(f"{_scale(preset)}")
+    lines += _columns(measured.spec)
+    lines += _averages(measured.spec)
+    lines += recognition_lines(measured.spec, measured.recognitions)
+    lines.append(footnote(preset, measured.spec.number))
+    if measured.proxy_use and measured.proxy_use.words:
+        lines.append(measured.proxy_use.words)
+    if measured.data_digest:
+        proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
+        lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
+        if other := unlike_published(preset.data, measured.data_digest):
+            lines.append(other)
+    lines += [f"computed on {machine}" for machine in measured.machines]
+    return lines
+
+
+def _scale(preset: Preset) -> str:
+    """Say that the preset is not the paper's, and what the labels of rows mean here."""
+    data = preset.data
+    scale = (
+        f"1.4k strong = {data.num_strong} images, 9k weak = {data.num_train - data.num_strong}, 10k = {data.num_train}"
+    )
+    facts, what = facts_of(data), "not PASCAL VOC"
+    if not facts.synthetic:
+        what, scale = f"{data.name}, a part of {facts.title}", f"{scale}, val = {data.num_val}"
+    return (
+        f"{what}: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
+    )
+
+
+def _columns(spec: Table) -> Iterator[str]:
+    """Say where quoted values come from, and which columns are ours."""
+    for column in spec.columns:
+        if column.branch is None:
+            yield f"{column.title}: {column.provenance}"
+        elif not column.printed:
+            yield f"{column.title}: a column of ours, for which the paper has no values{_because(column.provenance)}"
+
+
+def _averages(spec: Table) -> Iterator[str]:
+    """Say what the rows of averaged runs are."""
+    for row in spec.rows:
+        if row.average:
+            runs = f"{', '.join(row.average[:-1])} and {row.average[-1]}"
+            yield (
+                f"{row.labels[0]}: a row of ours, for which the paper has no values; the class probabilities of the runs "
+                f"{runs} of the same seed are averaged (their arithmetic mean), and nothing is trained for it"
+            )
+
+
+def _because(provenance: str) -> str:
+    return f"; {provenance}" if provenance else ""
