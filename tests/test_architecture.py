@@ -30,7 +30,7 @@ HOUSE = {
     "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
-        "masks", "quality_page", "quality", "stages",
+        "labeller", "masks", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (
@@ -61,7 +61,7 @@ HEAVY = {
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
-    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.masks", "proxy.quality",
+    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.labeller", "proxy.masks", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that the tests of the command line run
