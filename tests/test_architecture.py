@@ -27,7 +27,7 @@ HOUSE = {
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
     "methods": ("strong_weak", "method", "training", "stages"),
-    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "lab_table", "lab", "peek", "stages"),
+    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "kept", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "labeller", "masks", "quality_page", "quality", "stages",
