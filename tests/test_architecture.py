@@ -30,11 +30,11 @@ HOUSE = {
     "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "kept", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
-        "labeller", "masks", "quality_page", "quality", "stages",
+        "labeller", "masks", "val_score", "quality_page", "quality", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
+        "assumptions", "dsrg_networks", "proxy_use", "results", "ledger", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (
@@ -61,7 +61,7 @@ HEAVY = {
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
-    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.labeller", "proxy.masks", "proxy.quality",
+    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.labeller", "proxy.masks", "proxy.val_score", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that the tests of the command line run

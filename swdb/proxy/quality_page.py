@@ -53,7 +53,7 @@ def draw(folder: Path, dataset: DataSet, worst: list[dict[str, Any]], random: li
 
 def page(report: dict[str, Any]) -> str:
     """Return the report as Markdown, from what `quality.json` says."""
-    sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _published, _made_from]
+    sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _network, _published, _made_from]
     return "\n".join(line for section in sections for line in [*section(report), ""]).rstrip() + "\n"
 
 
@@ -130,11 +130,35 @@ def _against_tags(report: dict[str, Any]) -> list[str]:
     ]
 
 
+def _network(report: dict[str, Any]) -> list[str]:
+    """Table what the network itself scores on val; nothing where that is not known."""
+    network = report.get("network")
+    if not network:
+        return []
+    rows = [
+        [", ".join(f"{view:g}" for view in way["views"]), way["crf"] or "none", way["miou"], way["miou_by_its_scorer"]]
+        for way in network["ways"]
+    ]
+    seen = "squares of so many pixels" if network["set"] == 1 else "scales of the image's own size"
+    return [
+        "## The network itself, on val",
+        "",
+        f"The network behind these masks on the {network['images']:,} validation images, whose tags nobody looked at.",
+        "",
+        *markdown_table([seen, "CRF", "mIoU", "mIoU as its authors count it"], rows, 2),
+        "",
+        f"As its authors count it: {network['its_scorer']}.",
+    ]
+
+
 def _published(report: dict[str, Any]) -> list[str]:
     ours = report["masks"]["miou"]
     rows = [[one["what"], one["source"], "val", "; ".join(map(str, one["miou"]))] for one in report["published"]]
     if ours is not None:
         rows.insert(0, ["**these masks**", "measured", "training images", f"**{ours:.1f}**"])
+    if report.get("network"):
+        best = report["network"]["ways"][-1]  # as DSRG tests
+        rows.insert(0, ["**this network**, several views and CRF", "measured", "val", best["miou"]])
     header = ["what", "source", "scored on", "mIoU"]
     return ["## Beside published figures", "", *markdown_table(header, rows, 3), "", report["published_note"]]
 

@@ -13,6 +13,7 @@ from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
 from swdb.reports.assumptions import footnote, settings_page
+from swdb.reports.dsrg_networks import checked, network_lines, network_words
 from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
@@ -79,6 +80,7 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     lines.append(footnote(preset, measured.spec.number))
     if measured.proxy_use and measured.proxy_use.words:
         lines.append(measured.proxy_use.words)
+        lines += network_lines(measured.proxy_use.networks, preset, measured.spec.number)
     if measured.data_digest:
         proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")
@@ -133,19 +135,28 @@ def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledge
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
-def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
-    """Return what a quality report says, for people in a hurry: the masks, and the cues they were made from."""
+def proxy_lines(folder: Path, found: dict[str, Any], comparable: bool = False) -> list[str]:
+    """Return what a quality report says, for people in a hurry: the masks, the cues they were made from, the network.
+
+    comparable: whether the published figures of that compare with ours.
+    """
     masks, cues, counts = found["masks"], found["cues"], found["cue_counts"]
     scored = (
         "no true masks to score them" if masks["miou"] is None else f"mIoU {masks['miou']:.1f} against the true ones"
     )
     lines = [f"{folder}: {found['images']} masks, {scored} (a diagnosis, not read by training)"]
+    file = found["sources"].get("cues, the file")
+    lines.append(
+        f"cues come from {f'the file of sha256 {file[:16]}' if file else 'the activation maps of a classifier'}"
+    )
     if cues and cues["precision"]["all"] is not None:
         coverage = cues["coverage"]
         lines.append(
             f"cues: {cues['precision']['all']:.1f} % right, on {coverage['all']:.1f} % of the grid ({coverage['foreground']:.1f} % foreground)"
         )
     lines += lacking_lines(counts)
+    if found.get("network"):
+        lines.append(network_words(checked(found["network"], folder / "quality.json"), comparable))
     lines.append(f"quality report: {folder / 'quality.md'}")
     return lines
 

@@ -12,7 +12,7 @@ from swdb.core.errors import unknown
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
-from swdb.study.stages import CLASSIFIER, CUES, DATA, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+from swdb.study.stages import CLASSIFIER, CUES, DATA, DSRG_SCORE, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
 
 
 @dataclass
@@ -60,9 +60,14 @@ class Graph:
             self._planned[place] = PROXIES.artefact(self.study, proxy_set, inputs, proxy_seed)
         return self._planned[place]
 
+    def dsrg_score(self, proxies: Artefact) -> Artefact:
+        """The score on val of the network behind a set of proxies."""
+        return DSRG_SCORE.artefact(self.study, self.data, proxies)
+
     def quality(self, proxies: Artefact) -> Artefact:
         """The report on the quality of a set of proxies."""
-        return QUALITY.artefact(self.study, self.data, self._cues(proxies.key.get("seed", 0)), proxies)
+        cues = self._cues(proxies.key.get("seed", 0))
+        return QUALITY.artefact(self.study, self.data, cues, proxies, self.dsrg_score(proxies))
 
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
@@ -106,12 +111,12 @@ class Graph:
         return Scoring(branch, evaluation.scales, evaluation.flip)
 
     def needed(self, *artefacts: Artefact) -> list[Artefact]:
-        """List artefacts and all that must be made before them, in order; each set of proxies with its quality report."""
+        """List artefacts and all that must be made before them, in order; each set of proxies with its diagnoses."""
         found = []
         for artefact in with_inputs(*artefacts):
             found.append(artefact)
             if artefact.kind == "proxies":
-                found.append(self.quality(artefact))
+                found += [self.dsrg_score(artefact), self.quality(artefact)]
         return found
 
     def everything(self, seeds: Iterable[int]) -> Iterator[Artefact]:

@@ -5,14 +5,15 @@ from swdb.data.stages import DataStage
 from swdb.evaluation.stages import LabStage, PeekStage, ScoreStage
 from swdb.methods.stages import RunStage
 from swdb.nn.stages import ClassifierStage, WeightsStage
-from swdb.proxy.stages import CuesStage, ProxiesStage, QualityStage
+from swdb.proxy.stages import CuesStage, DsrgScoreStage, ProxiesStage, QualityStage
 from swdb.reports.stages import TableStage
 
 DATA, WEIGHTS, CLASSIFIER, CUES = DataStage(), WeightsStage(), ClassifierStage(), CuesStage()
-PROXIES, QUALITY, RUN, SCORE, LAB, PEEK, TABLE = (
-    ProxiesStage(), QualityStage(), RunStage(), ScoreStage(), LabStage(), PeekStage(), TableStage(),
+PROXIES, DSRG_SCORE, QUALITY, RUN, SCORE, LAB, PEEK, TABLE = (
+    ProxiesStage(), DsrgScoreStage(), QualityStage(), RunStage(), ScoreStage(), LabStage(), PeekStage(), TableStage(),
 )  # fmt: skip
 
 STAGES: dict[str, Stage] = {
-    stage.kind: stage for stage in (DATA, WEIGHTS, CLASSIFIER, CUES, PROXIES, QUALITY, RUN, SCORE, LAB, PEEK, TABLE)
+    stage.kind: stage
+    for stage in (DATA, WEIGHTS, CLASSIFIER, CUES, PROXIES, DSRG_SCORE, QUALITY, RUN, SCORE, LAB, PEEK, TABLE)
 }

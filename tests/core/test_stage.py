@@ -15,6 +15,7 @@ def test_there_is_a_stage_for_every_kind():
         "classifier",
         "cues",
         "proxies",
+        "dsrg-score",
         "quality",
         "run",
         "score",

@@ -7,7 +7,7 @@ from swdb.core.artefact import Artefact
 from swdb.evaluation.kept import counted_parts
 
 PARTS = [[[0, 1], [2]], [[3]], [[4, 5]]]
-TERMS = dict(device="cpu")
+TERMS = {"device": "cpu"}
 
 
 class Counting:
@@ -71,5 +71,5 @@ def test_what_was_counted_on_other_terms_is_not_taken(artefact):
     with pytest.raises(KeyboardInterrupt):
         Counting(killed_at=2).run(artefact)
     again = Counting()
-    assert again.run(artefact, terms=dict(device="cuda")) == WHOLE and again.seen == PARTS
+    assert again.run(artefact, terms={"device": "cuda"}) == WHOLE and again.seen == PARTS
     assert not parts_of(artefact)
