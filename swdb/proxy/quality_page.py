@@ -155,12 +155,16 @@ def _published(report: dict[str, Any]) -> list[str]:
     ours = report["masks"]["miou"]
     rows = [[one["what"], one["source"], "val", "; ".join(map(str, one["miou"]))] for one in report["published"]]
     if ours is not None:
-        rows.insert(0, ["**these masks**", "measured", "training images", f"**{ours:.1f}**"])
+        rows.insert(0, ["**these masks**", "measured", "training images", _bold(ours)])
     if report.get("network"):
         best = report["network"]["ways"][-1]  # as DSRG tests
-        rows.insert(0, ["**this network**, several views and CRF", "measured", "val", best["miou"]])
+        rows.insert(0, ["**this network**, several views and CRF", "measured", "val", _bold(best["miou"])])
     header = ["what", "source", "scored on", "mIoU"]
     return ["## Beside published figures", "", *markdown_table(header, rows, 3), "", report["published_note"]]
+
+
+def _bold(score: float | None) -> str | None:
+    return None if score is None else f"**{score:.1f}**"
 
 
 def _made_from(report: dict[str, Any]) -> list[str]:

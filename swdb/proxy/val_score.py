@@ -72,7 +72,7 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
             "key": way.key,
             "views": list(way.views),
             "crf": task.dsrg.crf if way.crf else None,
-            "miou": _number(miou(total)),
+            "miou": miou(total) if total.any() else None,
             "miou_by_its_scorer": _number(BY_ITS_SCORER.score(total[None], np.zeros((1, len(total)), np.int64))),
             "iou": iou_by_name(total, dataset.class_names),
             "counts": total.tolist(),
