@@ -27,6 +27,7 @@ from swdb.data.store import Store, proxy_masks
 from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
 from swdb.nn.dense_crf import are_finite, require_finite
+from swdb.nn.head_weights import begin_heads
 from swdb.nn.initial_weights import load_initial
 from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size
 from swdb.nn.model import Model
@@ -85,6 +86,8 @@ def new_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
     seed_initial(task.seed, branch=1)
     backbone = BACKBONES[task.backbone]()
     network = DsrgNetwork(backbone, task.dsrg, num_classes)
+    if (heads := artefact.find_input("head-weights")) is not None:
+        begin_heads(heads, network.heads)
     return Model(network, load_initial(artefact.input("weights"), backbone), compute)
 
 

@@ -63,10 +63,12 @@ def make_quality(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         name: sha256 for one in behind if one.done for name, sha256 in one.read_record().get("inputs", {}).items()
     }
     files = {f"cues, the {key}": cues.key[key] for key in ("file", "list", "saliency") if key in cues.key}
+    heads = [one for one in behind if one.kind == "head-weights"]
     made = {
         "set": proxies.task.proxy_set,
         "sources": {**inputs, **files, "masks": proxies.digest()},
-        "settings": {_title(one): dict(one.key) for one in behind},
+        "settings": {_title(one): dict(one.key) for one in behind}
+        | {f"{one.kind}, found": {"heads begin": one.read_record()["begin"]} for one in heads},
         "cue_counts": counts,
     }
     advance = tools.progress(artefact.name, len(ids))

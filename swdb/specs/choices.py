@@ -93,12 +93,6 @@ CHOICES = (
         (2,),
     ),
     Choice(
-        "dsrg-heads",
-        "DSRG's heads begin at random; its public code begins them from ImageNet's fc6 and fc7",
-        "swdb/proxy/masks.py, new_model",
-        ALL,
-    ),
-    Choice(
         "boundary-gradient",
         "no gradient of DSRG's boundary loss goes through the CRF; in its public code a part does",
         "swdb/proxy/dsrg.py, boundary_loss",

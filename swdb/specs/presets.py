@@ -217,6 +217,14 @@ class Dsrg:
     )
     dilations: tuple[int, ...] = setting("features", INFERRED, "a head each, summed: train-s.prototxt", each(DILATION))
     head_channels: int = setting("channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt", CHANNELS)
+    head_init: str = setting(
+        "random or fc6-fc7",
+        INFERRED,
+        "fc6 and fc7 of ImageNet's VGG16, thinned, where the weights have them: vgg16_20M_mc, from which run.sh starts",
+        one_of(("random", "fc6-fc7")),
+        omit_default=True,
+        default="random",
+    )
     dropout: float = setting("probability", INFERRED, "drop6 and drop7: train-s.prototxt", PROBABILITY)
     optimizer: str = setting("sgd (momentum 0.9) or adam", INFERRED, "solver-s.prototxt", one_of(("sgd", "adam")))
     steps: int = setting("optimizer steps", INFERRED, "solver-s.prototxt", AT_LEAST_1)
@@ -389,6 +397,12 @@ def _check_together(preset: Preset, where: str) -> None:
             "training.scale_min",
             training.scale_min,
             "at most training.scale_max",
+        ),
+        (
+            preset.dsrg.head_init == "random" or preset.network.backbone == "vgg16",
+            "dsrg.head_init",
+            preset.dsrg.head_init,
+            "random: of the backbones vgg16 alone has an fc6 and an fc7",
         ),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
     )

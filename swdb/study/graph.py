@@ -12,7 +12,20 @@ from swdb.core.errors import unknown
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
-from swdb.study.stages import CLASSIFIER, CUES, DATA, DSRG_SCORE, LAB, PEEK, PROXIES, QUALITY, RUN, SCORE, WEIGHTS
+from swdb.study.stages import (
+    CLASSIFIER,
+    CUES,
+    DATA,
+    DSRG_SCORE,
+    HEADS,
+    LAB,
+    PEEK,
+    PROXIES,
+    QUALITY,
+    RUN,
+    SCORE,
+    WEIGHTS,
+)
 
 
 @dataclass
@@ -32,6 +45,12 @@ class Graph:
     def weights(self) -> Artefact:
         """The backbone's initial weights."""
         return WEIGHTS.artefact(self.study)
+
+    @cached_property
+    def head_weights(self) -> tuple[Artefact, ...]:
+        """What DSRG's heads begin with, if not at random: one or none."""
+        from_weights = self.study.preset.dsrg.head_init != "random"
+        return (HEADS.artefact(self.study, self.weights),) if from_weights else ()
 
     @cached_property
     def cues(self) -> Artefact:
@@ -55,7 +74,7 @@ class Graph:
         """
         place = proxy_set, (proxy_seed := self.study.proxy_seed(seed))
         if place not in self._planned:
-            first = (self.data, self.weights, self._cues(proxy_seed))
+            first = (self.data, self.weights, self._cues(proxy_seed), *self.head_weights)
             inputs = first if proxy_set == 1 else (self.data, self.proxies(1, seed))
             self._planned[place] = PROXIES.artefact(self.study, proxy_set, inputs, proxy_seed)
         return self._planned[place]

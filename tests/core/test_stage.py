@@ -12,6 +12,7 @@ def test_there_is_a_stage_for_every_kind():
     assert list(STAGES) == [
         "data",
         "weights",
+        "head-weights",
         "classifier",
         "cues",
         "proxies",

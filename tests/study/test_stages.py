@@ -16,7 +16,7 @@ from swdb.study.stages import STAGES, TABLE
 
 def test_a_stage_stands_under_its_own_kind():
     assert {kind: stage.kind for kind, stage in STAGES.items()} == {kind: kind for kind in STAGES}
-    assert len(STAGES) == 12
+    assert len(STAGES) == 13
 
 
 def test_every_kind_that_is_planned_has_a_stage(tmp_path):
@@ -55,4 +55,4 @@ def test_what_depends_on_named_files_is_looked_at_early():
 def test_stages_load_no_torch():
     code = "import sys; from swdb.study.stages import STAGES; print(len(STAGES), 'torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "12 False\n"
+    assert result.stdout == "13 False\n"
