@@ -94,8 +94,7 @@ def make_proxy(
         return
     with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
-    comparable = graph.study.preset.comparable
     reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}
-    lines = [line for artefact in sets for line in proxy_lines(artefact.folder, reports[artefact.id], comparable)]
+    lines = [line for one in sets for line in proxy_lines(one.folder, reports[one.id], graph.study.preset)]
     show(lines, reports, json)
     propose(context.obj, graph.study, "reproduce-table", "2")

@@ -32,7 +32,7 @@ from swdb.nn.trainer import Job, Schedule, optimise
 from swdb.proxy.grid import GRID
 from swdb.proxy.region_growing import grow
 from swdb.specs.crf_parameters import crf_set
-from swdb.specs.presets import Dsrg
+from swdb.specs.dsrg import Dsrg
 
 FLOOR = 1e-4  # is added to every probability, and is the least that the CRF gives
 RATIO = (0.05, 20.0)  # how far the constrain-to-boundary loss looks: clip(q / p)

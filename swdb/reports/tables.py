@@ -135,11 +135,8 @@ def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledge
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
-def proxy_lines(folder: Path, found: dict[str, Any], comparable: bool = False) -> list[str]:
-    """Return what a quality report says, for people in a hurry: the masks, the cues they were made from, the network.
-
-    comparable: whether the published figures of that compare with ours.
-    """
+def proxy_lines(folder: Path, found: dict[str, Any], preset: Preset) -> list[str]:
+    """Return what a quality report says, for people in a hurry: the masks, the cues they were made from, the network."""
     masks, cues, counts = found["masks"], found["cues"], found["cue_counts"]
     scored = (
         "no true masks to score them" if masks["miou"] is None else f"mIoU {masks['miou']:.1f} against the true ones"
@@ -156,7 +153,7 @@ def proxy_lines(folder: Path, found: dict[str, Any], comparable: bool = False) -
         )
     lines += lacking_lines(counts)
     if found.get("network"):
-        lines.append(network_words(checked(found["network"], folder / "quality.json"), comparable))
+        lines.append(network_words(checked(found["network"], folder / "quality.json"), preset.comparable))
     lines.append(f"quality report: {folder / 'quality.md'}")
     return lines
 

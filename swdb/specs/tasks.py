@@ -5,8 +5,9 @@ What an artefact is made from besides (data, weights, proxies, ...) are its inpu
 
 from dataclasses import dataclass
 
+from swdb.specs.dsrg import Dsrg
 from swdb.specs.preprocessing import Choice
-from swdb.specs.presets import ClassifierTraining, Data, Dsrg, Network, Proxy, Training
+from swdb.specs.presets import ClassifierTraining, Data, Network, Proxy, Training
 from swdb.specs.study import NamedFile
 from swdb.specs.tables import RunSpec
 

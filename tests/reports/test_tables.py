@@ -299,7 +299,7 @@ FOUND = {
 
 
 def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_cues_lack():
-    assert tables.proxy_lines(Path("proxies/dsrg-1"), FOUND) == [
+    assert tables.proxy_lines(Path("proxies/dsrg-1"), FOUND, PRESET) == [
         "proxies/dsrg-1: 7 masks, mIoU 41.3 against the true ones (a diagnosis, not read by training)",
         "cues come from the file of sha256 54ac7a4b585320f6",
         "cues: 87.2 % right, on 21.3 % of the grid (11.4 % foreground)",
@@ -313,7 +313,7 @@ def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_c
 def test_where_there_are_no_true_masks_the_lines_about_proxies_say_so():
     counts = {**dict.fromkeys(FOUND["cue_counts"], 0), "classes_without_a_cue": []}
     lines = tables.proxy_lines(
-        Path("p"), {**FOUND, "sources": {}, "masks": {"miou": None}, "cues": None, "cue_counts": counts}
+        Path("p"), {**FOUND, "sources": {}, "masks": {"miou": None}, "cues": None, "cue_counts": counts}, PRESET
     )
     assert lines == [
         "p: 7 masks, no true masks to score them (a diagnosis, not read by training)",
