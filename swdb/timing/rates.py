@@ -197,6 +197,8 @@ class Rates:
             return Work(alone + (around or 0.0))
         if around is None and (measured := self._benched(images, jobs)) is not None:
             around = measured * self._images(artefact)
+        if artefact.kind == "dsrg-score":  # nobody helps with it
+            return Work(alone + (around or 0.0))
         return Work(alone, around or 0.0)
 
     def _images(self, artefact: Artefact) -> int:
