@@ -24,7 +24,7 @@ from swdb.core.errors import (
 )
 from swdb.specs.presets import Preset, load_preset
 
-MADE = ("weights", "classifiers", "cues", "proxies", "runs", "averages", "peeks")  # folders of artefacts by id
+MADE = ("weights", "heads", "classifiers", "cues", "proxies", "runs", "averages", "peeks")  # folders of artefacts by id
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 
