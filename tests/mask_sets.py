@@ -62,9 +62,9 @@ class MaskSet:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(palette_png(np.array(labels, np.uint8)))
 
-    def report(self, cues=None, network=None):
+    def report(self, cues=None):
         advance = lambda done, of: self.told.append((done, of))  # noqa: E731
-        return write_report(self.folder, self.dataset, self.ids, self.tags, MADE, advance, cues, network)
+        return write_report(self.folder, self.dataset, self.ids, self.tags, MADE, advance, cues)
 
     def files(self):
         return {path.name: path.read_bytes() for path in self.folder.glob("quality.*")}

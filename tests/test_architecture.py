@@ -30,7 +30,7 @@ HOUSE = {
     "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "geometry", "views", "kept", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
-        "labeller", "masks", "val_score", "quality_page", "quality", "stages",
+        "labeller", "masks", "quality_page", "quality", "val_score", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "power", "simulation", "proxy_spread"),
     "reports": (

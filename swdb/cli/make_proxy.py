@@ -95,6 +95,8 @@ def make_proxy(
     with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
     reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}
-    lines = [line for one in sets for line in proxy_lines(one.folder, reports[one.id], graph.study.preset)]
-    show(lines, reports, json)
+    networks = {artefact.id: graph.dsrg_score(artefact).read_record() for artefact in sets}
+    found = [(one.folder, reports[one.id], networks[one.id]) for one in sets]
+    lines = [line for one in found for line in proxy_lines(*one, graph.study.preset)]
+    show(lines, {name: {**one, "network": networks[name]} for name, one in reports.items()}, json)
     propose(context.obj, graph.study, "reproduce-table", "2")

@@ -1,6 +1,6 @@
 """The quality report for people: a page of Markdown, and a picture of the worst and of some random masks.
 
-in: what `quality.json` says -> out: `quality.md`, `quality.jpg`
+in: what `quality.json` says, and `val.json` -> out: `quality.md`, `quality.jpg`
 """
 
 from collections.abc import Iterator
@@ -51,8 +51,9 @@ def draw(folder: Path, dataset: DataSet, worst: list[dict[str, Any]], random: li
     save(folder / PICTURE, album({title: [*map(example, shown)] for title, shown in blocks.items() if shown}, legend))
 
 
-def page(report: dict[str, Any]) -> str:
-    """Return the report as Markdown, from what `quality.json` says."""
+def page(report: dict[str, Any], network: dict[str, Any] | None = None) -> str:
+    """Return the report as Markdown, from what `quality.json` says and, once the network is scored, `val.json`."""
+    report = {**report, "network": network}
     sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _network, _published, _made_from]
     return "\n".join(line for section in sections for line in [*section(report), ""]).rstrip() + "\n"
 
@@ -132,7 +133,7 @@ def _against_tags(report: dict[str, Any]) -> list[str]:
 
 def _network(report: dict[str, Any]) -> list[str]:
     """Table what the network itself scores on val; nothing where that is not known."""
-    network = report.get("network")
+    network = report["network"]
     if not network:
         return []
     rows = [
@@ -148,6 +149,9 @@ def _network(report: dict[str, Any]) -> list[str]:
         *markdown_table([seen, "CRF", "mIoU", "mIoU as its authors count it"], rows, 2),
         "",
         f"As its authors count it: {network['its_scorer']}.",
+        "",
+        "These figures are like for like with the published one of the same round where data set and backbone are DSRG's:",
+        "PASCAL VOC 2012 and VGG16.",
     ]
 
 
@@ -156,7 +160,7 @@ def _published(report: dict[str, Any]) -> list[str]:
     rows = [[one["what"], one["source"], "val", "; ".join(map(str, one["miou"]))] for one in report["published"]]
     if ours is not None:
         rows.insert(0, ["**these masks**", "measured", "training images", _bold(ours)])
-    if report.get("network"):
+    if report["network"]:
         best = report["network"]["ways"][-1]  # as DSRG tests
         rows.insert(0, ["**this network**, several views and CRF", "measured", "val", _bold(best["miou"])])
     header = ["what", "source", "scored on", "mIoU"]

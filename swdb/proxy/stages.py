@@ -100,36 +100,36 @@ class ProxiesStage:
         help_with_masks(artefact, tools)
 
 
-class DsrgScoreStage:
-    """How good DSRG's own network of a set is on val: a diagnosis that nothing is made from but the report on quality."""
-
-    kind, version, folder = "dsrg-score", 1, "proxies"
-
-    def artefact(self, study: Study, data: Artefact, proxies: Artefact) -> Artefact:
-        """Plan the score; it lies beside the masks."""
-        place = {"folder": proxies.folder, "record_name": "val.json", "shares_folder": True}
-        key = {"set": proxies.key["set"]}
-        return study.artefact(self, f"{proxies.name}-val", key, (data, proxies), **place)
-
-    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
-        """Look at val in all ways, and count."""
-        from swdb.proxy.val_score import score_network
-
-        return score_network(artefact, tools)
-
-
 class QualityStage:
     """How good a set of proxies is, where true masks exist: a diagnosis that nothing reads back."""
 
     kind, version, folder = "quality", 1, "proxies"
 
-    def artefact(self, study: Study, data: Artefact, cues: Artefact, proxies: Artefact, score: Artefact) -> Artefact:
-        """Plan the report, which shows the network's score on val beside the masks' quality; it lies beside the masks."""
+    def artefact(self, study: Study, data: Artefact, cues: Artefact, proxies: Artefact) -> Artefact:
+        """Plan the report; it lies beside the masks."""
         place = {"folder": proxies.folder, "record_name": "quality.json", "shares_folder": True}
-        return study.artefact(self, f"{proxies.name}-quality", {}, (data, cues, proxies, score), **place)
+        return study.artefact(self, f"{proxies.name}-quality", {}, (data, cues, proxies), **place)
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
         """Compare masks and cues with the truth, and write the report."""
         from swdb.proxy.quality import make_quality
 
         return make_quality(artefact, tools)
+
+
+class DsrgScoreStage:
+    """How good DSRG's own network of a set is on val: a diagnosis that nothing is made from."""
+
+    kind, version, folder = "dsrg-score", 1, "proxies"
+
+    def artefact(self, study: Study, data: Artefact, proxies: Artefact, quality: Artefact) -> Artefact:
+        """Plan the score; it lies beside the masks, and on the page of their quality."""
+        place = {"folder": proxies.folder, "record_name": "val.json", "shares_folder": True}
+        key = {"set": proxies.key["set"]}
+        return study.artefact(self, f"{proxies.name}-val", key, (data, proxies, quality), **place)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Look at val in all ways, and count."""
+        from swdb.proxy.val_score import score_network
+
+        return score_network(artefact, tools)

@@ -2,9 +2,9 @@
 
 The only figures of ours that stand like for like beside those that DSRG's authors published: proxy masks are of training
 images, whose tags are known, and a run is another network that learnt from such masks. A diagnosis that nothing is made
-from. Tags of val images are never looked at, also where masks keep to the tags.
+from; the quality report, which is there before it, is written once more with it. Tags of val images are never looked at, also where masks keep to the tags.
 
-in: a set of proxies, whose network is trained -> out: `proxies/<id>/val.json`
+in: a set of proxies, whose network is trained, and its quality -> out: `proxies/<id>/{val.json, quality.md}`
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
-from swdb.core.files import digest
+from swdb.core.files import digest, write_text
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
@@ -33,13 +33,14 @@ from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.proxy.labeller import View, looking, refined, summed, views_of
 from swdb.proxy.masks import load_model
+from swdb.proxy.quality import PUBLISHED as FIGURES
+from swdb.proxy.quality_page import page
 from swdb.specs.tasks import ProxiesTask
 
 WHOLE = 1.0  # the one scale of the retrain round
 BY_ITS_SCORER = next(one for one in DEFINITIONS if one.key == "hit")  # DSRG's evaluate.py
 PUBLISHED = {  # with VGG16 on PASCAL VOC's val, several scales and CRF, by proxy set
-    1: {"miou": 57.4, "source": "readme of DSRG-TF (xtudbxk/DSRG-tensorflow)"},
-    2: {"miou": 59.0, "source": "the paper, as quoted in issue 8 of the official code"},
+    number: {"miou": found["miou"][0], "source": found["source"]} for number, found in enumerate(FIGURES[:2], 1)
 }
 
 
@@ -61,7 +62,7 @@ def ways_of(task: ProxiesTask) -> list[Way]:
 
 
 def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
-    """Score the network of a finished set in all ways; returns what `val.json` says."""
+    """Score the network of a finished set in all ways, and show it on the quality report; returns what `val.json` says."""
     proxies = artefact.input("proxies")
     task: ProxiesTask = proxies.task
     dataset = tools.dataset(artefact.input("data"))
@@ -79,7 +80,7 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         }
         for way, total in zip(ways_of(task), totals, strict=True)
     ]
-    return {
+    found = {
         "digest": digest([(way["key"], way["counts"]) for way in ways]),
         "set": task.proxy_set,
         "split": VAL_SPLIT,
@@ -90,6 +91,8 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "published": PUBLISHED[task.proxy_set],
         "machine": tools.compute.describe(),
     }
+    write_text(proxies.folder / "quality.md", page(artefact.input("quality").read_record(), found))
+    return found
 
 
 def _number(value: float) -> float | None:

@@ -60,7 +60,7 @@ def network_words(network: Mapping[str, Any], published: bool) -> str:
     view = "scale" if retrained else "square"
     ours = (
         f"DSRG's own network {'after' if retrained else 'before'} retrain, on val: "
-        f"{scores['several-crf']:.1f} over {network['views']} {view}s with its CRF ({scores['several']:.1f} without), "
+        f"{scores['several-crf']:.1f} over {network['views']} {view}{'s' if network['views'] > 1 else ''} with its CRF ({scores['several']:.1f} without), "
         f"{scores['one-crf']:.1f} at one {view} with it ({scores['one']:.1f} without)"
     )
     theirs = network["published"]

@@ -13,7 +13,7 @@ from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.proxy.cue_file import lacking_lines
 from swdb.reports.assumptions import footnote, settings_page
-from swdb.reports.dsrg_networks import checked, network_lines, network_words
+from swdb.reports.dsrg_networks import RECORD, checked, network_lines, network_words
 from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
@@ -135,7 +135,7 @@ def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledge
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
-def proxy_lines(folder: Path, found: dict[str, Any], preset: Preset) -> list[str]:
+def proxy_lines(folder: Path, found: dict[str, Any], network: dict[str, Any], preset: Preset) -> list[str]:
     """Return what a quality report says, for people in a hurry: the masks, the cues they were made from, the network."""
     masks, cues, counts = found["masks"], found["cues"], found["cue_counts"]
     scored = (
@@ -152,8 +152,7 @@ def proxy_lines(folder: Path, found: dict[str, Any], preset: Preset) -> list[str
             f"cues: {cues['precision']['all']:.1f} % right, on {coverage['all']:.1f} % of the grid ({coverage['foreground']:.1f} % foreground)"
         )
     lines += lacking_lines(counts)
-    if found.get("network"):
-        lines.append(network_words(checked(found["network"], folder / "quality.json"), preset.comparable))
+    lines.append(network_words(checked(network, folder / RECORD), preset.comparable))
     lines.append(f"quality report: {folder / 'quality.md'}")
     return lines
 

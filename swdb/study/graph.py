@@ -81,12 +81,11 @@ class Graph:
 
     def dsrg_score(self, proxies: Artefact) -> Artefact:
         """The score on val of the network behind a set of proxies."""
-        return DSRG_SCORE.artefact(self.study, self.data, proxies)
+        return DSRG_SCORE.artefact(self.study, self.data, proxies, self.quality(proxies))
 
     def quality(self, proxies: Artefact) -> Artefact:
         """The report on the quality of a set of proxies."""
-        cues = self._cues(proxies.key.get("seed", 0))
-        return QUALITY.artefact(self.study, self.data, cues, proxies, self.dsrg_score(proxies))
+        return QUALITY.artefact(self.study, self.data, self._cues(proxies.key.get("seed", 0)), proxies)
 
     def run(self, run: RunSpec, seed: int) -> Artefact:
         """One training with one seed."""
@@ -135,7 +134,7 @@ class Graph:
         for artefact in with_inputs(*artefacts):
             found.append(artefact)
             if artefact.kind == "proxies":
-                found += [self.dsrg_score(artefact), self.quality(artefact)]
+                found += [self.quality(artefact), self.dsrg_score(artefact)]
         return found
 
     def everything(self, seeds: Iterable[int]) -> Iterator[Artefact]:

@@ -9,11 +9,11 @@ from swdb.proxy.stages import CuesStage, DsrgScoreStage, ProxiesStage, QualitySt
 from swdb.reports.stages import TableStage
 
 DATA, WEIGHTS, HEADS, CLASSIFIER, CUES = DataStage(), WeightsStage(), HeadWeightsStage(), ClassifierStage(), CuesStage()
-PROXIES, DSRG_SCORE, QUALITY, RUN, SCORE, LAB, PEEK, TABLE = (
-    ProxiesStage(), DsrgScoreStage(), QualityStage(), RunStage(), ScoreStage(), LabStage(), PeekStage(), TableStage(),
+PROXIES, QUALITY, DSRG_SCORE, RUN, SCORE, LAB, PEEK, TABLE = (
+    ProxiesStage(), QualityStage(), DsrgScoreStage(), RunStage(), ScoreStage(), LabStage(), PeekStage(), TableStage(),
 )  # fmt: skip
 
 STAGES: dict[str, Stage] = {
     stage.kind: stage
-    for stage in (DATA, WEIGHTS, HEADS, CLASSIFIER, CUES, PROXIES, DSRG_SCORE, QUALITY, RUN, SCORE, LAB, PEEK, TABLE)
+    for stage in (DATA, WEIGHTS, HEADS, CLASSIFIER, CUES, PROXIES, QUALITY, DSRG_SCORE, RUN, SCORE, LAB, PEEK, TABLE)
 }

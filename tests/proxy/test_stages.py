@@ -265,9 +265,8 @@ def test_networks_and_crf_see_images_as_large_as_the_preset_trains_on_them():
 def test_a_quality_report_lies_beside_its_masks_and_locks_nothing_but_itself():
     graph = planned()
     for proxies in (graph.proxies(1), graph.proxies(2)):
-        score = DsrgScoreStage().artefact(graph.study, graph.data, proxies)
-        quality = QualityStage().artefact(graph.study, graph.data, graph.cues, proxies, score)
-        assert quality.name == f"{proxies.name}-quality" and quality.inputs == (graph.data, graph.cues, proxies, score)
+        quality = QualityStage().artefact(graph.study, graph.data, graph.cues, proxies)
+        assert quality.name == f"{proxies.name}-quality" and quality.inputs == (graph.data, graph.cues, proxies)
         assert quality.record == quality.leased_path == proxies.folder / "quality.json"
         assert proxies.leased_path == proxies.folder and quality.begun != proxies.begun
 
@@ -275,13 +274,14 @@ def test_a_quality_report_lies_beside_its_masks_and_locks_nothing_but_itself():
 # ---------------------------------------------------------------- scores of networks
 
 
-def test_the_score_of_a_sets_network_lies_beside_its_masks_and_is_made_from_data_and_set_alone():
+def test_the_score_of_a_sets_network_lies_beside_its_masks_and_is_made_after_their_quality():
     graph = planned()
     for number in (1, 2):
         proxies = graph.proxies(number)
-        score = DsrgScoreStage().artefact(graph.study, graph.data, proxies)
+        quality = graph.quality(proxies)
+        score = DsrgScoreStage().artefact(graph.study, graph.data, proxies, quality)
         assert score.name == f"{proxies.name}-val" and score.key == {"set": number}
-        assert score.inputs == (graph.data, proxies) and score.steps == 0
+        assert score.inputs == (graph.data, proxies, quality) and score.steps == 0
         assert score.record == score.leased_path == proxies.folder / "val.json"
         assert len({one.begun for one in (proxies, score, graph.quality(proxies))}) == 3
 
@@ -292,7 +292,7 @@ def test_the_score_of_a_sets_network_lies_beside_its_masks_and_is_made_from_data
 def test_what_was_made_says_what_it_is_and_from_which_bytes(finished):
     graph = graph_of(finished)
     first, second = graph.proxies(1), graph.proxies(2)
-    for artefact in (graph.cues, first, second, graph.dsrg_score(first), graph.quality(first), graph.quality(second)):
+    for artefact in (graph.cues, first, second, graph.quality(first), graph.dsrg_score(first), graph.quality(second)):
         record = artefact.read_record()
         assert (record["id"], record["kind"], record["key"]) == (artefact.id, artefact.kind, artefact.key)
         assert record["inputs"] == {other.id: other.digest() for other in artefact.inputs}

@@ -21,6 +21,7 @@ from swdb.nn.dense_crf import energy_of, refine
 from swdb.nn.networks import small
 from swdb.proxy import labeller, val_score
 from swdb.proxy.dsrg import DsrgNetwork
+from swdb.proxy.quality_page import page
 from swdb.proxy.val_score import PUBLISHED, score_network, ways_of
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import load_preset
@@ -208,4 +209,7 @@ def test_it_lies_beside_the_masks_and_leaves_them_as_they_are(finished):
     graph = graph_of(finished)
     proxies = graph.proxies(1)
     assert graph.dsrg_score(proxies).record == proxies.folder / "val.json"
+    text = (proxies.folder / "quality.md").read_text()
+    assert text == page(graph.quality(proxies).read_record(), graph.dsrg_score(proxies).read_record())
+    assert "## The network itself, on val" in text
     assert len(list(proxies.folder.glob("*.png"))) == 32  # the training images' alone

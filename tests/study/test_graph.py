@@ -311,8 +311,8 @@ def test_an_artefact_is_made_from_what_it_reads():
         at.cues: [at.data, classifier],
         first: [at.data, at.weights, at.cues],
         second: [at.data, first],
-        at.dsrg_score(second): [at.data, second],
-        at.quality(first): [at.data, at.cues, first, at.dsrg_score(first)],
+        at.dsrg_score(second): [at.data, second, at.quality(second)],
+        at.quality(first): [at.data, at.cues, first],
         run(at, "strong"): [at.data, at.weights],
         run(at, "weak-retrain"): [at.data, at.weights, second],
         fine: [at.data, at.weights, weak],
@@ -421,12 +421,12 @@ def test_everything_is_planned_after_what_it_is_made_from():
 
 def test_a_single_run_is_planned_with_all_it_needs_and_no_more():
     at = graph()
-    start, proxies = ["tiny", "pretext"], ["classifier", "cues-classifier", "dsrg-1", "dsrg-1-val", "dsrg-1-quality"]
+    start, proxies = ["tiny", "pretext"], ["classifier", "cues-classifier", "dsrg-1", "dsrg-1-quality", "dsrg-1-val"]
     expected = {
         "strong": [*start, "strong-s1"],
         "mixed": [*start, *proxies, "mixed-s1"],
         "weak-then-strong": [*start, *proxies, "weak-s1", "weak-then-strong-s1"],
-        "weak-retrain": [*start, *proxies, "dsrg-2", "dsrg-2-val", "dsrg-2-quality", "weak-retrain-s1"],
+        "weak-retrain": [*start, *proxies, "dsrg-2", "dsrg-2-quality", "dsrg-2-val", "weak-retrain-s1"],
     }
     for name, plan in expected.items():
         assert names(at.needed(run(at, name, 1))) == plan
