@@ -23,7 +23,7 @@ from swdb.data.voc import IGNORE
 from swdb.evaluation.confusion import confusion, iou
 from swdb.proxy.cues import load_cues
 from swdb.proxy.grid import GRID, cue_quality, grid_points
-from swdb.proxy.quality_page import draw, page, read_pair
+from swdb.proxy.quality_page import draw, network_beside, page, read_pair
 
 SHOWN = 20  # images of each kind: the worst, and some chosen at random
 SEED = 0  # of the random choice
@@ -113,7 +113,7 @@ def write_report(
         "scored_on": SCORED_ON,
     }
     draw(folder, dataset, worst, random)
-    text = page(report)
+    text = page(report, network_beside(folder))
     write_text(folder / "quality.md", text)
     return {"digest": digest(report), **report}
 

@@ -4,12 +4,14 @@ in: what `quality.json` says, and `val.json` -> out: `quality.md`, `quality.jpg`
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from swdb.core.errors import BadInput
+from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import markdown_table
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
@@ -18,6 +20,7 @@ from swdb.data.voc import IGNORE
 from swdb.evaluation.figures import TILE, Example, album, save
 
 PICTURE = "quality.jpg"
+NETWORK = "val.json"  # beside the masks: `val_score.py`
 
 
 def read_pair(folder: Path, dataset: DataSet, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -49,6 +52,15 @@ def draw(folder: Path, dataset: DataSet, worst: list[dict[str, Any]], random: li
     }
     legend = {name: colours[k] for k, name in enumerate(dataset.class_names)} | {"void": colours[IGNORE]}
     save(folder / PICTURE, album({title: [*map(example, shown)] for title, shown in blocks.items() if shown}, legend))
+
+
+def network_beside(folder: Path) -> dict[str, Any] | None:
+    """Return what is recorded of the score of the network behind a folder of masks; None where it is not, or damaged."""
+    with suppress(MissingArtefact), damage_of(folder / NETWORK):
+        found = read_json(folder / NETWORK)
+        _network({"network": found})  # what cannot be laid out is damaged
+        return found
+    return None
 
 
 def page(report: dict[str, Any], network: dict[str, Any] | None = None) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.evaluation.figures import ABREAST, TILE
-from swdb.proxy.quality_page import PICTURE, draw, page, read_pair
+from swdb.proxy.quality_page import PICTURE, draw, network_beside, page, read_pair
 
 MAROON, GREEN, GREY = (128, 0, 0), (0, 128, 0), (90, 90, 90)  # VOC's colours of cat and cow here; the images are grey
 
@@ -118,6 +118,19 @@ def test_what_the_network_scores_on_val_stands_by_way_and_beside_the_published_f
     first, second = [line for line in text.splitlines() if "| measured |" in line]
     assert first == "| **this network**, several views and CRF | measured | val | **56.3** |"
     assert "**these masks**" in second
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"ways": []}', None])
+def test_a_record_of_the_network_that_is_damaged_or_not_there_is_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "val.json").write_text(content)
+    assert network_beside(tmp_path) is None
+
+
+def test_a_report_that_is_written_again_shows_the_network_that_was_scored_before(made):
+    (made.folder / "val.json").write_text(json.dumps(NETWORK))
+    assert network_beside(made.folder) == NETWORK
+    assert page(made.report(), NETWORK) == made.markdown
 
 
 def test_scales_are_not_called_squares(made):
