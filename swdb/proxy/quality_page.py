@@ -58,8 +58,8 @@ def network_beside(folder: Path) -> dict[str, Any] | None:
     """Return what is recorded of the score of the network behind a folder of masks; None where it is not, or damaged."""
     with suppress(MissingArtefact), damage_of(folder / NETWORK):
         found = read_json(folder / NETWORK)
-        _network({"network": found})  # what cannot be laid out is damaged
-        return found
+        _network({"network": dict(found)})  # what cannot be laid out is damaged
+        return found or None
     return None
 
 
