@@ -23,21 +23,21 @@ HOUSE = {
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
-        "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "initial_weights",
+        "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "initial_weights", "head_weights",
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
     "methods": (
         "material", "strong_weak", "decoupled_network", "decoupled_prediction", "windows", "recognizer", "decouplednet",
         "method", "training", "stages",
     ),
-    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "recognition", "geometry", "views", "lab_table", "lab", "peek", "stages"),
+    "evaluation": ("confusion", "definitions", "choices", "figures", "evaluate", "recognition", "geometry", "views", "kept", "lab_table", "lab", "peek", "stages"),
     "proxy": (
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
-        "masks", "quality_page", "quality", "stages",
+        "labeller", "masks", "quality_page", "quality", "val_score", "stages",
     ),
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "readings", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "proxy_use", "recognition", "results", "notes", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published", "sensitivity",
+        "assumptions", "dsrg_networks", "proxy_use", "recognition", "results", "notes", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published", "sensitivity",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (
@@ -64,7 +64,7 @@ HEAVY = {
     *(f"nn.{name}" for name in HOUSE["nn"] if name != "stages"),
     *(f"methods.{name}" for name in HOUSE["methods"] if name != "stages"),
     "evaluation.evaluate", "evaluation.recognition", "evaluation.geometry", "evaluation.views", "evaluation.lab", "evaluation.peek",
-    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.masks", "proxy.quality",
+    "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.labeller", "proxy.masks", "proxy.val_score", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart
 WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that the tests of the command line run

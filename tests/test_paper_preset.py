@@ -27,7 +27,7 @@ REDUCED = {
     "size = 321": "size = 24",
     "test_sizes = [241, 321, 401]": "test_sizes = [24]",
     "dilations = [6, 12, 18, 24]": "dilations = [1, 2, 3, 4]",
-    "head_channels = 1024\ndropout = 0.5\noptimizer": "head_channels = 16\ndropout = 0.5\noptimizer",
+    "head_channels = 1024\nhead_init": "head_channels = 16\nhead_init",
     "neck_channels = 512": "neck_channels = 16",
     "head_channels = 1024\nhead_dilation": "head_channels = 16\nhead_dilation",
     "steps = 8000": "steps = 2",

@@ -24,8 +24,9 @@ from swdb.core.errors import (
 )
 from swdb.specs.presets import Preset, load_preset
 
-MADE = (
+MADE = (  # folders of artefacts by id
     "weights",
+    "heads",
     "classifiers",
     "cues",
     "proxies",
@@ -33,7 +34,7 @@ MADE = (
     "runs",
     "averages",
     "peeks",
-)  # folders of artefacts by id
+)
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 

@@ -1,7 +1,7 @@
 """`swdb make-proxy`: sets of proxy masks, each with the report on its quality."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,10 @@ from swdb.cli.options import (
     show,
 )
 from swdb.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from swdb.core.artefact import Artefact
+    from swdb.study.graph import Graph
 
 ProxySet = Annotated[str, typer.Option("--set", help="1 (DSRG on seed cues), 2 (its retrain round on set 1) or all.")]
 Again = Annotated[
@@ -67,8 +71,6 @@ def make_proxy(
     swdb make-proxy --preset voc --cues localization_cues.pickle.gz
     swdb make-proxy --preset voc --saliency DIR
     """
-    from swdb.reports.tables import proxy_lines
-
     if proxy_set not in ("1", "2", "all"):
         raise BadInput(f"--set {proxy_set}", "unknown", "1, 2 or all")
     resources = arguments.resources(device, jobs, threads, devices, per_device)
@@ -94,7 +96,17 @@ def make_proxy(
         return
     with running(context.obj, graph.study, resources, todo) as runner:
         runner.make(todo)
-    reports = {artefact.id: graph.quality(artefact).read_record() for artefact in sets}
-    lines = [line for artefact in sets for line in proxy_lines(artefact.folder, reports[artefact.id])]
-    show(lines, reports, json)
+    show(*_found(graph, sets), json)
     propose(context.obj, graph.study, "reproduce-table", "2")
+
+
+def _found(graph: "Graph", sets: list["Artefact"]) -> tuple[list[str], dict[str, Any]]:
+    """Return what is known of finished sets, in lines and by their ids: their quality, and what their networks score."""
+    from swdb.reports.tables import proxy_lines
+
+    lines, values = [], {}
+    for one in sets:
+        quality, network = graph.quality(one).read_record(), graph.dsrg_score(one).read_record()
+        lines += proxy_lines(one.folder, quality, network, graph.study.preset)
+        values[one.id] = {**quality, "network": network}
+    return lines, values

@@ -8,10 +8,8 @@ in: a laboratory's artefact, whose inputs are the data set, a finished run and i
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -21,8 +19,7 @@ from torch import Tensor, nn
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import damage_of, digest, remove_folder, write_atomic, write_text
-from swdb.core.shares import open_folder
+from swdb.core.files import damage_of, digest, write_text
 from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
@@ -34,6 +31,7 @@ from swdb.evaluation.confusion import COUNTS, miou
 from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import PREDICTIONS, batches_of, counted, images_of, true_masks
 from swdb.evaluation.geometry import arranged, brought_back, on_grid, shrunk
+from swdb.evaluation.kept import counted_parts
 from swdb.evaluation.lab_table import markdown
 from swdb.evaluation.views import Look, averaged, looking, views_of, way_of
 from swdb.methods.method import METHODS, Method
@@ -113,9 +111,7 @@ def _examined(artefact: Artefact, dataset: DataSet, bench: "Bench", tools: Tools
     ids, device = dataset.ids(VAL_SPLIT), tools.compute.device
     sizes = [image_size(dataset.image_path(image_id)) for image_id in ids]
     predictions, fit = artefact.input("score").folder / PREDICTIONS, Fitting(tools.tell)
-    folder = artefact.folder / f".{artefact.id}-{digest(tools.compute.describe())[:8]}.parts"
-    open_folder(folder)
-    advance, done = tools.progress(artefact.name, len(ids)), 0
+    advance = tools.progress(artefact.name, len(ids))
 
     def look(batch: list[int]) -> tuple[np.ndarray, np.ndarray]:
         named = [ids[row] for row in batch]
@@ -132,32 +128,18 @@ def _examined(artefact: Artefact, dataset: DataSet, bench: "Bench", tools: Tools
 
     totals: np.ndarray | int = 0
     void = np.zeros((len(ids), dataset.num_classes), np.int64)
-    for number, part in enumerate(parts_of(batches_of(sizes, device), device)):
-        rows = [row for batch in part for row in batch]
-        counts, void[rows] = _kept(folder / f"{number:06d}.npz", lambda part=part: _together(map(look, part)))
-        totals, done = totals + counts, done + len(rows)
-        advance(done, len(ids))
-    for old in artefact.folder.glob(f".{artefact.id}-*.parts"):
-        remove_folder(old)
+    parts = parts_of(batches_of(sizes, device), device)
+    counted_of = counted_parts(
+        artefact, tools.compute.describe, parts, lambda part: _together(map(look, part)), advance
+    )
+    for part, (counts, of_part) in zip(parts, counted_of, strict=True):
+        totals, void[[row for batch in part for row in batch]] = totals + counts, of_part
     return totals, void
 
 
 def _together(found: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     counts, void = zip(*found, strict=True)
     return sum(counts), np.concatenate(void)
-
-
-def _kept(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Read a part that is there, else make and keep it."""
-    with (
-        suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
-        path.open("rb") as stream,
-        np.load(stream) as saved,
-    ):
-        return saved["counts"], saved["void"]
-    counts, void = make()
-    write_atomic(path, lambda stream: np.savez_compressed(stream, counts=counts, void=void))
-    return counts, void
 
 
 # ---------------------------------------------------------------- one batch

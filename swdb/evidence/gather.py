@@ -43,7 +43,7 @@ Sources = dict[str, Source]  # by their names in the bundle
 
 # What is kept beside the record of an artefact, where it is there.
 KEPT = (
-    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md",
+    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md", "val.json",
     "pretext/training.json", "pretext/log.jsonl", f"evals/{RECOGNITION}",
 )  # fmt: skip
 PICTURE = re.compile(r"!\[[^]]*\]\(quality\.jpg\)")

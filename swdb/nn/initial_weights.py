@@ -3,6 +3,7 @@
 in: the preset's [network], perhaps a file -> out: `weights/<id>/{weights.pt, done.json}` with a report of every tensor
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -28,6 +29,9 @@ from swdb.specs.tasks import WeightsTask
 FAINT = 0.07  # the spread of a first layer's answers: fresh random values make 0.3, a scale folded into them 0.03
 PRETEXT_SEED = 500_000  # added to the data set's seed, so that no scene is drawn twice
 
+VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions between two pools
+CAFFES = re.compile(r"(?:.*\.)?conv(\d)_(\d)\.(weight|bias)", re.ASCII)
+
 # torchvision's names of the weights to download, for each backbone and choice.
 DOWNLOADS = {
     ("vgg16", "imagenet"): ("VGG16_Weights", "IMAGENET1K_V1", IMAGENET_RGB),
@@ -48,7 +52,7 @@ def make_initial_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     elif task.weights == "pretext":
         backbone = _pretext(artefact, backbone, tools)
     elif task.weights != "random":
-        tensors, preprocessing = _download(task.backbone, task.weights)
+        tensors, preprocessing = downloaded(task.backbone, task.weights)
         report = load_into(backbone, tensors)
     state = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     sha256 = save_tensors(artefact.folder / WEIGHTS, state)
@@ -101,10 +105,10 @@ def _from_file(task: WeightsTask, backbone: Backbone) -> list[dict[str, str]]:
 def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "--weights") -> list[dict[str, str]]:
     """Copy tensors by name into a backbone; reports each as loaded, skipped or reshaped.
 
-    Whatever stands before a backbone's own names (`module.`, `model.features.`, or no `features.` at all) is no matter.
-    Raises BadInput if any of the backbone's is left without, or may be meant by two.
+    Whatever stands before a backbone's own names (`module.`, `model.features.`, or no `features.` at all) is no matter; a
+    VGG16's may be Caffe's (`conv1_1.weight`). Raises BadInput if any of the backbone's is left without, or may be meant by two.
     """
-    own = backbone.state_dict()
+    own, tensors = backbone.state_dict(), _by_torchvisions_names(tensors)
     start = _start(own, tensors, where)
     report = []
     for name, tensor in tensors.items():
@@ -129,6 +133,24 @@ def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "-
         found += f"; they hold {len(tensors)}: {named(tensors)}"
         raise BadInput(where, found, f"weights of this backbone: {named(own)}")
     return report
+
+
+def _by_torchvisions_names(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Rename a VGG16's layers from Caffe's names to torchvision's, unless two tensors would then share one."""
+    places, layer = {}, 0
+    for block, convolutions in enumerate(VGG16_BLOCKS, 1):
+        for number in range(1, convolutions + 1):
+            places[str(block), str(number)] = layer
+            layer += 2  # with its ReLU
+        layer += 1  # the pool
+
+    def renamed(name: str) -> str:
+        match = CAFFES.fullmatch(name)
+        place = places.get((match[1], match[2])) if match else None
+        return name if place is None else f"features.{place}.{match[3]}"
+
+    found = {renamed(name): tensor for name, tensor in tensors.items()}
+    return found if len(found) == len(tensors) else tensors
 
 
 def _fits(tensor: Tensor, target: Tensor) -> bool:
@@ -184,8 +206,8 @@ def _known_download(backbone: str, weights: str) -> tuple[str, str, Preprocessin
     return DOWNLOADS[backbone, weights]
 
 
-def _download(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preprocessing]:
-    """Fetch torchvision's weights (cached by torch)."""
+def downloaded(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preprocessing]:
+    """Fetch torchvision's weights (cached by torch), of which a backbone's are finite: of some the classifier never was."""
     import torchvision.models
 
     group, member, preprocessing = _known_download(backbone, weights)
@@ -198,5 +220,5 @@ def _download(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preproces
         source = getattr(chosen, "url", "")
         expected = f"a file fetched elsewhere{f', {source}' if source else ''}, named with --weights"
         raise MissingArtefact(where, found, expected) from None
-    check_finite(states, where)
+    check_finite({name: tensor for name, tensor in states.items() if name.startswith("features.")}, where)
     return states, preprocessing

@@ -1,4 +1,4 @@
-"""The stages that make initial weights and the classifier."""
+"""The stages that make initial weights, of the backbone and of DSRG's heads, and the classifier."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +14,7 @@ from swdb.data.facts import ALL_SPLIT
 from swdb.specs.preprocessing import by_suffix, choose, written
 from swdb.specs.presets import classifier_training
 from swdb.specs.study import Study, seed_key, seeded
-from swdb.specs.tasks import ClassifierTask, WeightsTask
+from swdb.specs.tasks import ClassifierTask, HeadsTask, WeightsTask
 
 
 class WeightsStage:
@@ -55,6 +55,24 @@ class WeightsStage:
         from swdb.nn.initial_weights import make_initial_weights
 
         return make_initial_weights(artefact, tools)
+
+
+class HeadWeightsStage:
+    """What DSRG's heads begin with, where that is fc6 and fc7 of the weights that the backbone begins with."""
+
+    kind, version, folder = "head-weights", 1, "heads"
+
+    def artefact(self, study: Study, weights: Artefact) -> Artefact:
+        """Plan them: from the same file or download as the backbone's."""
+        channels = study.preset.dsrg.head_channels
+        task = HeadsTask(weights.task, channels)
+        return study.artefact(self, f"{weights.name}-heads", {**weights.key, "channels": channels}, task=task)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Read or fetch the layers, and thin them."""
+        from swdb.nn.head_weights import make_head_weights
+
+        return make_head_weights(artefact, tools)
 
 
 class ClassifierStage:

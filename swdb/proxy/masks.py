@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
@@ -27,26 +26,19 @@ from swdb.data.resident import sent
 from swdb.data.store import Store, proxy_masks
 from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
-from swdb.nn.dense_crf import are_finite, energy_of, refine, require_finite
+from swdb.nn.dense_crf import are_finite, require_finite
+from swdb.nn.head_weights import begin_heads
 from swdb.nn.initial_weights import load_initial
 from swdb.nn.labelling import Fitting, Labelled, Labelling, by_size
-from swdb.nn.losses import resize
 from swdb.nn.model import Model
-from swdb.nn.networks import BACKBONES, Preprocessing, preprocessing_of, upsample, valueless
-from swdb.nn.sampling import warp_to_square
+from swdb.nn.networks import BACKBONES, Preprocessing, preprocessing_of, valueless
 from swdb.nn.trainer import Job, seed_initial
 from swdb.proxy.cues import load_cues
 from swdb.proxy.dsrg import DsrgNetwork, train_on_cues, train_on_masks
-from swdb.specs.crf_parameters import crf_set
-from swdb.specs.dsrg import Dsrg
+from swdb.proxy.labeller import best_classes, labeller
 from swdb.specs.tasks import ProxiesTask
 
-VOC_SIDE = 500  # pixels: of the images that the CRF's parameters are for
-
 BATCH_PIXELS = {"cpu": 400_000, "cuda": 1_600_000}  # of images of one size that are labelled together
-
-Scores = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> logits (B, C, H, W)
-Labeller = Callable[[Tensor], Tensor]  # images (B, H, W, 3) uint8 RGB -> probabilities (B, C, H, W) after the CRF
 
 
 def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
@@ -94,6 +86,8 @@ def new_model(artefact: Artefact, num_classes: int, compute: Compute) -> Model:
     seed_initial(task.seed, branch=1)
     backbone = BACKBONES[task.backbone]()
     network = DsrgNetwork(backbone, task.dsrg, num_classes)
+    if (heads := artefact.find_input("head-weights")) is not None:
+        begin_heads(heads, network.heads)
     return Model(network, load_initial(artefact.input("weights"), backbone), compute)
 
 
@@ -130,7 +124,7 @@ def proxies_of(artefact: Artefact, dataset: DataSet, ids: list[str], compute: Co
         refined = label(torch.from_numpy(shown)[None])[0]
         require_finite(are_finite(refined))
         allowed = _allowed(allowed[None], compute.device)[0] if task.dsrg.tags_only else None
-        masks[image_id] = _mask(refined, image.shape[:2], allowed).cpu().numpy()
+        masks[image_id] = best_classes(refined, image.shape[:2], allowed).cpu().numpy()
     return masks
 
 
@@ -154,7 +148,7 @@ def _labelling(
         def work(part: slice) -> list[tuple[Tensor, Tensor]]:
             refined = among(images[part])
             of_rows = zip(refined, rows[part], whole[part], strict=True)
-            masks = [_mask(one, size, None if allowed is None else allowed[row]) for one, row, size in of_rows]
+            masks = [best_classes(one, size, None if allowed is None else allowed[row]) for one, row, size in of_rows]
             return [(mask, are_finite(one)) for mask, one in zip(masks, refined, strict=True)]
 
         labels, finite = zip(*fit(work, len(rows), sizes[rows[0]]), strict=True)
@@ -167,65 +161,3 @@ def _labelling(
 def _allowed(tags: np.ndarray, device: torch.device) -> Tensor:
     """Return which classes images may have, (N, C) bool on the device: background and their tags (N, C-1)."""
     return torch.from_numpy(np.concatenate([np.ones((len(tags), 1), bool), tags], 1)).to(device)
-
-
-def _mask(refined: Tensor, size: tuple[int, int], allowed: Tensor | None) -> Tensor:
-    """Return the best class of every pixel at the image's own size, (H, W) uint8; among the `allowed` (C,), if given."""
-    refined = resize(refined[None], size)[0]
-    if allowed is not None:
-        refined = refined.masked_fill(~allowed[:, None, None], -torch.inf)
-    return refined.argmax(0).to(torch.uint8)
-
-
-# ---------------------------------------------------------------- labelling images
-
-
-def labeller(task: ProxiesTask, model: Model) -> Labeller:
-    """Return the function that labels images: logits over several sizes, softmax, CRF with the energy -log p: test-ms.py.
-
-    Network and CRF see images as large as the preset trains on them; the CRF's parameters shrink with them. Whether what
-    comes back is finite, nobody has looked: `dense_crf.are_finite`.
-    """
-    crf = crf_set(task.dsrg.crf).scaled(task.image_side / VOC_SIDE)
-    scores = _squares(task.dsrg, model) if task.proxy_set == 1 else _scaled(task.dsrg, model)
-
-    @torch.no_grad()
-    def label(images: Tensor) -> Tensor:
-        images = images.to(model.compute.device)
-        return refine(energy_of(scores(images).softmax(1)), images, crf, check=False)
-
-    return label
-
-
-def _squares(dsrg: Dsrg, model: Model) -> Scores:
-    """Sum the logits of images warped to several squares, as the first round saw them."""
-    backbone = model.network.backbone
-
-    def scores(images: Tensor) -> Tensor:
-        size, device = images.shape[1:3], images.device
-        upright = torch.zeros(len(images), dtype=torch.bool, device=device)
-        whole = torch.stack([torch.full((len(images),), side, device=device) for side in size], 1)
-        total = torch.zeros((), device=device)
-        for side in dsrg.test_sizes:
-            logits = model(model.normalise(warp_to_square(images, whole, upright, side)))
-            logits = upsample(logits, backbone)[..., :side, :side]
-            total = total + F.interpolate(logits, size, mode="bilinear", align_corners=True)
-        return total
-
-    return scores
-
-
-def _scaled(dsrg: Dsrg, model: Model) -> Scores:
-    """Sum the logits of images at several scales of their own aspect, as the retrain round saw them: test-ms-f.py."""
-    backbone = model.network.backbone
-
-    def scores(images: Tensor) -> Tensor:
-        inputs = model.inputs(images)
-        total = torch.zeros((), device=images.device)
-        for scale in dsrg.retrain_scales:
-            height, width = (max(1, round(side * scale)) for side in images.shape[1:3])
-            logits = model(resize(inputs, (height, width)))
-            total = total + resize(upsample(logits, backbone)[..., :height, :width], images.shape[1:3])
-        return total
-
-    return scores

@@ -23,7 +23,7 @@ from swdb.data.voc import IGNORE
 from swdb.evaluation.confusion import confusion, iou
 from swdb.proxy.cues import load_cues
 from swdb.proxy.grid import GRID, cue_quality, grid_points
-from swdb.proxy.quality_page import draw, page, read_pair
+from swdb.proxy.quality_page import draw, network_beside, page, read_pair
 
 SHOWN = 20  # images of each kind: the worst, and some chosen at random
 SEED = 0  # of the random choice
@@ -60,10 +60,12 @@ def make_quality(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         name: sha256 for one in behind if one.done for name, sha256 in one.read_record().get("inputs", {}).items()
     }
     files = {f"cues, the {key}": cues.key[key] for key in ("file", "list", "saliency") if key in cues.key}
+    heads = [one for one in behind if one.kind == "head-weights"]
     made = {
         "set": proxies.task.proxy_set,
         "sources": {**inputs, **files, "masks": proxies.digest()},
-        "settings": {_title(one): dict(one.key) for one in behind},
+        "settings": {_title(one): dict(one.key) for one in behind}
+        | {f"{one.kind}, found": {"heads begin": one.read_record()["begin"]} for one in heads},
         "cue_counts": counts,
     }
     advance = tools.progress(artefact.name, len(ids))
@@ -111,7 +113,7 @@ def write_report(
         "scored_on": SCORED_ON,
     }
     draw(folder, dataset, worst, random)
-    text = page(report)
+    text = page(report, network_beside(folder))
     write_text(folder / "quality.md", text)
     return {"digest": digest(report), **report}
 

@@ -1,15 +1,17 @@
 """The quality report for people: a page of Markdown, and a picture of the worst and of some random masks.
 
-in: what `quality.json` says -> out: `quality.md`, `quality.jpg`
+in: what `quality.json` says, and `val.json` -> out: `quality.md`, `quality.jpg`
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from swdb.core.errors import BadInput
+from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import markdown_table
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
@@ -18,6 +20,7 @@ from swdb.data.voc import IGNORE
 from swdb.evaluation.figures import TILE, Example, album, save
 
 PICTURE = "quality.jpg"
+NETWORK = "val.json"  # beside the masks: `val_score.py`
 
 
 def read_pair(folder: Path, dataset: DataSet, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -51,9 +54,19 @@ def draw(folder: Path, dataset: DataSet, worst: list[dict[str, Any]], random: li
     save(folder / PICTURE, album({title: [*map(example, shown)] for title, shown in blocks.items() if shown}, legend))
 
 
-def page(report: dict[str, Any]) -> str:
-    """Return the report as Markdown, from what `quality.json` says."""
-    sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _published, _made_from]
+def network_beside(folder: Path) -> dict[str, Any] | None:
+    """Return what is recorded of the score of the network behind a folder of masks; None where it is not, or damaged."""
+    with suppress(MissingArtefact), damage_of(folder / NETWORK):
+        found = read_json(folder / NETWORK)
+        _network({"network": dict(found)})  # what cannot be laid out is damaged
+        return found or None
+    return None
+
+
+def page(report: dict[str, Any], network: dict[str, Any] | None = None) -> str:
+    """Return the report as Markdown, from what `quality.json` says and, once the network is scored, `val.json`."""
+    report = {**report, "network": network}
+    sections = [_headline, _by_class, _pictures, _confusions, _against_tags, _network, _published, _made_from]
     return "\n".join(line for section in sections for line in [*section(report), ""]).rstrip() + "\n"
 
 
@@ -130,13 +143,44 @@ def _against_tags(report: dict[str, Any]) -> list[str]:
     ]
 
 
+def _network(report: dict[str, Any]) -> list[str]:
+    """Table what the network itself scores on val; nothing where that is not known."""
+    network = report["network"]
+    if not network:
+        return []
+    rows = [
+        [", ".join(f"{view:g}" for view in way["views"]), way["crf"] or "none", way["miou"], way["miou_by_its_scorer"]]
+        for way in network["ways"]
+    ]
+    seen = "squares of so many pixels" if network["set"] == 1 else "scales of the image's own size"
+    return [
+        "## The network itself, on val",
+        "",
+        f"The network behind these masks on the {network['images']:,} validation images, whose tags nobody looked at.",
+        "",
+        *markdown_table([seen, "CRF", "mIoU", "mIoU as its authors count it"], rows, 2),
+        "",
+        f"As its authors count it: {network['its_scorer']}.",
+        "",
+        "These figures are like for like with the published one of the same round where data set and backbone are DSRG's:",
+        "PASCAL VOC 2012 and VGG16.",
+    ]
+
+
 def _published(report: dict[str, Any]) -> list[str]:
     ours = report["masks"]["miou"]
     rows = [[one["what"], one["source"], "val", "; ".join(map(str, one["miou"]))] for one in report["published"]]
     if ours is not None:
-        rows.insert(0, ["**these masks**", "measured", "training images", f"**{ours:.1f}**"])
+        rows.insert(0, ["**these masks**", "measured", "training images", _bold(ours)])
+    if report["network"]:
+        best = report["network"]["ways"][-1]  # as DSRG tests
+        rows.insert(0, ["**this network**, several views and CRF", "measured", "val", _bold(best["miou"])])
     header = ["what", "source", "scored on", "mIoU"]
     return ["## Beside published figures", "", *markdown_table(header, rows, 3), "", report["published_note"]]
+
+
+def _bold(score: float | None) -> str | None:
+    return None if score is None else f"**{score:.1f}**"
 
 
 def _made_from(report: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stages that make seed cues, proxy masks and the report on their quality."""
+"""The stages that make seed cues, proxy masks, the score of the network behind them and the report on their quality."""
 
 from typing import Any
 
@@ -115,3 +115,21 @@ class QualityStage:
         from swdb.proxy.quality import make_quality
 
         return make_quality(artefact, tools)
+
+
+class DsrgScoreStage:
+    """How good DSRG's own network of a set is on val: a diagnosis that nothing is made from."""
+
+    kind, version, folder = "dsrg-score", 1, "proxies"
+
+    def artefact(self, study: Study, data: Artefact, proxies: Artefact, quality: Artefact) -> Artefact:
+        """Plan the score; it lies beside the masks, and on the page of their quality."""
+        place = {"folder": proxies.folder, "record_name": "val.json", "shares_folder": True}
+        key = {"set": proxies.key["set"]}
+        return study.artefact(self, f"{proxies.name}-val", key, (data, proxies, quality), **place)
+
+    def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
+        """Look at val in all ways, and count."""
+        from swdb.proxy.val_score import score_network
+
+        return score_network(artefact, tools)

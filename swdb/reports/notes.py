@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
 from swdb.reports.assumptions import footnote
+from swdb.reports.dsrg_networks import network_lines
 from swdb.reports.recognition import recognition_lines
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
@@ -32,6 +33,7 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     lines.append(footnote(preset, measured.spec.number))
     if measured.proxy_use and measured.proxy_use.words:
         lines.append(measured.proxy_use.words)
+        lines += network_lines(measured.proxy_use.networks, preset, measured.spec.number)
     if measured.data_digest:
         proxies = f"proxies {', '.join(measured.proxies)} (their quality.md says how good they are)"
         lines.append(f"data sha256 {measured.data_digest[:16]}, {proxies if measured.proxies else 'no proxies'}")

@@ -5,11 +5,12 @@ in: the finished scores of a table, and those of the same seeds on one pair of p
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import MissingArtefact
+from swdb.reports.dsrg_networks import Networks, networks_behind
 from swdb.verdicts.proxy_spread import ProxySpread, proxy_spread
 
 Scores = Mapping[tuple[str, str], Mapping[int, Artefact]]  # by row and column, by seed
@@ -17,10 +18,11 @@ Scores = Mapping[tuple[str, str], Mapping[int, Artefact]]  # by row and column, 
 
 @dataclass(frozen=True)
 class ProxyUse:
-    """The proxies behind a table's runs, by seed, and what they have of the spread where that is known."""
+    """The proxies behind a table's runs, by seed, what their networks score, and what they have of the spread where known."""
 
     by_seed: Mapping[int, Mapping[str, str]]  # ids by name: dsrg-1, dsrg-2
     spread: ProxySpread | None = None
+    networks: Networks = field(default_factory=dict)
 
     @property
     def own(self) -> bool:
@@ -48,7 +50,8 @@ class ProxyUse:
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         sets = {str(seed): dict(ids) for seed, ids in self.by_seed.items()}
-        return {"by_seed": sets, "own": self.own, "spread": asdict(self.spread) if self.spread else None}
+        spread = asdict(self.spread) if self.spread else None
+        return {"by_seed": sets, "own": self.own, "spread": spread, "networks": dict(self.networks)}
 
 
 def proxy_use(scores: Scores, shared: Scores | None = None) -> ProxyUse:
@@ -60,11 +63,12 @@ def proxy_use(scores: Scores, shared: Scores | None = None) -> ProxyUse:
             if score.done and (ids := _proxies_behind(score)):
                 by_seed.setdefault(seed, {}).update(ids)
                 with_proxies[place] = of_seed
-    found = ProxyUse({seed: dict(sorted(by_seed[seed].items())) for seed in sorted(by_seed)})
+    networks = networks_behind(score for of_seed in with_proxies.values() for score in of_seed.values() if score.done)
+    found = ProxyUse({seed: dict(sorted(by_seed[seed].items())) for seed in sorted(by_seed)}, networks=networks)
     if shared is None or not found.own:
         return found
     compared = (_values(with_proxies), _values({place: shared[place] for place in with_proxies if place in shared}))
-    return ProxyUse(found.by_seed, proxy_spread(*compared))
+    return replace(found, spread=proxy_spread(*compared))
 
 
 def _proxies_behind(score: Artefact) -> dict[str, str]:

@@ -11,6 +11,7 @@ from swdb.core.files import digest, write_text
 from swdb.core.markdown import escaped, markdown_table
 from swdb.proxy.cue_file import lacking_lines
 from swdb.reports.assumptions import settings_page
+from swdb.reports.dsrg_networks import RECORD, checked, network_words
 from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.notes import notes
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
@@ -99,19 +100,24 @@ def render(tables: list[MeasuredTable], preset: Preset, form: str, ledger: Ledge
     return json.dumps(values if len(values) > 1 else values[0], indent=2, ensure_ascii=False) + "\n"
 
 
-def proxy_lines(folder: Path, found: dict[str, Any]) -> list[str]:
-    """Return what a quality report says, for people in a hurry: the masks, and the cues they were made from."""
+def proxy_lines(folder: Path, found: dict[str, Any], network: dict[str, Any], preset: Preset) -> list[str]:
+    """Return what a quality report says, for people in a hurry: the masks, the cues they were made from, the network."""
     masks, cues, counts = found["masks"], found["cues"], found["cue_counts"]
     scored = (
         "no true masks to score them" if masks["miou"] is None else f"mIoU {masks['miou']:.1f} against the true ones"
     )
     lines = [f"{folder}: {found['images']} masks, {scored} (a diagnosis, not read by training)"]
+    file = found["sources"].get("cues, the file")
+    lines.append(
+        f"cues come from {f'the file of sha256 {file[:16]}' if file else 'the activation maps of a classifier'}"
+    )
     if cues and cues["precision"]["all"] is not None:
         coverage = cues["coverage"]
         lines.append(
             f"cues: {cues['precision']['all']:.1f} % right, on {coverage['all']:.1f} % of the grid ({coverage['foreground']:.1f} % foreground)"
         )
     lines += lacking_lines(counts)
+    lines.append(network_words(checked(network, folder / RECORD), preset.comparable))
     lines.append(f"quality report: {folder / 'quality.md'}")
     return lines
 

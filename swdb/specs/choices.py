@@ -112,12 +112,7 @@ CHOICES = (
         "--proxy-seeds",
         (2,),
     ),
-    Choice(
-        "dsrg-heads",
-        "DSRG's heads begin at random; its public code begins them from ImageNet's fc6 and fc7",
-        "swdb/proxy/masks.py, new_model",
-        ALL,
-    ),
+    Choice(),
     Choice(
         "prediction",
         "predictions are scored without a CRF",

@@ -41,6 +41,14 @@ class Dsrg:
     )
     dilations: tuple[int, ...] = setting("features", INFERRED, "a head each, summed: train-s.prototxt", each(DILATION))
     head_channels: int = setting("channels of a head's own layers", INFERRED, "fc6 and fc7: train-s.prototxt", CHANNELS)
+    head_init: str = setting(
+        "random or fc6-fc7",
+        INFERRED,
+        "fc6 and fc7 of ImageNet's VGG16, thinned, where the weights have them: vgg16_20M_mc, from which run.sh starts",
+        one_of(("random", "fc6-fc7")),
+        omit_default=True,
+        default="random",
+    )
     dropout: float = setting("probability", INFERRED, "drop6 and drop7: train-s.prototxt", PROBABILITY)
     optimizer: str = setting("sgd (momentum 0.9) or adam", INFERRED, "solver-s.prototxt", one_of(("sgd", "adam")))
     steps: int = setting("optimizer steps", INFERRED, "solver-s.prototxt", AT_LEAST_1)

@@ -353,6 +353,12 @@ def check_together(preset: Preset, where: str) -> None:
             training.scale_min,
             "at most training.scale_max",
         ),
+        (
+            preset.dsrg.head_init == "random" or preset.network.backbone == "vgg16",
+            "dsrg.head_init",
+            preset.dsrg.head_init,
+            "random: of the backbones vgg16 alone has an fc6 and an fc7",
+        ),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
         *preset.decouplednet.checks(preset.network.backbone),
     )

@@ -26,6 +26,14 @@ class WeightsTask:
 
 
 @dataclass(frozen=True)
+class HeadsTask:
+    """What DSRG's heads begin with: layers of what the initial weights come from."""
+
+    weights: WeightsTask
+    channels: int
+
+
+@dataclass(frozen=True)
 class ClassifierTask:
     """A classifier of image-level labels."""
 

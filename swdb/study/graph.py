@@ -19,6 +19,8 @@ from swdb.study.stages import (
     CLASSIFIER,
     CUES,
     DATA,
+    DSRG_SCORE,
+    HEADS,
     LAB,
     PEEK,
     PROXIES,
@@ -62,6 +64,12 @@ class Graph:
         return WEIGHTS.artefact(self.study)
 
     @cached_property
+    def head_weights(self) -> tuple[Artefact, ...]:
+        """What DSRG's heads begin with, if not at random: one or none."""
+        from_weights = self.study.preset.dsrg.head_init != "random"
+        return (HEADS.artefact(self.study, self.weights),) if from_weights else ()
+
+    @cached_property
     def recognizer(self) -> Artefact:
         """DecoupledNet's recognizer, the same for all runs of the method."""
         return RECOGNIZER.artefact(self.study, self.data, self.weights)
@@ -88,10 +96,14 @@ class Graph:
         """
         place = proxy_set, (proxy_seed := self.study.proxy_seed(seed))
         if place not in self._planned:
-            first = (self.data, self.weights, self._cues(proxy_seed))
+            first = (self.data, self.weights, self._cues(proxy_seed), *self.head_weights)
             inputs = first if proxy_set == 1 else (self.data, self.proxies(1, seed))
             self._planned[place] = PROXIES.artefact(self.study, proxy_set, inputs, proxy_seed)
         return self._planned[place]
+
+    def dsrg_score(self, proxies: Artefact) -> Artefact:
+        """The score on val of the network behind a set of proxies."""
+        return DSRG_SCORE.artefact(self.study, self.data, proxies, self.quality(proxies))
 
     def quality(self, proxies: Artefact) -> Artefact:
         """The report on the quality of a set of proxies."""
@@ -146,13 +158,13 @@ class Graph:
         return Scoring(branch, evaluation.scales, evaluation.flip)
 
     def needed(self, *artefacts: Artefact) -> list[Artefact]:
-        """List artefacts and all that must be made before them, in order, with the diagnoses that belong to them: the
-        quality report of each set of proxies, and what the recognizer behind a scored run finds.
+        """List artefacts and all that must be made before them, in order, with the diagnoses that belong to them: of each set
+        of proxies its quality and its network's score, and what the recognizer behind a scored run finds.
         """
         found = {}
         for artefact in with_inputs(*artefacts):
             found[artefact.id] = artefact
-            beside = [self.quality(artefact)] if artefact.kind == "proxies" else []
+            beside = [self.quality(artefact), self.dsrg_score(artefact)] if artefact.kind == "proxies" else []
             if artefact.kind == "score":
                 beside += [self.recognition(one) for one in artefact.inputs if one.find_input("recognizer") is not None]
             found |= {one.id: one for one in beside}

@@ -2,7 +2,7 @@
 
     a step of a training      single, dual, dual-kl (with -nK for another number of shared layers), classifier, dsrg-1, dsrg-2,
                               recognizer, decoupled
-    an image                  cues, labels-1, labels-2 (DSRG's masks with their CRF), evaluation
+    an image                  cues, labels-1, labels-2 (DSRG's masks with their CRF; on val with two of them), evaluation
 
 in: records below a work directory, `bench/<preset>.json` -> out: seconds, memory and bytes of a planned artefact
 """
@@ -26,7 +26,8 @@ from swdb.specs.tables import RunSpec
 from swdb.study.costs import read_cost
 
 VERSION = 1  # of bench/<preset>.json
-RECORDS = ("*/*/done.json", "proxies/*/quality.json", "*/*/evals/*/result.json")
+RECORDS = ("*/*/done.json", "proxies/*/quality.json", "proxies/*/val.json", "*/*/evals/*/result.json")
+BEHIND = {"score": "run", "dsrg-score": "proxies"}  # with whose settings an artefact counts
 SHARED_LAYERS = RunSpec.__dataclass_fields__["shared_layers"].default
 
 
@@ -62,7 +63,7 @@ def trained_as(artefact: Artefact) -> Artefact:
 
 def image_kind(artefact: Artefact) -> str | None:
     """Name the kind of work that an artefact takes for each image; None where there is none, or none worth a name."""
-    if artefact.kind == "proxies":
+    if artefact.kind in ("proxies", "dsrg-score"):
         return f"labels-{artefact.key['set']}"
     if artefact.kind == "cues":
         return "cues" if artefact.find_input("classifier") else None
@@ -134,9 +135,9 @@ def _values(kind: str, key: Mapping[str, Any]) -> str:
 
 
 def _group(artefact: Artefact) -> tuple[str, str]:
-    """Return the kind and the values of a planned artefact; a score counts with the runs of its settings."""
-    if artefact.kind == "score" and (run := artefact.find_input("run")) is not None:
-        return "score", _values("run", run.key) + json.dumps(artefact.key, sort_keys=True)
+    """Return the kind and the values of a planned artefact; a score counts with what was trained with its settings."""
+    if (trained := artefact.find_input(BEHIND.get(artefact.kind, ""))) is not None:
+        return artefact.kind, _values(trained.kind, trained.key) + json.dumps(artefact.key, sort_keys=True)
     return artefact.kind, _values(artefact.kind, artefact.key)
 
 
@@ -152,17 +153,18 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def read_finished(folder: Path) -> dict[tuple[str, str], Finished]:
     """Read how fast what is finished in a work directory was made, by kind and values; runs also by their kind of step."""
     groups: dict[tuple[str, str], Finished] = {}
-    run_keys: dict[str, Mapping[str, Any]] = {}
+    trained: dict[str, Mapping[str, Any]] = {}  # keys by id
     for path, record in _records(folder):
         kind, key, cost = record["kind"], record["key"], read_cost(folder, str(record.get("id")))
         with suppress(KeyError, TypeError, AttributeError, ValueError, StopIteration):
+            if kind in BEHIND.values():
+                trained[record["id"]] = key
             if kind == "run":
-                run_keys[record["id"]] = key
                 exact = groups.setdefault((run_kind(key["run"]), _values(kind, key)), Finished())
                 exact.add(record, cost, path.parent)
-            if kind == "score":
-                run = next(run_keys[one] for one in record["inputs"] if one in run_keys)
-                group = "score", _values("run", run) + json.dumps(key, sort_keys=True)
+            if kind in BEHIND:
+                behind = next(trained[one] for one in record["inputs"] if one in trained)
+                group = kind, _values(BEHIND[kind], behind) + json.dumps(key, sort_keys=True)
             else:
                 group = kind, _values(kind, key)
             groups.setdefault(group, Finished()).add(record, cost, path.parent)
@@ -201,8 +203,15 @@ class Rates:
         if images is None:
             return Work(alone + (around or 0.0))
         if around is None and (measured := self._benched(images, jobs)) is not None:
-            around = measured * (self.num_val if images == "evaluation" else self.num_train)
+            around = measured * self._images(artefact)
+        if artefact.kind == "dsrg-score":  # nobody helps with it
+            return Work(alone + (around or 0.0))
         return Work(alone, around or 0.0)
+
+    def _images(self, artefact: Artefact) -> int:
+        """Return how many images an artefact goes through, one that refines them twice counting each twice."""
+        on_val = {"score": 1, "dsrg-score": 2}
+        return self.num_val * on_val[artefact.kind] if artefact.kind in on_val else self.num_train
 
     def _seconds_a_step(self, artefact: Artefact, values: str, jobs: int) -> float | None:
         """Return what a step takes: by artefacts of the same kind of step, by the benchmark, by others of its kind."""

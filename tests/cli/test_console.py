@@ -135,7 +135,7 @@ def test_a_plan_names_every_artefact_with_its_id_and_steps(graph):
     stages = [line.split() for line in text.splitlines() if re.search(r"-[0-9a-f]{10}\b", line)]
     assert [words[-1] for words in stages] == [artefact.id for artefact in artefacts]
     assert [artefact.kind for artefact in artefacts] == [
-        "data", "weights", "classifier", "cues", "proxies", "quality", "run",
+        "data", "weights", "classifier", "cues", "proxies", "quality", "dsrg-score", "run",
     ]  # fmt: skip
     assert re.search(r"train dual-s0\s+6\s+to do", text)  # the tiny preset's steps
 

@@ -31,7 +31,7 @@ def test_a_run_is_made_with_its_scores_and_a_set_of_proxies_with_its_report(grap
     run, proxies = graph.run(dual, 0), graph.proxies(1)
     by_name = {job.name: [one.id for one in job.artefacts] for job in jobs}
     assert by_name[run.id] == [run.id, *(score.id for score in scores)]
-    assert by_name[proxies.id] == [proxies.id, graph.quality(proxies).id]
+    assert by_name[proxies.id] == [proxies.id, graph.quality(proxies).id, graph.dsrg_score(proxies).id]
     assert [job.artefacts[0].kind for job in jobs] == ["weights", "classifier", "cues", "proxies", "run"]
 
 

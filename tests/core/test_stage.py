@@ -12,10 +12,12 @@ def test_there_is_a_stage_for_every_kind():
     assert list(STAGES) == [
         "data",
         "weights",
+        "head-weights",
         "classifier",
         "cues",
         "proxies",
         "quality",
+        "dsrg-score",
         "run",
         "score",
         "lab",

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from mask_sets import MASKS, TRUTHS, VOID, MaskSet, few_cues, many, no_cues
+from mask_sets import MASKS, NETWORK, TRUTHS, VOID, MaskSet, few_cues, many, no_cues
 from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.evaluation.figures import ABREAST, TILE
-from swdb.proxy.quality_page import PICTURE, draw, page, read_pair
+from swdb.proxy.quality_page import PICTURE, draw, network_beside, page, read_pair
 
 MAROON, GREEN, GREY = (128, 0, 0), (0, 128, 0), (90, 90, 90)  # VOC's colours of cat and cow here; the images are grey
 
@@ -109,9 +109,41 @@ def test_published_figures_stand_beside_ours_and_are_called_no_comparison(made):
     assert "| **these masks** | measured | training images | **52.4** |" in made.markdown
 
 
+def test_what_the_network_scores_on_val_stands_by_way_and_beside_the_published_figures(made):
+    text = page(made.report(), NETWORK)
+    assert "on the 1,449 validation images" in text
+    assert "| 321 | none | 51.0 | 53.6 |" in text
+    assert "| 241, 321, 401 | dsrg | 56.3 | – |" in text
+    assert "As its authors count it: evaluate.py: dropped." in text and "like for like" in text
+    first, second = [line for line in text.splitlines() if "| measured |" in line]
+    assert first == "| **this network**, several views and CRF | measured | val | **56.3** |"
+    assert "**these masks**" in second
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"ways": []}', None])
+def test_a_record_of_the_network_that_is_damaged_or_not_there_is_none(tmp_path, content):
+    if content is not None:
+        (tmp_path / "val.json").write_text(content)
+    assert network_beside(tmp_path) is None
+
+
+def test_a_report_that_is_written_again_shows_the_network_that_was_scored_before(made):
+    (made.folder / "val.json").write_text(json.dumps(NETWORK))
+    assert network_beside(made.folder) == NETWORK
+    assert page(made.report(), NETWORK) == made.markdown
+
+
+def test_scales_are_not_called_squares(made):
+    assert "| scales of the image's own size | CRF |" in page(made.report(), NETWORK | {"set": 2})
+
+
+def test_where_the_networks_score_is_not_known_nothing_is_said_of_it(made):
+    made.report()
+    assert "this network" not in made.markdown and "The network itself" not in made.markdown
+
+
 def test_tables_have_as_many_cells_in_every_row(made):
-    made.report(few_cues())
-    widths = [line.count("|") for line in made.markdown.splitlines()]
+    widths = [line.count("|") for line in page(made.report(few_cues()), NETWORK).splitlines()]
     assert sum(map(bool, widths)) > 20
     for above, below in pairwise(widths):
         assert above == below or not above or not below

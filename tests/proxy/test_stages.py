@@ -18,7 +18,7 @@ from swdb.core.files import file_digest
 from swdb.core.stage import ChecksEarly
 from swdb.data.facts import ALL_SPLIT
 from swdb.proxy.saliency import saliency_digest
-from swdb.proxy.stages import CuesStage, ProxiesStage, QualityStage
+from swdb.proxy.stages import CuesStage, DsrgScoreStage, ProxiesStage, QualityStage
 from swdb.specs.presets import Preset, load_preset
 from swdb.specs.study import NamedFile
 from swdb.study.graph import Graph
@@ -271,13 +271,28 @@ def test_a_quality_report_lies_beside_its_masks_and_locks_nothing_but_itself():
         assert proxies.leased_path == proxies.folder and quality.begun != proxies.begun
 
 
+# ---------------------------------------------------------------- scores of networks
+
+
+def test_the_score_of_a_sets_network_lies_beside_its_masks_and_is_made_after_their_quality():
+    graph = planned()
+    for number in (1, 2):
+        proxies = graph.proxies(number)
+        quality = graph.quality(proxies)
+        score = DsrgScoreStage().artefact(graph.study, graph.data, proxies, quality)
+        assert score.name == f"{proxies.name}-val" and score.key == {"set": number}
+        assert score.inputs == (graph.data, proxies, quality) and score.steps == 0
+        assert score.record == score.leased_path == proxies.folder / "val.json"
+        assert len({one.begun for one in (proxies, score, graph.quality(proxies))}) == 3
+
+
 # ---------------------------------------------------------------- made
 
 
 def test_what_was_made_says_what_it_is_and_from_which_bytes(finished):
     graph = graph_of(finished)
     first, second = graph.proxies(1), graph.proxies(2)
-    for artefact in (graph.cues, first, second, graph.quality(first), graph.quality(second)):
+    for artefact in (graph.cues, first, second, graph.quality(first), graph.dsrg_score(first), graph.quality(second)):
         record = artefact.read_record()
         assert (record["id"], record["kind"], record["key"]) == (artefact.id, artefact.kind, artefact.key)
         assert record["inputs"] == {other.id: other.digest() for other in artefact.inputs}

@@ -300,6 +300,7 @@ def test_settings_are_written_beside_the_tables(measured, tmp_path):
 
 FOUND = {
     "images": 7,
+    "sources": {"cues, the file": "54ac7a4b585320f6206d" + 44 * "0"},
     "masks": {"miou": 41.26},
     "cues": {"precision": {"all": 87.24}, "coverage": {"all": 21.3, "foreground": 11.4}},
     "cue_counts": {
@@ -313,21 +314,44 @@ FOUND = {
 }
 
 
+NETWORK = {
+    "set": 2,
+    "ways": [
+        {"key": key, "views": [1.0], "miou": 100.0 * share, "counts": [[10 * share, 10 - 10 * share], [0, 0]]}
+        for key, share in (("one", 0), ("one-crf", 0), ("several", 0), ("several-crf", 0))
+    ],
+    "published": {"miou": 59.0, "source": "the paper"},
+}  # nothing is right
+NETWORK_SAID = (
+    "DSRG's own network after retrain, on val: 0.0 over 1 scale with its CRF (0.0 without), 0.0 at one scale with it "
+    "(0.0 without)"
+)
+
+
 def test_the_lines_about_proxies_tell_how_good_masks_and_cues_are_and_what_the_cues_lack():
-    assert tables.proxy_lines(Path("proxies/dsrg-1"), FOUND) == [
+    assert tables.proxy_lines(Path("proxies/dsrg-1"), FOUND, NETWORK, PRESET) == [
         "proxies/dsrg-1: 7 masks, mIoU 41.3 against the true ones (a diagnosis, not read by training)",
+        "cues come from the file of sha256 54ac7a4b585320f6",
         "cues: 87.2 % right, on 21.3 % of the grid (11.4 % foreground)",
         "training images: 102 with a tag without a cue, 3 unknown to the cues, 1 without a cue of background",
         "left out: the cues of 12 images that are not in the training list",
         "no cue at all for cow: nothing can be learnt of it",
+        NETWORK_SAID,
         "quality report: proxies/dsrg-1/quality.md",
     ]
 
 
 def test_where_there_are_no_true_masks_the_lines_about_proxies_say_so():
     counts = {**dict.fromkeys(FOUND["cue_counts"], 0), "classes_without_a_cue": []}
-    lines = tables.proxy_lines(Path("p"), FOUND | {"masks": {"miou": None}, "cues": None, "cue_counts": counts})
+    lines = tables.proxy_lines(
+        Path("p"),
+        {**FOUND, "sources": {}, "masks": {"miou": None}, "cues": None, "cue_counts": counts},
+        NETWORK,
+        PRESET,
+    )
     assert lines == [
         "p: 7 masks, no true masks to score them (a diagnosis, not read by training)",
+        "cues come from the activation maps of a classifier",
+        NETWORK_SAID,
         "quality report: p/quality.md",
     ]

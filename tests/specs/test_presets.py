@@ -144,6 +144,7 @@ def test_settings_that_were_added_later_are_marked_and_have_defaults():
     assert marked == {
         "data.classes", "data.require", "data.available_only", "data.holdout", "training.longest_side",
         "network.neck_init", "training.kl_mean", "dsrg.crf_gradient",
+        "dsrg.head_init",
     }  # fmt: skip
     assert all(SETTINGS[name][1].default is not dataclasses.MISSING for name in marked)
 

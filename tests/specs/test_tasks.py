@@ -15,6 +15,7 @@ from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import (
     ClassifierTask,
     CuesTask,
+    HeadsTask,
     LabTask,
     PeekTask,
     ProxiesTask,
@@ -64,6 +65,7 @@ TRAINING = classifier_training(TINY_PRESET, 4)
 TASKS = [
     WeightsTask("vgg16", "file", FILE, TINY_PRESET.data, TRAINING),
     ClassifierTask("small", TRAINING),
+    HeadsTask(WeightsTask("vgg16", "imagenet", None, TINY_PRESET.data, TRAINING), 1024),
     CuesTask(FILE, None, TINY_PRESET.proxy, 0),
     ProxiesTask(2, "small", TINY_PRESET.dsrg, 0, 32),
     RunTask(RunSpec(name="strong", strong_branch="strong"), 0, TINY_PRESET.network, TINY_PRESET.training),

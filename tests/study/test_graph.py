@@ -311,6 +311,7 @@ def test_an_artefact_is_made_from_what_it_reads():
         at.cues: [at.data, classifier],
         first: [at.data, at.weights, at.cues],
         second: [at.data, first],
+        at.dsrg_score(second): [at.data, second, at.quality(second)],
         at.quality(first): [at.data, at.cues, first],
         run(at, "strong"): [at.data, at.weights],
         run(at, "weak-retrain"): [at.data, at.weights, second],
@@ -400,7 +401,8 @@ def test_all_tables_with_three_seeds_are_54_runs_once_each():
     runs = [artefact.name for artefact in plan if artefact.kind == "run"]
     assert sorted(runs) == sorted(f"{name}-s{seed}" for name in NAMES for seed in range(3)) and len(runs) == 54
     assert sorted(artefact.name for artefact in plan if artefact.kind != "run") == [
-        "classifier", "cues-classifier", "dsrg-1", "dsrg-1-quality", "dsrg-2", "dsrg-2-quality", "pretext", "tiny",
+        "classifier", "cues-classifier", "dsrg-1", "dsrg-1-quality", "dsrg-1-val", "dsrg-2", "dsrg-2-quality", "dsrg-2-val",
+        "pretext", "tiny",
     ]  # fmt: skip
 
 
@@ -410,7 +412,7 @@ def test_everything_is_planned_after_what_it_is_made_from():
     for attempt in range(3):
         random.Random(attempt).shuffle(runs)
         plan = at.needed(*runs)
-        assert len({artefact.id for artefact in plan}) == len(plan) == 62
+        assert len({artefact.id for artefact in plan}) == len(plan) == 64
         seen: set[str] = set()
         for artefact in plan:
             assert {other.id for other in artefact.inputs} <= seen, artefact.name
@@ -419,12 +421,12 @@ def test_everything_is_planned_after_what_it_is_made_from():
 
 def test_a_single_run_is_planned_with_all_it_needs_and_no_more():
     at = graph()
-    start, proxies = ["tiny", "pretext"], ["classifier", "cues-classifier", "dsrg-1", "dsrg-1-quality"]
+    start, proxies = ["tiny", "pretext"], ["classifier", "cues-classifier", "dsrg-1", "dsrg-1-quality", "dsrg-1-val"]
     expected = {
         "strong": [*start, "strong-s1"],
         "mixed": [*start, *proxies, "mixed-s1"],
         "weak-then-strong": [*start, *proxies, "weak-s1", "weak-then-strong-s1"],
-        "weak-retrain": [*start, *proxies, "dsrg-2", "dsrg-2-quality", "weak-retrain-s1"],
+        "weak-retrain": [*start, *proxies, "dsrg-2", "dsrg-2-quality", "dsrg-2-val", "weak-retrain-s1"],
     }
     for name, plan in expected.items():
         assert names(at.needed(run(at, name, 1))) == plan

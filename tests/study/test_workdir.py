@@ -445,10 +445,11 @@ def test_a_file_that_the_preset_does_without_is_named_each_time(tmp_path, kind):
     assert opened(tmp_path, TINY, kind) is None
 
 
-def test_cues_that_are_named_make_the_proxies_of_any_preset(tmp_path):
+@pytest.mark.parametrize("name", [TINY, "synthetic", "voc"])
+def test_cues_that_are_named_make_the_proxies_of_any_preset(tmp_path, name):
     theirs = named_file(tmp_path / "downloads")
     plain, cued = (
-        Graph(open_study(tmp_path, TINY, "fp32", named), all_runs(load_tables()))
+        Graph(open_study(tmp_path, name, "fp32", named), all_runs(load_tables()))
         for named in (None, Named(cues=theirs))
     )
     assert cued.study.preset == changed(plain.study.preset, "proxy", cues="file")

@@ -67,9 +67,22 @@ def test_where_nothing_is_finished_the_benchmark_says_it(graph):
     assert found.work(made["dsrg-1"]) == (12.0, 16.0)  # and 32 training images of half a second
     assert found.work(made["cues-classifier"]) == (0.0, 16.0)
     assert found.work(made["pretext"]) == (8.0, 0.0)
+    assert found.work(made["dsrg-1-val"]) == (6.0, 0.0)  # 6 images of val, each refined twice
     assert found.work(made["dsrg-1-quality"]) == (0.0, 0.0)
     assert found.work(graph.run(graph.run_spec("dual-kl"), 0)) is None  # was not measured
     assert found.peak_mib(made["dsrg-1"]) == 500
+
+
+def test_a_finished_score_of_a_network_counts_for_networks_of_the_same_settings_alone(graph):
+    bench(graph)
+    proxies = graph.proxies(1)
+    finish(proxies, **trained(6.0, 6))
+    score = graph.dsrg_score(proxies)
+    finish(score, {"seconds": 9.0, "peak_mib": 10})
+    assert read_rates(graph.study).work(score) == (9.0, 0.0)
+    other = graph_of(graph.study.folder, changed(graph.study.preset, "dsrg", head_channels=24))
+    assert read_rates(graph.study).work(other.dsrg_score(other.proxies(1))) == (6.0, 0.0)
+    assert read_rates(graph.study).work(graph.dsrg_score(graph.proxies(2))) != (9.0, 0.0)
 
 
 def test_workers_beside_each_other_are_slower_by_what_was_measured(graph):
