@@ -5,7 +5,8 @@ from pathlib import Path
 from studies import graph_of, runner
 
 from swdb.core.artefact import Artefact
-from swdb.specs.tables import CellSource, RunSpec
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import CellSource
 from swdb.study.graph import Graph
 
 FIVE = RunSpec(name="decoupled-5", method="decouplednet", strong_branch="strong", strong_per_class=5)

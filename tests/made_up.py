@@ -12,7 +12,8 @@ from swdb.reports.ledger import ledger_of
 from swdb.reports.results import MeasuredTable, measure
 from swdb.specs.claims import Claim
 from swdb.specs.presets import Preset, load_preset
-from swdb.specs.tables import Column, Row, RunSpec, Table, runs_of
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import Column, Row, Table, runs_of
 from swdb.verdicts.verdict import Ledger
 
 MACHINE = {"device": "cpu", "name": "Made-up 9000", "threads": 2, "precision": "fp32", "torch": "2.11.0"}

@@ -11,7 +11,8 @@ from swdb.core.errors import BadInput, nearest, unknown
 from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
-from swdb.specs.tables import CellSource, Row, RunSpec, Table, all_runs, load_tables
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import CellSource, Row, Table, all_runs, load_tables
 from swdb.study.capacity import MOST_JOBS, Resources
 
 MOST_SCALES = 10  # they are part of a folder's name

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.methods import METHODS
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import LabTask, Scoring
 
 DEEPLAB = 513, 500  # pixels of the square, for images of so many: DeepLab's test.prototxt, VOC's longest side

@@ -9,9 +9,9 @@ from swdb.core.errors import BadInput
 from swdb.core.stage import Tools
 from swdb.evaluation.choices import choices_of
 from swdb.evaluation.definitions import DEFINITIONS
+from swdb.specs.runs import RunSpec
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
-from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import LabTask, PeekTask, RecognitionTask, ScoreTask, Scoring
 
 POINTS = 10  # of a training at which it is looked at

@@ -17,7 +17,7 @@ from swdb.data.store import Store, proxy_masks
 from swdb.nn.model import Model
 from swdb.nn.sampling import strong_subset
 from swdb.nn.step import Drawn
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import RunTask
 
 Batch = tuple[Tensor, ...]  # inputs (B, 3, H, W), and after them what the losses compare with

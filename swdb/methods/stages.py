@@ -10,9 +10,9 @@ from swdb.data.facts import ALL_SPLIT, STRONG_SPLIT
 from swdb.nn.stages import check_tags
 from swdb.specs.methods import METHODS as WORDS
 from swdb.specs.presets import Preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.settings import fingerprint, non_defaults
 from swdb.specs.study import Study
-from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import RecognizerTask, RunTask, run_task
 
 

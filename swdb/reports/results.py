@@ -18,7 +18,8 @@ from swdb.evaluation.confusion import COUNTS
 from swdb.reports.proxy_use import ProxyUse, Scores, proxy_use
 from swdb.reports.recognition import Recognition, from_json, recognitions
 from swdb.specs.presets import Preset
-from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, cell_source, load_tables, runs_of
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import Column, Row, Table, all_runs, cell_source, load_tables, runs_of
 from swdb.verdicts.verdict import Ledger
 
 NOT_RUN = "NOT RUN"

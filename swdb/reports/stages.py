@@ -9,8 +9,9 @@ from swdb.core.stage import Tools
 from swdb.reports.results import MeasuredTable, Scores, measure
 from swdb.reports.tables import write_report
 from swdb.specs.presets import Preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import Study
-from swdb.specs.tables import RunSpec, Table
+from swdb.specs.tables import Table
 from swdb.verdicts.verdict import Ledger
 
 

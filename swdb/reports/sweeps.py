@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from swdb.reports.charts import Series
 from swdb.reports.results import MeasuredTable
-from swdb.specs.tables import Row, RunSpec, runs_of
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import Row, runs_of
 
 PARAMETERS = {
     "oversample": "oversampling of strong images",

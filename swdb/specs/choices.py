@@ -112,7 +112,6 @@ CHOICES = (
         "--proxy-seeds",
         (2,),
     ),
-    Choice(),
     Choice(
         "prediction",
         "predictions are scored without a CRF",

@@ -13,16 +13,8 @@ from pathlib import Path
 from swdb.core.errors import BadInput, unknown
 from swdb.specs.changes import check_changes
 from swdb.specs.claims import KEY, Claim
-from swdb.specs.tables import (
-    CellSource,
-    RunSpec,
-    Table,
-    all_runs,
-    check_run,
-    load_tables,
-    measured_cells,
-    tables_folder,
-)
+from swdb.specs.runs import RunSpec, check_run
+from swdb.specs.tables import CellSource, Table, all_runs, load_tables, measured_cells, tables_folder
 from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 FILE = "sensitivity.toml"

@@ -9,8 +9,8 @@ from swdb.specs.decoupled import Decoupled
 from swdb.specs.dsrg import Dsrg
 from swdb.specs.preprocessing import Choice
 from swdb.specs.presets import ClassifierTraining, Data, Network, Preset, Proxy, Training
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import NamedFile
-from swdb.specs.tables import RunSpec
 
 
 @dataclass(frozen=True)

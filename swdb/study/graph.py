@@ -11,8 +11,9 @@ from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
 from swdb.specs.changes import changed
 from swdb.specs.methods import METHODS
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import Study
-from swdb.specs.tables import CellSource, RunSpec, load_tables, printed_by_source
+from swdb.specs.tables import CellSource, load_tables, printed_by_source
 from swdb.specs.tasks import Scoring
 from swdb.specs.toml import Pairs
 from swdb.study.stages import (

@@ -34,9 +34,10 @@ from swdb.proxy.dsrg import DsrgNetwork
 from swdb.specs.decoupled import Decoupled
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.settings import non_defaults
 from swdb.specs.study import Study
-from swdb.specs.tables import CellSource, RunSpec, all_runs, load_tables
+from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.specs.tasks import run_task
 from swdb.study import stages
 from swdb.study.graph import Graph

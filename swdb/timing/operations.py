@@ -20,7 +20,7 @@ from swdb.nn.networks import BACKBONES, valueless
 from swdb.proxy.dsrg import DsrgNetwork
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import Preset
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import run_task
 
 SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices

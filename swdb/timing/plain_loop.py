@@ -23,7 +23,7 @@ from swdb.data.voc import IGNORE
 from swdb.methods.method import METHODS
 from swdb.specs.preprocessing import IMAGENET_RGB
 from swdb.specs.presets import Preset, Training
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import run_task
 
 WARM = 2  # steps that are not counted

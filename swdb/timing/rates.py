@@ -21,8 +21,8 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json
 from swdb.core.processor import processor_name
 from swdb.data.dataset import counted
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import Study
-from swdb.specs.tables import RunSpec
 from swdb.study.costs import read_cost
 
 VERSION = 1  # of bench/<preset>.json

@@ -4,7 +4,7 @@ import pytest
 
 from swdb.evaluation.choices import choices, choices_of, square_side
 from swdb.specs.crf_parameters import CRF_SETS
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import LabTask, Scoring
 
 STRONG, BOTH = Scoring("strong"), ("strong", "weak")

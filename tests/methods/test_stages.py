@@ -9,8 +9,9 @@ from studies import changed, graph_of, study_of
 from swdb.methods.stages import RunStage
 from swdb.specs.methods import METHODS
 from swdb.specs.presets import Network, Preset, Training, load_preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import NamedFile
-from swdb.specs.tables import RunSpec, all_runs, load_tables
+from swdb.specs.tables import all_runs, load_tables
 from swdb.study.graph import Graph
 
 PRESET = load_preset(TINY)

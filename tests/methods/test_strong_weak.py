@@ -16,7 +16,7 @@ from swdb.nn.model import Model
 from swdb.nn.trainer import seed_initial
 from swdb.specs.preprocessing import Preprocessing
 from swdb.specs.presets import load_preset
-from swdb.specs.tables import RunSpec
+from swdb.specs.runs import RunSpec
 from swdb.specs.tasks import RunTask, run_task
 
 VOID = 255

@@ -14,7 +14,8 @@ from swdb.core.files import write_json
 from swdb.reports.ledger import ledger_of
 from swdb.reports.results import NOT_RUN, MeasuredTable, as_json, measure, measured_from_json, runs_behind
 from swdb.specs.presets import Preset
-from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import Column, Row, Table, all_runs, load_tables
 from swdb.study.graph import Graph
 from swdb.study.plan import make_plan
 

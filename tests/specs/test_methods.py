@@ -6,7 +6,8 @@ from importlib.util import find_spec
 import pytest
 
 from swdb.specs.methods import LABEL_SETS, METHODS
-from swdb.specs.tables import RunSpec, all_runs, load_tables
+from swdb.specs.runs import RunSpec
+from swdb.specs.tables import all_runs, load_tables
 
 
 def test_there_is_the_paper_s_method_and_rows_have_it_unless_they_say_otherwise():

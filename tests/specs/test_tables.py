@@ -10,11 +10,11 @@ import pytest
 
 from swdb.core.errors import BadInput
 from swdb.specs import tables
+from swdb.specs.runs import RunSpec
 from swdb.specs.tables import (
     CellSource,
     Column,
     Row,
-    RunSpec,
     all_runs,
     cell_source,
     load_tables,

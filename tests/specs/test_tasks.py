@@ -10,8 +10,8 @@ from conftest import TINY
 from swdb.specs import tasks
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import classifier_training, load_preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import NamedFile
-from swdb.specs.tables import RunSpec
 from swdb.specs.tasks import (
     ClassifierTask,
     CuesTask,

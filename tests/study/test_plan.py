@@ -20,8 +20,9 @@ from swdb.core.lease import leased
 from swdb.methods.stages import RunStage
 from swdb.reports.results import measure
 from swdb.specs.presets import load_preset
+from swdb.specs.runs import RunSpec
 from swdb.specs.study import NamedFile
-from swdb.specs.tables import Column, Row, RunSpec, Table, all_runs, load_tables
+from swdb.specs.tables import Column, Row, Table, all_runs, load_tables
 from swdb.study.graph import Graph
 from swdb.study.plan import Plan, identity_of, make_plan, plan_path, read_plan, write_plan
 
