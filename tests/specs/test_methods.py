@@ -4,13 +4,16 @@ from dataclasses import fields
 from importlib.util import find_spec
 
 import pytest
+from conftest import TINY
 
 from swdb.specs.methods import LABEL_SETS, METHODS
+from swdb.specs.presets import load_preset
 from swdb.specs.tables import RunSpec, all_runs, load_tables
+from swdb.study.graph import Graph
 
 
 def test_there_is_the_paper_s_method_and_rows_have_it_unless_they_say_otherwise():
-    assert list(METHODS) == ["strong-weak"]
+    assert list(METHODS) == ["strong-weak", "decouplednet"]
     assert RunSpec(name="x", strong_branch="strong").method == "strong-weak"
 
 
@@ -25,6 +28,15 @@ def test_a_row_can_give_every_branch_of_a_method_a_label_set(name):
     assert method.branches and len(set(method.branches)) == len(method.branches)
     assert {f"{branch}_branch" for branch in method.branches} <= {one.name for one in fields(RunSpec)}
     assert all(method.label_sets.values())  # each says what it means
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_settings_that_a_method_reads_and_what_its_runs_are_made_from_are_there(name):
+    preset = load_preset(TINY)
+    for setting in METHODS[name].settings:
+        group, _, one = setting.partition(".")
+        assert group in preset.groups and (not one or hasattr(preset.groups[group], one))
+    assert all(hasattr(Graph, kind) for kind in METHODS[name].made_from)
 
 
 def test_the_tables_use_every_label_set_and_no_other():
