@@ -72,12 +72,12 @@ class RunTask:
     seed: int
     network: Network
     training: Training
-    decouplednet: Decoupled
+    decouplednet: Decoupled | None = None  # of that method's runs
 
     @property
     def steps(self) -> int:
         """How many optimizer steps it takes."""
-        if self.run.method == "decouplednet":
+        if self.decouplednet is not None:
             return self.decouplednet.schedule(self.run.strong_per_class or 0)[0]
         return self.training.steps
 
@@ -90,7 +90,8 @@ class RunTask:
 
 def run_task(preset: Preset, run: RunSpec, seed: int = 0) -> RunTask:
     """Return what training a run of a preset takes."""
-    return RunTask(run, seed, preset.network, preset.training, preset.decouplednet)
+    decouplednet = preset.decouplednet if run.method == "decouplednet" else None
+    return RunTask(run, seed, preset.network, preset.training, decouplednet)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from dataclasses import fields
 from importlib.util import find_spec
 
 import pytest
+from conftest import TINY
 
 from swdb.specs.methods import LABEL_SETS, METHODS
+from swdb.specs.presets import load_preset
 from swdb.specs.runs import RunSpec
 from swdb.specs.tables import all_runs, load_tables
+from swdb.study.graph import Graph
 
 
 def test_there_is_the_paper_s_method_and_rows_have_it_unless_they_say_otherwise():
@@ -35,6 +38,15 @@ def test_what_means_nothing_to_a_method_is_a_default_of_every_row_of_it(name):
     assert set(method.foreign) <= of_rows.keys()
     for run in (one for one in runs if one.method == name):
         assert all(getattr(run, key) == of_rows[key] for key in method.foreign)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_settings_that_a_method_reads_and_what_its_runs_are_made_from_are_there(name):
+    preset = load_preset(TINY)
+    for setting in METHODS[name].settings:
+        group, _, one = setting.partition(".")
+        assert group in preset.groups and (not one or hasattr(preset.groups[group], one))
+    assert all(hasattr(Graph, kind) for kind in METHODS[name].made_from)
 
 
 def test_the_tables_use_every_label_set_and_no_other():

@@ -19,10 +19,13 @@ from swdb.specs.tasks import (
     LabTask,
     PeekTask,
     ProxiesTask,
+    RecognitionTask,
+    RecognizerTask,
     RunTask,
     ScoreTask,
     Scoring,
     WeightsTask,
+    run_task,
 )
 
 
@@ -69,10 +72,18 @@ TASKS = [
     CuesTask(FILE, None, TINY_PRESET.proxy, 0),
     ProxiesTask(2, "small", TINY_PRESET.dsrg, 0, 32),
     RunTask(RunSpec(name="strong", strong_branch="strong"), 0, TINY_PRESET.network, TINY_PRESET.training),
+    RecognizerTask("small", TINY_PRESET.decouplednet, 0),
     ScoreTask(Scoring("strong"), 0),
+    RecognitionTask(Scoring("strong"), 0),
     LabTask(Scoring("strong"), 0, 328, 500, "voc", True, 72.2),
     PeekTask((Scoring("strong"), Scoring("weak")), 0, 10),
 ]
+
+
+def test_a_run_takes_the_steps_of_its_method_and_its_number_of_strong_images():
+    steps = lambda **values: run_task(TINY_PRESET, RunSpec(name="run", strong_branch="strong", **values)).steps  # noqa: E731
+    assert steps(strong_per_class=5) == steps() == TINY_PRESET.training.steps == 6
+    assert [steps(method="decouplednet", strong_per_class=count) for count in (5, 10, 25, None)] == [6, 8, 8, 8]
 
 
 def test_these_are_all_tasks():
