@@ -9,14 +9,14 @@ from conftest import swdb
 def test_all_of_them_stand_on_stdout_and_the_next_command_on_stderr():
     result = swdb("assumptions")
     assert result.returncode == 0, result.stderr
-    assert "training.crop" in result.stdout and "kl-mean" in result.stdout and "SCALED" in result.stdout
+    assert "training.crop" in result.stdout and "kl-images" in result.stdout and "SCALED" in result.stdout
     assert result.stderr == "next: swdb reproduce-table all --dry-run --preset synthetic\n"
 
 
 def test_those_of_a_status_and_of_a_table():
     result = swdb("assumptions", "--status", "unknown", "--table", "2", "--preset", "voc")
     assert (
-        "kl-mean" in result.stdout and "neck_init_scale" not in result.stdout and "training.crop" not in result.stdout
+        "kl-images" in result.stdout and "neck_init_scale" not in result.stdout and "training.crop" not in result.stdout
     )
 
 

@@ -14,7 +14,7 @@ OPTIONS = ("--preset", TINY)
 def test_a_finished_study_is_put_into_one_file_beside_its_tables(own):
     result = succeed("bundle", *OPTIONS, "--workdir", own)
     place = own / "reports" / "tiny" / "bundle.zip"
-    assert result.stdout == f"{place}: {place.stat().st_size:,} bytes, 22 scores\n"
+    assert result.stdout == f"{place}: {place.stat().st_size:,} bytes, 27 scores\n"
     assert next_command(result) == ["rescore", str(place)]
     files = contents(place)
     assert files["specs/tiny.toml"] == Path(TINY).read_bytes()

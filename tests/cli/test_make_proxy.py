@@ -54,7 +54,11 @@ def test_finished_sets_are_shown_and_left_alone(own):
 
 def test_json_is_what_the_reports_say(own):
     shown = json.loads(make_proxy(own, "--json").stdout)
-    assert shown == {folder.name: json.loads((folder / "quality.json").read_text()) for folder in sets(own)}
+    records = {
+        folder.name: [json.loads((folder / name).read_text()) for name in ("quality.json", "val.json")]
+        for folder in sets(own)
+    }
+    assert shown == {name: {**quality, "network": network} for name, (quality, network) in records.items()}
 
 
 def test_a_lost_report_is_written_again_beside_the_same_masks(own):

@@ -18,8 +18,10 @@ def test_there_is_a_stage_for_every_kind():
         "proxies",
         "quality",
         "dsrg-score",
+        "recognizer",
         "run",
         "score",
+        "recognition",
         "lab",
         "peek",
         "table",
@@ -41,11 +43,13 @@ def test_a_stage_that_checks_early_is_recognised():
         "weights",
         "classifier",
         "cues",
+        "recognizer",
+        "run",
     ]
 
 
 def test_every_stage_that_trains_says_how_much_room_its_weights_take():
-    trained = ["classifier", "proxies", "run", "peek"]
+    trained = ["classifier", "proxies", "recognizer", "run", "peek"]
     assert [kind for kind, stage in STAGES.items() if isinstance(stage, TakesRoom)] == trained
 
 

@@ -29,5 +29,5 @@ def test_json_counts_what_it_lists():
 def test_the_footnote_counts_and_names_what_is_unknown(number):
     line = footnote(SYNTHETIC, number)
     assert number_words(register(SYNTHETIC)) in line and "evaluation.scales" in line
-    assert ("kl-mean" in line) == (number == 2)
+    assert ("kl-images" in line) == (number == 2)
     assert "SCALED" in line and "SCALED" not in footnote(load_preset("voc"), number)
