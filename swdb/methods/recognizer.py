@@ -49,7 +49,7 @@ def train_recognizer(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     objective = Objective(crops.draw, lambda batch: losses_of(*batch), cut=crops.cut)
     advance = tools.progress(artefact.name, artefact.steps, counts=True)
     job = Job(artefact.folder, artefact.id, task.seed, advance, crops.ids_at)
-    record = optimise(job, network, network.groups(settings), schedule_of(settings), objective, compute.step)
+    record = optimise(job, network, network.groups(settings), recognizer_schedule(settings), objective, compute.step)
     return {
         "digest": record["weights_sha256"],
         "training": record,
@@ -70,11 +70,16 @@ def tag_loss(maps: Tensor, wanted: Tensor) -> Tensor:
     return found.sum(1).mean()
 
 
-def schedule_of(settings: Decoupled) -> Schedule:
+def recognizer_schedule(settings: Decoupled) -> Schedule:
     """Return how its steps are taken: its rate decays as that of a run on all strong images."""
     _, decay_at = settings.schedule(0)
+    return schedule_of(settings, settings.recognizer_steps, decay_at)
+
+
+def schedule_of(settings: Decoupled, steps: int, decay_at: float) -> Schedule:
+    """Return how steps of either network are taken; decay_at: the share of them after which the rate is lower."""
     return Schedule(
-        settings.recognizer_steps,
+        steps,
         settings.warmup,
         decay_at,
         settings.decay_factor,
@@ -95,7 +100,10 @@ def recognizer_needs(task: RecognizerTask, num_tags: int, precision: str) -> Nee
         return {"tags": tag_loss(maps, torch.empty(settings.recognizer_batch, num_tags))}
 
     return needs_of(
-        lambda: Recognizer(task.backbone, settings, num_tags), losses, precision, schedule_of(settings).optimizer
+        lambda: Recognizer(task.backbone, settings, num_tags),
+        losses,
+        precision,
+        recognizer_schedule(settings).optimizer,
     )
 
 

@@ -15,7 +15,7 @@ from swdb.core.errors import BadInput
 from swdb.core.files import file_digest
 from swdb.data.store import Store
 from swdb.methods.decoupled_network import Recognizer
-from swdb.methods.recognizer import WholeImages, load_recognizer, recognizer_needs, schedule_of, tag_loss
+from swdb.methods.recognizer import WholeImages, load_recognizer, recognizer_needs, recognizer_schedule, tag_loss
 from swdb.nn.checkpoints import load_tensors
 from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing, valueless
@@ -92,7 +92,9 @@ def test_it_has_rates_of_its_own_for_the_backbone_and_decays_as_a_run_on_all_str
     backbone = {id(one) for one in network.backbone.parameters()}
     assert {group["lr"] for group in groups if id(group["params"][0]) in backbone} == {0.1}
     assert {group["lr"] for group in groups if id(group["params"][0]) not in backbone} == {0.2}
-    schedule = schedule_of(replace(SETTINGS, recognizer_steps=100, warmup=0, decay_at=(0.1, 0.6), decay_factor=0.5))
+    schedule = recognizer_schedule(
+        replace(SETTINGS, recognizer_steps=100, warmup=0, decay_at=(0.1, 0.6), decay_factor=0.5)
+    )
     assert (schedule.factor(59), schedule.factor(60)) == (1.0, 0.5)
 
 
