@@ -132,16 +132,14 @@ class Recognizer(nn.Module):
         initial = _groups(self.backbone.parameters(), settings.recognizer_lr_backbone)
         return initial + _groups(new, settings.recognizer_lr_new)
 
-    def begin_fully_connected(
-        self, tensors: Mapping[str, Tensor], names: tuple[str, str] = ("classifier.0", "classifier.3")
-    ) -> bool:
-        """Take fc6 and fc7 from a VGG16's own, which have these names, if they are there and fit; returns whether they did."""
+    def begin_fully_connected(self, tensors: Mapping[str, Tensor], names: tuple[str, str]) -> bool:
+        """Take fc6 and fc7 from those of a VGG16, which have these names, if they fit; returns whether they did."""
         pairs = [
-            (getattr(layer, kind), tensors.get(f"{name}.{kind}"))
+            (getattr(layer, kind), tensors[f"{name}.{kind}"])
             for layer, name in zip((self.fc6, self.fc7), names, strict=True)
             for kind in ("weight", "bias")
         ]
-        if not all(given is not None and given.numel() == own.numel() for own, given in pairs):
+        if any(given.numel() != own.numel() for own, given in pairs):
             return False
         with torch.no_grad():
             for own, given in pairs:

@@ -40,7 +40,7 @@ class Heads:
 def make_head_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     """Thin the layers once, with a report; says where there are none and heads begin at random."""
     task: HeadsTask = artefact.task
-    tensors, source = _tensors(task.weights)
+    tensors, source = tensors_behind(task.weights)
     heads = Heads({}, why=f"{source} have none") if tensors is None else thinned(tensors, task.channels)
     begin = f"from fc6 and fc7 of {source}, thinned to {task.channels} channels"
     if heads.why:
@@ -68,7 +68,7 @@ def thinned(tensors: Mapping[str, Tensor], channels: int) -> Heads:
 
     Layers that are thin already, as in files of DeepLab's, are taken as they are.
     """
-    found = _layers(tensors)
+    found = fully_connected(tensors)
     if isinstance(found, str):
         return Heads({}, why=found)
     six, seven = (tensors[f"{name}.weight"] for name in found)
@@ -93,8 +93,8 @@ def thinned(tensors: Mapping[str, Tensor], channels: int) -> Heads:
     return Heads(values, report)
 
 
-def _layers(tensors: Mapping[str, Tensor]) -> tuple[str, str] | str:
-    """Find the full names of both layers, whatever stands before them; or say why there are none."""
+def fully_connected(tensors: Mapping[str, Tensor]) -> tuple[str, str] | str:
+    """Return the full names of fc6 and fc7, whatever stands before them; or say why there are none."""
     for six, seven in NAMES:
         starts = [name.removesuffix(f"{six}.weight") for name in tensors if f".{name}".endswith(f".{six}.weight")]
         if len(starts) > 1:
@@ -126,8 +126,8 @@ def _fault(tensors: Mapping[str, Tensor], six: str, seven: str) -> str:
     return ""
 
 
-def _tensors(task: WeightsTask) -> tuple[Mapping[str, Tensor] | None, str]:
-    """Return all tensors that the initial weights are taken from, and what they are called; None where they are made here."""
+def tensors_behind(task: WeightsTask) -> tuple[Mapping[str, Tensor] | None, str]:
+    """Return all tensors that initial weights are taken from, and what these are called; None where they are made here."""
     if task.file is not None:
         check_weights(task)
         return read_weights_file(task.file.path), task.file.path.name
