@@ -1,8 +1,8 @@
 """Initial values of DSRG's heads: fc6 and fc7 of ImageNet's VGG16, thinned to dilated convolutions as DeepLab has them.
 
 DSRG's public code starts from vgg16_20M_mc.caffemodel, DeepLab-LargeFOV's, in which fc6 has 1,024 filters of 3x3 in place of
-4,096 of 7x7. DeepLab v1 (section 3.1) thins by simple decimation; which filters its file kept is not written down anywhere,
-so the regular choice is taken, that of SSD's VGG_ILSVRC_16_layers_fc_reduced too: every fourth filter, the taps 0, 3, 6.
+4,096 of 7x7. Which filters that file kept we found written down nowhere, so the regular choice is taken: every fourth filter,
+the taps 0, 3, 6.
 
 in: the weights that the backbone begins with -> out: `heads/<id>/{weights.pt, done.json}`, without values where they have none
 """

@@ -2,7 +2,8 @@
 
 The only figures of ours that stand like for like beside those that DSRG's authors published: proxy masks are of training
 images, whose tags are known, and a run is another network that learnt from such masks. A diagnosis that nothing is made
-from; the quality report, which is there before it, is written once more with it. Tags of val images are never looked at, also where masks keep to the tags.
+from; the quality report, which is there before it, is written once more with it. Tags of val images are never looked at, even
+where a preset's masks keep to the tags.
 
 in: a set of proxies, whose network is trained, and its quality -> out: `proxies/<id>/{val.json, quality.md}`
 """

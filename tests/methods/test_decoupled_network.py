@@ -177,6 +177,21 @@ def test_vgg16_s_own_fc6_and_fc7_are_taken_where_they_fit():
     assert torch.equal(recognizer.fc7.bias, given["classifier.3.bias"])
 
 
+def test_what_begins_as_the_weights_have_it_moves_at_their_rate():
+    recognizer, settings = Recognizer("small", SETTINGS, TAGS), replace(SETTINGS, recognizer_lr_new=0.5)
+    own = [*recognizer.fc6.state_dict().values(), *recognizer.fc7.state_dict().values()]
+    names = [f"{layer}.{kind}" for layer in ("a", "b") for kind in ("weight", "bias")]
+    at_random = _rates(recognizer, settings)
+    assert recognizer.begin_fully_connected(dict(zip(names, own, strict=True)), ("a", "b"))
+    slower = {name for name, rate in _rates(recognizer, settings).items() if rate < at_random[name]}
+    assert slower == {f"{layer}.{kind}" for layer in ("fc6", "fc7") for kind in ("weight", "bias")}
+
+
+def _rates(recognizer, settings) -> dict[str, float]:
+    by_id = {id(one): group["lr"] for group in recognizer.groups(settings) for one in group["params"]}
+    return {name: by_id[id(one)] for name, one in recognizer.named_parameters()}
+
+
 # ---------------------------------------------------------------- the bridge
 
 
