@@ -27,10 +27,11 @@ def test_a_number_between_two_takes_the_larger_one_s_and_more_than_all_the_last(
     assert [ours.schedule(number)[0] for number in (1, 6, 26, 0)] == [5500, 7500, 15000, 15000]
 
 
-def test_the_presets_of_a_kind_train_with_the_same_steps_as_ours():
+def test_runs_take_as_many_steps_whatever_the_number_of_strong_images_and_never_more_than_ours():
     for name in ("synthetic", "voc-animals"):
         preset = load_preset(name)
-        assert {preset.decouplednet.schedule(number)[0] for number in (5, 10, 25)} == {preset.training.steps}
+        (steps,) = {preset.decouplednet.schedule(number)[0] for number in (5, 10, 25)}
+        assert preset.training.steps / 2 <= steps <= preset.training.steps
 
 
 @pytest.mark.parametrize("name", preset_names())
