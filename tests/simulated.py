@@ -4,15 +4,27 @@ The claims are those of `tables/*.toml`; nothing of the rule is repeated here. P
 be found: with all means alike even the literature must say the same.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from swdb.specs.tables import load_tables, measured_cells, quoted_values
+from swdb.specs.tables import Table, load_tables, measured_cells
 from swdb.verdicts import rule
 from swdb.verdicts.engine import family_of
 from swdb.verdicts.simulation import CENTRE, Means, Tally, draw, exchanged, printed_means, right, tally
+
+
+def quoted_values(tables: Mapping[int, Table]) -> dict[str, float]:
+    """List what others measured, as the paper quotes it, by the cells of ours that measure the same."""
+    return {
+        f"{table.number}:{row.key}.{column.key}": row.paper[column.quoted]
+        for table in tables.values()
+        for row in table.rows
+        for column in table.columns
+        if column.quoted in row.paper
+    }
+
 
 TABLES = load_tables()
 FAMILY, SOURCES = family_of(TABLES), measured_cells(TABLES)

@@ -1,6 +1,7 @@
 """What of a study becomes a job of a cluster, and what is noted of the jobs that were submitted.
 
-A job makes one artefact, with what belongs to it: the scores of a run and what its recognizer finds, the quality report of a set of proxies. What needs
+A job makes one artefact, with what belongs to it: the scores of a run and what its recognizer finds; the quality report of a
+set of proxies and its network's score. What needs
 no training (the data set, weights and cues that are read from a file) is made before any job is submitted.
 
 in: artefacts to be made -> out: jobs, inputs before what is made from them; `slurm/jobs.json` in the work directory

@@ -117,6 +117,7 @@ class Recognizer(nn.Module):
         begin(self.fc6, 0)
         begin(self.fc7, 0)
         begin(self.scores, SCORE_STD)
+        self.begun_whole = False  # whether fc6 and fc7, too, begin as the weights have them
 
     def maps(self, features: Tensor) -> Tensor:
         """Return scores at every place, (B, C-1, h, w). No ReLU is in place: the bridge goes back through them."""
@@ -127,25 +128,25 @@ class Recognizer(nn.Module):
         return self.maps(self.backbone(inputs).features)
 
     def groups(self, settings: Decoupled) -> list[dict]:
-        """Return the optimizer's groups: the backbone with its initial weights, what is new; biases without decay."""
-        new = [*self.fc6.parameters(), *self.fc7.parameters(), *self.scores.parameters()]
-        initial = _groups(self.backbone.parameters(), settings.recognizer_lr_backbone)
-        return initial + _groups(new, settings.recognizer_lr_new)
+        """Return the optimizer's groups: what begins with initial weights, what is new; biases without decay."""
+        initial, new, middle = [*self.backbone.parameters()], [], [*self.fc6.parameters(), *self.fc7.parameters()]
+        (initial if self.begun_whole else new).extend(middle)
+        new += self.scores.parameters()
+        return _groups(initial, settings.recognizer_lr_backbone) + _groups(new, settings.recognizer_lr_new)
 
-    def begin_fully_connected(
-        self, tensors: Mapping[str, Tensor], names: tuple[str, str] = ("classifier.0", "classifier.3")
-    ) -> bool:
-        """Take fc6 and fc7 from a VGG16's own, which have these names, if they are there and fit; returns whether they did."""
+    def begin_fully_connected(self, tensors: Mapping[str, Tensor], names: tuple[str, str]) -> bool:
+        """Take fc6 and fc7 from those of a VGG16, which have these names, if they fit; returns whether they did."""
         pairs = [
-            (getattr(layer, kind), tensors.get(f"{name}.{kind}"))
+            (getattr(layer, kind), tensors[f"{name}.{kind}"])
             for layer, name in zip((self.fc6, self.fc7), names, strict=True)
             for kind in ("weight", "bias")
         ]
-        if not all(given is not None and given.numel() == own.numel() for own, given in pairs):
+        if any(given.numel() != own.numel() for own, given in pairs):
             return False
         with torch.no_grad():
             for own, given in pairs:
                 own.copy_(given.reshape(own.shape))
+        self.begun_whole = True
         return True
 
 

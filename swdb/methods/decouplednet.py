@@ -15,7 +15,7 @@ from swdb.core.progress import Progress
 from swdb.methods.decoupled_network import DecoupledNetwork, estimate_statistics
 from swdb.methods.decoupled_prediction import black, predict
 from swdb.methods.material import Batch, Material
-from swdb.methods.recognizer import load_recognizer
+from swdb.methods.recognizer import load_recognizer, schedule_of
 from swdb.methods.windows import Windows, questions_of
 from swdb.nn.losses import cross_entropy
 from swdb.nn.model import Model
@@ -43,16 +43,7 @@ class DecoupledNet:
     def schedule(self, task: RunTask) -> Schedule:
         """Return how steps are taken: fewer of them where strong images are few."""
         settings = task.decouplednet
-        steps, decay_at = settings.schedule(task.run.strong_per_class or 0)
-        return Schedule(
-            steps,
-            settings.warmup,
-            decay_at,
-            settings.decay_factor,
-            settings.weight_decay,
-            settings.clip_norm,
-            optimizer=settings.optimizer,
-        )
+        return schedule_of(settings, *settings.schedule(task.run.strong_per_class or 0))
 
     def batches(self, task: RunTask, material: Material) -> Windows:
         """Return windows of the strong images."""

@@ -20,6 +20,7 @@ from swdb.data.store import Store, drawn_rows, taken_rows
 from swdb.methods.decoupled_network import Recognizer
 from swdb.nn.checkpoints import load_weights
 from swdb.nn.compute import Compute
+from swdb.nn.head_weights import fully_connected, tensors_behind
 from swdb.nn.initial_weights import load_initial
 from swdb.nn.memory import Needs, needs_of
 from swdb.nn.model import Model
@@ -28,7 +29,7 @@ from swdb.nn.sampling import CROPS, Crops, crop_drawn, drawn_crops, rng_for, sam
 from swdb.nn.step import Drawn, Objective
 from swdb.nn.trainer import Job, Schedule, optimise, seed_initial
 from swdb.specs.decoupled import Decoupled
-from swdb.specs.tasks import RecognizerTask
+from swdb.specs.tasks import RecognizerTask, WeightsTask
 
 AS_IT_IS = Preprocessing("RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # so that beyond an image there is black
 
@@ -42,6 +43,9 @@ def train_recognizer(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     seed_initial(task.seed, branch=1)
     network = Recognizer(task.backbone, settings, tags.shape[1])
     preprocessing = load_initial(artefact.input("weights"), network.backbone)
+    begin = begin_from(network, artefact.input("weights").task) if task.begins_whole else ""
+    if begin:
+        tools.tell(f"the recognizer's fc6 and fc7 begin {begin}")
     model = Model(compute.layout(network), preprocessing, compute)
     store = store if settings.tags == "crop" else store.images_only
     crops = WholeImages(store.to(compute.device), tags.astype(np.float32), settings, task.seed, model)
@@ -49,13 +53,24 @@ def train_recognizer(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     objective = Objective(crops.draw, lambda batch: losses_of(*batch), cut=crops.cut)
     advance = tools.progress(artefact.name, artefact.steps, counts=True)
     job = Job(artefact.folder, artefact.id, task.seed, advance, crops.ids_at)
-    record = optimise(job, network, network.groups(settings), schedule_of(settings), objective, compute.step)
+    record = optimise(job, network, network.groups(settings), recognizer_schedule(settings), objective, compute.step)
     return {
         "digest": record["weights_sha256"],
         "training": record,
         "preprocessing": asdict(preprocessing),
+        **({"begin": begin} if begin else {}),
         "machine": compute.describe(),
     }
+
+
+def begin_from(network: Recognizer, weights: WeightsTask) -> str:
+    """Let fc6 and fc7 be those of the weights that the backbone begins with, if these have them; says what they are."""
+    tensors, source = tensors_behind(weights)
+    names = f"{source} have none" if tensors is None else fully_connected(tensors)
+    if isinstance(names, str):
+        return f"at random: {names}"
+    fit = network.begin_fully_connected(tensors, names)
+    return f"as those of {source}" if fit else f"at random: those of {source} have another size"
 
 
 def load_recognizer(artefact: Artefact, network: Recognizer) -> Preprocessing:
@@ -70,11 +85,16 @@ def tag_loss(maps: Tensor, wanted: Tensor) -> Tensor:
     return found.sum(1).mean()
 
 
-def schedule_of(settings: Decoupled) -> Schedule:
+def recognizer_schedule(settings: Decoupled) -> Schedule:
     """Return how its steps are taken: its rate decays as that of a run on all strong images."""
     _, decay_at = settings.schedule(0)
+    return schedule_of(settings, settings.recognizer_steps, decay_at)
+
+
+def schedule_of(settings: Decoupled, steps: int, decay_at: float) -> Schedule:
+    """Return how steps of either network are taken; decay_at: the share of them after which the rate is lower."""
     return Schedule(
-        settings.recognizer_steps,
+        steps,
         settings.warmup,
         decay_at,
         settings.decay_factor,
@@ -95,7 +115,10 @@ def recognizer_needs(task: RecognizerTask, num_tags: int, precision: str) -> Nee
         return {"tags": tag_loss(maps, torch.empty(settings.recognizer_batch, num_tags))}
 
     return needs_of(
-        lambda: Recognizer(task.backbone, settings, num_tags), losses, precision, schedule_of(settings).optimizer
+        lambda: Recognizer(task.backbone, settings, num_tags),
+        losses,
+        precision,
+        recognizer_schedule(settings).optimizer,
     )
 
 

@@ -41,6 +41,7 @@ class RecognizerStage:
         key = {
             "decouplednet": preset.decouplednet.of_recognizer,
             **settings_of(preset, ("training.longest_side",)),
+            **({"begin": "fc6-fc7"} if task.begins_whole else {}),
             **study.arithmetic,
         }
         steps = preset.decouplednet.recognizer_steps

@@ -1,7 +1,7 @@
 """What DecoupledNet's decoder learns from: windows around the classes that are asked for, our combinatorial cropping.
 
 For every strong image and every set of its classes, a window encloses the pixels of that set; the mask says of each pixel
-whether its class is in the set. The paper takes windows from region proposals, whose lists are not to be had, so this is
+whether its class is in the set. Hong et al. take windows from region proposals, whose lists are not to be had, so this is
 INFERRED: each side of the set's box moves out by a random share of the free space. The window is warped to a square, as
 `select_seg_binary_layer.cpp` does, and a crop of it is taken and perhaps mirrored. All of it is drawn by (seed, step): nothing
 is stored.

@@ -1,8 +1,8 @@
 """Initial values of DSRG's heads: fc6 and fc7 of ImageNet's VGG16, thinned to dilated convolutions as DeepLab has them.
 
 DSRG's public code starts from vgg16_20M_mc.caffemodel, DeepLab-LargeFOV's, in which fc6 has 1,024 filters of 3x3 in place of
-4,096 of 7x7. DeepLab v1 (section 3.1) thins by simple decimation; which filters its file kept is not written down anywhere,
-so the regular choice is taken, that of SSD's VGG_ILSVRC_16_layers_fc_reduced too: every fourth filter, the taps 0, 3, 6.
+4,096 of 7x7. Which filters that file kept we found written down nowhere, so the regular choice is taken: every fourth filter,
+the taps 0, 3, 6.
 
 in: the weights that the backbone begins with -> out: `heads/<id>/{weights.pt, done.json}`, without values where they have none
 """
@@ -40,7 +40,7 @@ class Heads:
 def make_head_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     """Thin the layers once, with a report; says where there are none and heads begin at random."""
     task: HeadsTask = artefact.task
-    tensors, source = _tensors(task.weights)
+    tensors, source = tensors_behind(task.weights)
     heads = Heads({}, why=f"{source} have none") if tensors is None else thinned(tensors, task.channels)
     begin = f"from fc6 and fc7 of {source}, thinned to {task.channels} channels"
     if heads.why:
@@ -68,7 +68,7 @@ def thinned(tensors: Mapping[str, Tensor], channels: int) -> Heads:
 
     Layers that are thin already, as in files of DeepLab's, are taken as they are.
     """
-    found = _layers(tensors)
+    found = fully_connected(tensors)
     if isinstance(found, str):
         return Heads({}, why=found)
     six, seven = (tensors[f"{name}.weight"] for name in found)
@@ -93,8 +93,8 @@ def thinned(tensors: Mapping[str, Tensor], channels: int) -> Heads:
     return Heads(values, report)
 
 
-def _layers(tensors: Mapping[str, Tensor]) -> tuple[str, str] | str:
-    """Find the full names of both layers, whatever stands before them; or say why there are none."""
+def fully_connected(tensors: Mapping[str, Tensor]) -> tuple[str, str] | str:
+    """Return the full names of fc6 and fc7, whatever stands before them; or say why there are none."""
     for six, seven in NAMES:
         starts = [name.removesuffix(f"{six}.weight") for name in tensors if f".{name}".endswith(f".{six}.weight")]
         if len(starts) > 1:
@@ -126,8 +126,8 @@ def _fault(tensors: Mapping[str, Tensor], six: str, seven: str) -> str:
     return ""
 
 
-def _tensors(task: WeightsTask) -> tuple[Mapping[str, Tensor] | None, str]:
-    """Return all tensors that the initial weights are taken from, and what they are called; None where they are made here."""
+def tensors_behind(task: WeightsTask) -> tuple[Mapping[str, Tensor] | None, str]:
+    """Return all tensors that initial weights are taken from, and what these are called; None where they are made here."""
     if task.file is not None:
         check_weights(task)
         return read_weights_file(task.file.path), task.file.path.name

@@ -21,7 +21,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def kl_constraint(strong: Tensor, weak: Tensor, labels: Tensor, mean: str = "pixels") -> Tensor:
     """Equation 1: -1/|s| sum_{u,c} s^s log(s^w / s^s), the mean over pixels u of KL(strong || weak).
 
-    mean: what |s| counts, `pixels` or `pixels-and-classes`. Gradients reach both branches. Pixels outside the image (and void ones) do not count: nothing says what is there.
+    mean: what |s| counts, `pixels` or `pixels-and-classes`. Gradients reach both branches. Pixels outside the image (and void
+    ones) do not count: nothing says what is there.
     """
     log_strong, log_weak = F.log_softmax(strong, 1), F.log_softmax(weak, 1)
     per_pixel = (log_strong.exp() * (log_strong - log_weak)).sum(1)  # sum over classes c

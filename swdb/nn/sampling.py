@@ -51,8 +51,10 @@ def sample_indices(size: int, seed: int, branch: int, step: int, count: int) -> 
 
 @dataclass(frozen=True)
 class Crops:
-    """Where crops lie, for a batch: scale (B,), or (B, 2) as y, x where the aspect is not kept; offset of the crop in the
-    scaled image (B, 2) as y, x; flip (B,).
+    """Where crops of a batch lie.
+
+    scale: (B,), or (B, 2) as y, x where the aspect is not kept; offset: of the crop in the scaled image, (B, 2) as y, x;
+    flip: (B,).
     """
 
     scale: Tensor
@@ -96,9 +98,8 @@ def crop_batch(
     device, canvas = images.device, images.shape[1]
     scale, offset, flip = at.scale.view(len(images), -1).expand(-1, 2), at.offset, at.flip
     pixel = torch.arange(crop, device=device) + 0.5
-    ys, xs = (
-        (pixel + offset[:, k, None]) / scale[:, k, None] - 0.5 for k in (0, 1)
-    )  # (B, crop) in pixels of the image
+    # (B, crop) in pixels of the image
+    ys, xs = ((pixel + offset[:, k, None]) / scale[:, k, None] - 0.5 for k in (0, 1))
     height, width = sizes[:, :1], sizes[:, 1:]
     xs = torch.where(flip[:, None], width - 1 - xs, xs)
     inside = ((ys > -0.5) & (ys < height - 0.5))[:, :, None] & ((xs > -0.5) & (xs < width - 0.5))[:, None, :]

@@ -135,10 +135,8 @@ class Stepper:
     def seed_dropout(self, step: int) -> None:
         """Seed what is drawn on the device, so that it hangs on the step alone."""
         value = int(rng_for(self.seed, DROPOUT, step).integers(2**62))
-        if self.device.type == "cpu":
-            torch.default_generator.manual_seed(
-                value
-            )  # alone: to look for other devices takes longer than to cut a batch
+        if self.device.type == "cpu":  # its generator alone: to look for other devices takes longer than to cut a batch
+            torch.default_generator.manual_seed(value)
         else:
             torch.manual_seed(value)
 

@@ -2,7 +2,8 @@
 
 The only figures of ours that stand like for like beside those that DSRG's authors published: proxy masks are of training
 images, whose tags are known, and a run is another network that learnt from such masks. A diagnosis that nothing is made
-from; the quality report, which is there before it, is written once more with it. Tags of val images are never looked at, also where masks keep to the tags.
+from; the quality report, which is there before it, is written once more with it. Tags of val images are never looked at, even
+where a preset's masks keep to the tags.
 
 in: a set of proxies, whose network is trained, and its quality -> out: `proxies/<id>/{val.json, quality.md}`
 """
@@ -26,7 +27,7 @@ from swdb.data.resident import sent
 from swdb.evaluation.confusion import iou_by_name, miou
 from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import batches_of, counted, images_of, true_masks
-from swdb.evaluation.kept import counted_parts
+from swdb.evaluation.kept import Part, counted_parts
 from swdb.nn.dense_crf import are_finite, require_finite
 from swdb.nn.labelling import Fitting, parts_of
 from swdb.nn.losses import resize
@@ -101,7 +102,7 @@ def _number(value: float) -> float | None:
 
 
 def _counts(artefact: Artefact, dataset: DataSet, task: ProxiesTask, model: Model, tools: Tools) -> np.ndarray:
-    """Count the pixels of all val images in each way, (W, C, C) int64."""
+    """Count the pixels of all val images in each way, (ways, C, C) int64."""
     ids, device = dataset.ids(VAL_SPLIT), tools.compute.device
     sizes = [image_size(dataset.image_path(image_id)) for image_id in ids]
     fit = Fitting(tools.tell)
@@ -110,19 +111,20 @@ def _counts(artefact: Artefact, dataset: DataSet, task: ProxiesTask, model: Mode
         shown, images = images_of(dataset, [ids[row] for row in batch], task.longest_side)
         truth = true_masks(dataset, [ids[row] for row in batch], images)
         shown, truth = (sent(torch.from_numpy(one), device) for one in (shown, truth))
-        work = lambda part: _of_batch(task, model, shown[part], truth[part])  # noqa: E731
-        return torch.stack(fit(work, len(batch), sizes[batch[0]])).sum(0).cpu().numpy()
+        counts = fit(lambda rows: _of_batch(task, model, shown[rows], truth[rows]), len(batch), sizes[batch[0]])
+        return torch.stack(counts).sum(0).cpu().numpy()
 
-    parts = parts_of(batches_of(sizes, device), device)
-    together = lambda part: (np.sum([count(batch) for batch in part], 0),)  # noqa: E731
-    advance = tools.progress(artefact.name, len(ids))
-    found = counted_parts(artefact, tools.compute.describe, parts, together, advance)
+    def count_part(part: Part) -> tuple[np.ndarray]:
+        return (np.sum([count(batch) for batch in part], 0),)
+
+    parts, advance = parts_of(batches_of(sizes, device), device), tools.progress(artefact.name, len(ids))
+    found = counted_parts(artefact, tools.compute.describe, parts, count_part, advance)
     return np.sum([counts for (counts,) in found], 0)
 
 
 @torch.no_grad()
 def _of_batch(task: ProxiesTask, model: Model, images: Tensor, truth: Tensor) -> list[Tensor]:
-    """Count images (B, H, W, 3) against the truth at full size (B, H', W'), B of (W, C, C)."""
+    """Count images (B, H, W, 3) against the truth at full size (B, H', W'); returns (ways, C, C) of each."""
     found = [
         counted(truth, resize(said, tuple(truth.shape[1:])).argmax(1).to(torch.uint8), said.shape[1])
         for said in _said(task, model, images)

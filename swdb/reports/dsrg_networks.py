@@ -36,7 +36,7 @@ def networks_behind(scores: Iterable[Artefact]) -> dict[str, Mapping[str, Any] |
 
 
 def checked(found: Any, where: Path) -> dict[str, Any]:
-    """Return set, scores by way and the published figure of a record; raises MissingArtefact where its counts do not give them."""
+    """Return set, scores by way and the published figure of a record; raises MissingArtefact where its counts say otherwise."""
     with damage_of(where, "a score of DSRG's network"):
         scores = {way["key"]: way["miou"] for way in found["ways"]}
         counted = {way["key"]: miou(np.array(way["counts"], np.int64)) for way in found["ways"]}
@@ -58,9 +58,10 @@ def network_words(network: Mapping[str, Any], published: bool) -> str:
     """Say what a network scores, beside what was published of it if that compares."""
     scores, retrained = network["miou"], network["set"] == 2
     view = "scale" if retrained else "square"
+    views = f"{network['views']} {view}{'s' if network['views'] > 1 else ''}"
     ours = (
         f"DSRG's own network {'after' if retrained else 'before'} retrain, on val: "
-        f"{scores['several-crf']:.1f} over {network['views']} {view}{'s' if network['views'] > 1 else ''} with its CRF ({scores['several']:.1f} without), "
+        f"{scores['several-crf']:.1f} over {views} with its CRF ({scores['several']:.1f} without), "
         f"{scores['one-crf']:.1f} at one {view} with it ({scores['one']:.1f} without)"
     )
     theirs = network["published"]

@@ -1,7 +1,8 @@
-"""What a method's classification network found on the validation split: lines under a table, which no cell reads.
+"""What a method's recognizer found on the validation split: lines under a table, which no cell reads.
 
-A method that asks "where is this class?" for the classes that a classifier found loses whatever that one misses. Its recall,
-its mean average precision, and the score with the true tags in its place tell the two apart.
+A method that asks "where is this class?" for the classes that a recognizer found loses whatever that one misses. Its recall,
+its mean average precision, and the score with the true tags in its place tell the two apart. (The lines themselves say
+"classification network", as its paper does: who reads a table alone knows no recognizer.)
 
 in: the records beside scores -> out: `Recognition` values, a line for each column
 """
@@ -79,7 +80,7 @@ def from_json(found: Iterable[Mapping[str, Any]], where: Any) -> tuple[Recogniti
 
 
 def recognition_lines(spec: Table, found: Iterable[Recognition]) -> Iterator[str]:
-    """Say for each column of a table what the classification network found, as means over seeds; rows may share one."""
+    """Say for each column of a table what its recognizer found, as means over seeds; rows may share one."""
     rows, columns = {row.key: row for row in spec.rows}, {column.key: column for column in spec.columns}
     by_column: dict[str, list[Recognition]] = {}
     for one in found:

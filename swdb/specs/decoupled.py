@@ -36,7 +36,7 @@ STRIDES = {"small": 8, "squeezenet1_1": 16, "vgg16": 32}  # of features, in back
 class Decoupled:
     """DecoupledNet (Hong, Noh, Han, NIPS 2015), column [1] of Table 4: a recognizer says what there is, a decoder where.
 
-    The values are those of DecoupledNet's public code (caffe) and of the paper; `images`, `steps` and `decay_at` go together.
+    The values are those of DecoupledNet's public code (caffe) and of its paper; `images`, `steps` and `decay_at` go together.
     """
 
     size: int = setting("pixels, square", INFERRED, "320: 005_train_seg_5_anno.prototxt, crop_size", AT_LEAST_16)
@@ -53,8 +53,10 @@ class Decoupled:
     recognizer_steps: int = setting(
         "optimizer steps", UNKNOWN, "the solver of this stage is not published", AT_LEAST_1, tables=(4,)
     )
-    recognizer_batch: int = setting("images", INFERRED, "64: the paper, section 4", BATCH)
-    recognizer_lr_backbone: float = setting("the optimizer's step", INFERRED, "0.001: the paper, section 4", ABOVE_0)
+    recognizer_batch: int = setting("images", INFERRED, "64: Hong et al., from memory", BATCH)
+    recognizer_lr_backbone: float = setting(
+        "the optimizer's step", INFERRED, "0.001, for what the weights have: Hong et al., from memory", ABOVE_0
+    )
     recognizer_lr_new: float = setting("the optimizer's step", UNKNOWN, "for what the weights do not have", ABOVE_0)
     recognizer_scale_min: float = setting(
         "factor", UNKNOWN, "of the size at which whole images are asked about", SCALE, tables=(4,), default=1.0
@@ -77,7 +79,7 @@ class Decoupled:
     subsets: str = setting(
         "all or single",
         INFERRED,
-        "every set of an image's classes is asked for, or one class at a time: the paper's combinatorial cropping",
+        "every set of an image's classes is asked for, or one class at a time: combinatorial cropping, Hong et al.",
         one_of(("all", "single")),
         default="all",
     )

@@ -297,17 +297,6 @@ def printed_values(tables: Mapping[int, Table]) -> dict[str, float]:
     }
 
 
-def quoted_values(tables: Mapping[int, Table]) -> dict[str, float]:
-    """List what others measured, as the paper quotes it, by the cells of ours that measure the same."""
-    return {
-        f"{table.number}:{row.key}.{column.key}": row.paper[column.quoted]
-        for table in tables.values()
-        for row in table.rows
-        for column in table.columns
-        if column.quoted in row.paper
-    }
-
-
 def _with_claims(tables: dict[int, Table], runs: Mapping[str, RunSpec], files: Mapping[int, str]) -> dict[int, Table]:
     """Return the tables with claims whose cells name their table; refuses claims about cells that are not there."""
     printed, sources = printed_values(tables), measured_cells(tables)

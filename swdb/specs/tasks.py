@@ -103,6 +103,11 @@ class RecognizerTask:
     longest_side: int
     seed: int = 0
 
+    @property
+    def begins_whole(self) -> bool:
+        """Whether fc6 and fc7 begin with the weights' own, as in DecoupledNet's code: of the backbones VGG16 alone has them."""
+        return self.backbone == "vgg16"
+
 
 @dataclass(frozen=True)
 class Scoring:

@@ -22,11 +22,7 @@ from swdb.verdicts.verdict import NOT_RUN, Interval
 FOR, AGAINST, UNDECIDED = "for", "against", "undecided"
 AGREES, OPEN, OTHER_VERDICT, OTHER_DIRECTION = "agrees", "both undecided", "other verdict", "other direction"
 TOGETHER = (AGREES, OPEN, OTHER_VERDICT, OTHER_DIRECTION, NOT_RUN)
-SIGNED = (
-    "ordering",
-    "trend",
-    "literature",
-)  # kinds whose effect has a direction; the others are within a margin, or not
+SIGNED = ("ordering", "trend", "literature")  # kinds whose effect has a direction; others are within a margin, or not
 
 
 @dataclass(frozen=True)

@@ -168,14 +168,28 @@ def test_vgg16_s_own_fc6_and_fc7_are_taken_where_they_fit():
         for name, place in (("fc6", 0), ("fc7", 3))
         for kind in ("weight", "bias")
     }
-    before = sha256_of(recognizer)
-    without = {name: tensor for name, tensor in given.items() if name != "classifier.3.bias"}
+    before, names = sha256_of(recognizer), ("classifier.0", "classifier.3")
     other = given | {"classifier.0.weight": torch.zeros(2, 2)}
-    assert not recognizer.begin_fully_connected(without) and not recognizer.begin_fully_connected(other)
+    assert not recognizer.begin_fully_connected(other, names)
     assert sha256_of(recognizer) == before
-    assert recognizer.begin_fully_connected(given)
+    assert recognizer.begin_fully_connected(given, names)
     assert torch.equal(recognizer.fc6.weight.flatten(1), given["classifier.0.weight"])
     assert torch.equal(recognizer.fc7.bias, given["classifier.3.bias"])
+
+
+def test_what_begins_as_the_weights_have_it_moves_at_their_rate():
+    recognizer, settings = Recognizer("small", SETTINGS, TAGS), replace(SETTINGS, recognizer_lr_new=0.5)
+    own = [*recognizer.fc6.state_dict().values(), *recognizer.fc7.state_dict().values()]
+    names = [f"{layer}.{kind}" for layer in ("a", "b") for kind in ("weight", "bias")]
+    at_random = _rates(recognizer, settings)
+    assert recognizer.begin_fully_connected(dict(zip(names, own, strict=True)), ("a", "b"))
+    slower = {name for name, rate in _rates(recognizer, settings).items() if rate < at_random[name]}
+    assert slower == {f"{layer}.{kind}" for layer in ("fc6", "fc7") for kind in ("weight", "bias")}
+
+
+def _rates(recognizer, settings) -> dict[str, float]:
+    by_id = {id(one): group["lr"] for group in recognizer.groups(settings) for one in group["params"]}
+    return {name: by_id[id(one)] for name, one in recognizer.named_parameters()}
 
 
 # ---------------------------------------------------------------- the bridge

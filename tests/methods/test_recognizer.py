@@ -1,6 +1,7 @@
 """The recognizer: trained on the tags of whole images, black beyond their edges, once for all runs."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,18 +10,27 @@ import torch
 import torch.nn.functional as F
 from conftest import TINY
 from decoupled import planned
-from studies import CPU, changed, runner
+from studies import CPU, changed, graph_of, runner
 
 from swdb.core.errors import BadInput
 from swdb.core.files import file_digest
 from swdb.data.store import Store
 from swdb.methods.decoupled_network import Recognizer
-from swdb.methods.recognizer import WholeImages, load_recognizer, recognizer_needs, schedule_of, tag_loss
+from swdb.methods.recognizer import (
+    WholeImages,
+    begin_from,
+    load_recognizer,
+    recognizer_needs,
+    recognizer_schedule,
+    tag_loss,
+)
 from swdb.nn.checkpoints import load_tensors
 from swdb.nn.model import Model
 from swdb.nn.networks import Preprocessing, valueless
+from swdb.specs.preprocessing import Choice
 from swdb.specs.presets import load_preset
-from swdb.specs.tasks import RecognizerTask
+from swdb.specs.study import NamedFile
+from swdb.specs.tasks import RecognizerTask, WeightsTask
 from swdb.study.stages import RECOGNIZER
 
 PRESET, NUM_CLASSES = load_preset(TINY), 6
@@ -76,6 +86,65 @@ def test_finished_it_comes_with_its_preprocessing(finished):
     assert all(not value.is_meta for value in network.state_dict().values())
 
 
+# ---------------------------------------------------------------- fc6 and fc7
+
+
+def weights_of(folder, channels=4, **tensors) -> WeightsTask:
+    """A file with a VGG16's fc6 and fc7, as Caffe calls them, of other widths."""
+    own = {
+        "net.fc6.weight": torch.full((channels, 512 * 49), 0.5),
+        "net.fc6.bias": torch.full((channels,), 2.0),
+        "net.fc7.weight": torch.full((channels, channels), 3.0),
+        "net.fc7.bias": torch.full((channels,), 4.0),
+    }
+    torch.save({**own, **tensors}, path := folder / "vgg16.pth")
+    file = NamedFile(path, {"file": file_digest(path)})
+    return WeightsTask("vgg16", "file", file, PRESET.data, PRESET.proxy, Choice(GREY, "of the test", sure=True))
+
+
+def whole(channels=4) -> Recognizer:
+    return Recognizer("vgg16", replace(SETTINGS, kernel=7, recognizer_channels=channels), 5)
+
+
+def test_fc6_and_fc7_begin_as_those_of_the_weights(tmp_path):
+    network = whole()
+    assert begin_from(network, weights_of(tmp_path)) == "as those of vgg16.pth"
+    assert [one.detach().unique().item() for one in (*network.fc6.parameters(), *network.fc7.parameters())] == [
+        0.5,
+        2,
+        3,
+        4,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("channels", "tensors", "why"),
+    [
+        (8, {}, "those of vgg16.pth have another size"),
+        (4, {"net.fc7.bias": torch.zeros(3)}, "net.fc7.bias has 3 values, expected 4"),
+    ],
+)
+def test_they_stay_random_where_the_weights_have_none_that_fit_and_it_is_said(tmp_path, channels, tensors, why):
+    network = whole(channels)
+    before = network.fc6.weight.clone()
+    assert begin_from(network, weights_of(tmp_path, **tensors)) == f"at random: {why}"
+    assert torch.equal(network.fc6.weight, before)
+
+
+def test_weights_that_are_made_here_have_none(tmp_path):
+    made_here = replace(weights_of(tmp_path), weights="random", file=None)
+    assert begin_from(whole(), made_here) == "at random: weights that are made here (random) have none"
+
+
+def test_only_a_vgg16_says_in_its_key_how_they_begin():
+    vgg16 = changed(PRESET, "network", backbone="vgg16", weights="random")
+    keys = [graph_of(Path("w"), one).recognizer.key for one in (PRESET, vgg16)]
+    assert [one.get("begin") for one in keys] == [None, "fc6-fc7"]
+
+
+# ---------------------------------------------------------------- learning
+
+
 def test_the_loss_is_summed_over_classes_and_averaged_over_images_of_the_average_of_places():
     maps, wanted = torch.randn(3, 5, 2, 2), torch.randint(0, 2, (3, 5)).float()
     by_hand = sum(
@@ -92,7 +161,9 @@ def test_it_has_rates_of_its_own_for_the_backbone_and_decays_as_a_run_on_all_str
     backbone = {id(one) for one in network.backbone.parameters()}
     assert {group["lr"] for group in groups if id(group["params"][0]) in backbone} == {0.1}
     assert {group["lr"] for group in groups if id(group["params"][0]) not in backbone} == {0.2}
-    schedule = schedule_of(replace(SETTINGS, recognizer_steps=100, warmup=0, decay_at=(0.1, 0.6), decay_factor=0.5))
+    schedule = recognizer_schedule(
+        replace(SETTINGS, recognizer_steps=100, warmup=0, decay_at=(0.1, 0.6), decay_factor=0.5)
+    )
     assert (schedule.factor(59), schedule.factor(60)) == (1.0, 0.5)
 
 

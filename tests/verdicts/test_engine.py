@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from simulated import quoted_values
 
 from swdb.core.errors import BadInput
-from swdb.specs.tables import load_tables, measured_cells, printed_values, quoted_values
+from swdb.specs.tables import load_tables, measured_cells, printed_values
 from swdb.verdicts.engine import collect, family_of, judge
 from swdb.verdicts.images import parts
 from swdb.verdicts.simulation import printed_means
