@@ -35,6 +35,7 @@ MADE = (  # folders of artefacts by id
     "averages",
     "peeks",
 )
+NETWORK = "val.json"  # what DSRG's own network scores, beside the masks
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 
@@ -145,6 +146,8 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
     if kind in MADE and "evals" in parts:
         folder = line.workdir.joinpath(*parts[:4])
         return f"delete it, then run again: rm -r {quoted(str(folder))}"
+    if kind == "proxies" and parts[-1] == NETWORK:  # a diagnosis: the masks beside it stay, which took hours
+        return f"delete it, then run again: rm {place}"
     if kind in MADE and len(parts) > 1:
         return _about_artefact(line, kind, parts[1], isinstance(error, NotMade))
     return f"run again: {line.again()}"

@@ -41,7 +41,7 @@ def check_typed(every: Mapping[int, "Table"], rows: str | None, form: str, other
 def chosen_readings(sensitivity: "Sensitivity", keys: str | None) -> list["Read"]:
     """Read the keys of readings; all where none is named."""
     known = {one.reading.key: one for one in sensitivity.readings}
-    names = arguments.words(keys) if keys is not None else tuple(known)
+    names = [name.strip() for name in keys.split(",")] if keys is not None else [*known]
     for name in names:
         if name not in known:
             raise unknown("--rows: reading", name, known)

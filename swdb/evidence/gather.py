@@ -32,6 +32,7 @@ from swdb.evidence.layout import (
     preset_name,
     reports_folder,
 )
+from swdb.reports.dsrg_networks import RECORD as NETWORK
 from swdb.reports.recognition import RECORD as RECOGNITION
 from swdb.specs.study import Study
 from swdb.specs.tables import tables_folder
@@ -43,7 +44,7 @@ Sources = dict[str, Source]  # by their names in the bundle
 
 # What is kept beside the record of an artefact, where it is there.
 KEPT = (
-    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md", "val.json",
+    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md", NETWORK,
     "pretext/training.json", "pretext/log.jsonl", f"evals/{RECOGNITION}",
 )  # fmt: skip
 PICTURE = re.compile(r"!\[[^]]*\]\(quality\.jpg\)")

@@ -39,7 +39,7 @@ def checked(found: Any, where: Path) -> dict[str, Any]:
     """Return set, scores by way and the published figure of a record; raises MissingArtefact where its counts say otherwise."""
     with damage_of(where, "a score of DSRG's network"):
         scores = {way["key"]: way["miou"] for way in found["ways"]}
-        counted = {way["key"]: miou(np.array(way["counts"], np.int64)) for way in found["ways"]}
+        counted = {way["key"]: miou(_counts(way["counts"])) for way in found["ways"]}
         published = {"miou": float(found["published"]["miou"]), "source": str(found["published"]["source"])}
         if set(scores) != set(WAYS) or found["set"] not in (1, 2):
             raise ValueError
@@ -52,6 +52,13 @@ def checked(found: Any, where: Path) -> dict[str, Any]:
             "miou": {key: float(scores[key]) for key in WAYS},
             "published": published,
         }
+
+
+def _counts(found: Any) -> np.ndarray:
+    counts = np.array(found, np.int64)
+    if counts.ndim != 2 or len(set(counts.shape)) > 1 or (counts < 0).any() or not counts.any():
+        raise ValueError
+    return counts
 
 
 def network_words(network: Mapping[str, Any], published: bool) -> str:

@@ -14,15 +14,17 @@ from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import damage_of, read_json
+from swdb.core.files import damage_of, digest, read_json
 from swdb.specs.tables import Table
 
 RECORD = "recognition.json"  # beside the scores of a run
+NOT_COUNTED = ("id", "kind", "key", "inputs", "digest", "machine")  # what a record says beyond what was found
+AGAIN = f"{RECORD} beside its scores is missing or damaged; where there is none, reproduce-table makes it again"
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What was found with one run; None where its record cannot be read."""
+    """What was found with one run; None where its record is missing or damaged."""
 
     row: str
     column: str
@@ -36,11 +38,12 @@ class Recognition:
 
 
 def recognitions(scores: Mapping[tuple[str, str], Mapping[int, Artefact]]) -> Iterator[Recognition]:
-    """Yield what lies beside the finished scores of a table."""
+    """Yield what lies beside the finished scores of a table, or should lie there."""
     for (row, column), by_seed in scores.items():
         for seed, score in sorted(by_seed.items()):
             runs = [one for one in score.inputs if one.kind == "run"]
-            if score.done and len(runs) == 1 and (path := score.folder.parent / RECORD).is_file():
+            path = score.folder.parent / RECORD
+            if score.done and len(runs) == 1 and (path.is_file() or runs[0].find_input("recognizer") is not None):
                 try:
                     found = checked(read_json(path), path, runs[0].id)
                 except MissingArtefact:
@@ -49,9 +52,12 @@ def recognitions(scores: Mapping[tuple[str, str], Mapping[int, Artefact]]) -> It
 
 
 def checked(found: Any, where: Any, run: str | None = None) -> dict[str, Any]:
-    """Return what a table says of a recognition; raises MissingArtefact for what is none, or is another run's."""
+    """Return what a table says of a recognition; raises MissingArtefact for what is none.
+
+    run: whose whole record it must be, as it was written.
+    """
     with damage_of(where, "what a classification network found"):
-        if run is not None and found["run"] != run:
+        if run is not None and (found["run"] != run or found["digest"] != _digest(found)):
             raise ValueError
         recall = {str(name): _within(value, 1) for name, value in found["recall"].items() if value is not None}
         if not recall:
@@ -87,7 +93,7 @@ def recognition_lines(spec: Table, found: Iterable[Recognition]) -> Iterator[str
         by_column.setdefault(one.column, []).append(one)
     for column, those in by_column.items():
         if damaged := ", ".join(one.run for one in those if one.found is None):
-            yield f"{columns[column].title}: what its classification network found cannot be read for {damaged}"
+            yield f"{columns[column].title}: what its classification network found cannot be read for {damaged} ({AGAIN})"
         by_row: dict[str, list[Mapping[str, Any]]] = {}
         for one in those:
             if one.found is not None:
@@ -107,6 +113,10 @@ def _words(by_row: Mapping[str, list[Mapping[str, Any]]], what: str) -> str:
         f"of images; mean average precision {_percent(mean(one['map'] for one in those))}; with the true tags in its "
         f"place mIoU {scores} ({what} {', '.join(by_row)})"
     )
+
+
+def _digest(found: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in found.items() if name not in NOT_COUNTED})
 
 
 def _percent(share: float) -> str:

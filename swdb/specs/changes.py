@@ -30,8 +30,13 @@ def check_changes(changes: Pairs, where: str) -> None:
         if name not in known:
             raise unknown(f"{where}, key 'changes', setting", name, known)
         hint, declared = known[name]
-        if not (hint in (int, float) and _factor(value)):
-            read_value(hint, declared, _as_read(value), f"{where}, key 'changes', setting {name!r}")
+        named = f"{where}, key 'changes', setting {name!r}"
+        if hint not in (int, float) or not isinstance(value, str):
+            read_value(hint, declared, _as_read(value), named)
+        elif not _factor(value):
+            raise BadInput(
+                named, f"found {value!r}", f"{hint.__name__}, or a factor of the preset's, as 'x2' or 'x0.5'"
+            )
 
 
 def changed(preset: Preset, changes: Pairs, where: str) -> Preset:

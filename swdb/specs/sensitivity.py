@@ -9,13 +9,14 @@ in: `tables/sensitivity.toml`, the tables -> out: readings with their trainings,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import get_type_hints
 
 from swdb.core.errors import BadInput, unknown
 from swdb.specs.changes import check_changes
 from swdb.specs.claims import KEY, Claim
 from swdb.specs.runs import RunSpec, check_run
 from swdb.specs.tables import CellSource, Table, all_runs, load_tables, measured_cells, tables_folder
-from swdb.specs.toml import Pairs, read_dataclass, read_toml
+from swdb.specs.toml import Pairs, read_dataclass, read_toml, read_value
 
 FILE = "sensitivity.toml"
 OURS = "strong-weak"
@@ -134,12 +135,11 @@ def _check(reading: Reading, known: Mapping[str, RunSpec], where: str) -> None:
     if not (reading.changes or reading.row):
         raise BadInput(where, "changes nothing", "'changes' of settings, or of a 'row'")
     check_changes(reading.changes, where)
-    kinds = {one.name: one.default for one in fields(RunSpec) if one.name not in APART}
+    declared = {one.name: one for one in fields(RunSpec) if one.name not in APART}
     for name, value in reading.row:
-        if name not in kinds:
-            raise unknown(f"{where}, key 'row', key", name, kinds)
-        if type(kinds[name]) in (bool, int, str) and type(value) is not type(kinds[name]):
-            raise BadInput(f"{where}, key 'row', key {name!r}", f"found {value!r}", type(kinds[name]).__name__)
+        if name not in declared:
+            raise unknown(f"{where}, key 'row', key", name, declared)
+        read_value(get_type_hints(RunSpec)[name], declared[name], value, f"{where}, key 'row', key {name!r}")
 
 
 def _trainings(reading: Reading, known: Mapping[str, RunSpec], where: str) -> Read:

@@ -221,6 +221,9 @@ def _check_row(row: Row, table: Table, where: str) -> None:
         raise BadInput(f"{where}, key 'paper'", "found values", "none, as the row is not printed")
     if row.average and runs_of(row):
         raise BadInput(f"{where}, key 'average'", "found runs beside it", "either an average or runs")
+    if len(set(row.average)) < len(row.average):
+        twice = max(row.average, key=row.average.count)
+        raise BadInput(f"{where}, key 'average'", f"run {twice!r} is named twice", "each run of an average once")
     if len(row.average) == 1:
         raise BadInput(f"{where}, key 'average'", f"found {row.average[0]!r} alone", "two runs or more")
     if not row.average and not runs_of(row):

@@ -31,7 +31,8 @@ def read_dataclass(kind: type, mapping: Any, where: str) -> Any:
         if name in mapping:
             values[name] = read_value(hints[name], declared, mapping[name], f"{where}, key {name!r}")
         elif declared.default is MISSING and declared.default_factory is MISSING:
-            raise BadInput(f"{where}, key {name!r}", "missing")
+            expected = f"a table [{name}], as swdb's own presets have" if is_dataclass(hints[name]) else ""
+            raise BadInput(f"{where}, key {name!r}", "missing", expected)
     return kind(**values)
 
 

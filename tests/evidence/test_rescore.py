@@ -9,14 +9,17 @@ import pytest
 from bundles import contents, findings, spoiled, the_name, written
 from conftest import REPOSITORY
 from cued import graph as cued_graph
-from drawn import drawn_study, finish
+from drawn import ROWS, drawn_study, finish
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.files import write_json
 from swdb.core.progress import silent
 from swdb.data.images import read_mask, write_mask
 from swdb.evidence.bundle import bundle
 from swdb.evidence.layout import ABOUT, CLAIMS, CRATE
 from swdb.evidence.rescore import rescored
+from swdb.reports.dsrg_networks import RECORD as NETWORK
+from swdb.reports.dsrg_networks import WAYS
 from swdb.specs.presets import as_toml
 from swdb.specs.tables import load_tables
 from swdb.study.plan import read_plan
@@ -25,6 +28,19 @@ from swdb.study.plan import read_plan
 def test_a_bundle_holds_as_it_was_written(ours):
     with rescored(ours, None, silent) as found:
         assert found.holds and found.scores == 14 and found.predictions == 14 * 6
+
+
+def test_what_dsrg_s_networks_score_is_in_a_bundle_and_in_its_tables(tmp_path):
+    graph = drawn_study(tmp_path / "work", [0], rows=ROWS)
+    ways = [{"key": key, "views": [32], "miou": 25.0, "counts": [[1, 1], [0, 0]]} for key in WAYS]
+    for number in (1, 2):
+        published = {"miou": 57.4, "source": "somewhere"}
+        write_json(graph.proxies(number).folder / NETWORK, {"set": number, "ways": ways, "published": published})
+    path = written(graph, tmp_path / "ours.zip")
+    said = json.loads(contents(path)["reports/tiny/table2.json"])["proxy_use"]["networks"]
+    assert said and all(network["miou"]["one"] == 25.0 for network in said.values())
+    with rescored(path, None, silent) as found:
+        assert found.holds
 
 
 def test_a_score_that_was_edited_is_found_and_what_the_predictions_say_is_gone_on_with(ours, tmp_path):

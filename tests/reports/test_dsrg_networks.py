@@ -49,6 +49,12 @@ def damaged(what):
         del found["ways"][2]
     elif what == "no number":
         found["ways"][1]["miou"] = None
+    elif what == "nothing counted":
+        found["ways"][0]["counts"] = [[0, 0], [0, 0]]
+    elif what == "counts below 0":
+        found["ways"][0]["counts"] = [[-1]]
+    elif what == "counts of no square":
+        found["ways"][0]["counts"] = [[1, 2]]
     elif what == "another set":
         found["set"] = 3
     elif what == "no source":
@@ -65,6 +71,9 @@ DAMAGE = (
     "counts by hand",
     "a way less",
     "no number",
+    "nothing counted",
+    "counts below 0",
+    "counts of no square",
     "another set",
     "no source",
     "not finite",

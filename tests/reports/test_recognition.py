@@ -7,7 +7,7 @@ import pytest
 from made_up import SCORES, TABLE, measured_in, scores_in
 
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import write_json
+from swdb.core.files import digest, write_json
 from swdb.reports.recognition import RECORD, Recognition, checked, from_json, recognition_lines, recognitions
 
 FOUND = {
@@ -19,12 +19,18 @@ FOUND = {
 }
 
 
+def record(found, run):
+    """A record as it is written."""
+    found = {**found, "run": run}
+    return {"id": "an id", "digest": digest(found), **found, "machine": {}}
+
+
 @pytest.fixture
 def scores(tmp_path):
     """Made-up scores, with records beside those of row `marked`."""
     found = scores_in(tmp_path)
     for seed, score in found["marked", "strong"].items():
-        write_json(score.folder.parent / RECORD, {**FOUND, "run": score.inputs[0].id, "miou_true_tags": 60.0 + seed})
+        write_json(score.folder.parent / RECORD, record({**FOUND, "miou_true_tags": 60.0 + seed}, score.inputs[0].id))
     return {("marked", "strong"): found["marked", "strong"], ("plain", "strong"): found["plain", "strong"]}
 
 
@@ -66,11 +72,31 @@ DAMAGE = {
 def test_a_damaged_record_is_named_and_the_table_stands(scores, damage):
     score = scores["marked", "strong"][1]
     run, content = score.inputs[0].id, DAMAGE[damage]
-    (score.folder.parent / RECORD).write_text(json.dumps({**content, "run": run} if content else content))
+    (score.folder.parent / RECORD).write_text(json.dumps(record(content, run) if content else content))
     lines = list(recognition_lines(TABLE, recognitions(scores)))
     assert len(lines) == 2 and "cannot be read for marked-s1-" in lines[0] and "\n" not in lines[0]
     with pytest.raises(MissingArtefact):
         checked(DAMAGE[damage], score.record)
+
+
+def test_a_number_that_was_edited_by_hand_is_not_told(scores):
+    path = scores["marked", "strong"][1].folder.parent / RECORD
+    path.write_text(path.read_text().replace("61.0", "91.0"))
+    damaged, line = recognition_lines(TABLE, recognitions(scores))
+    assert "cannot be read for marked-s1-" in damaged and "mIoU 61.0 " in line  # the mean of 60 and 62
+
+
+def test_a_record_that_is_missing_is_named_where_there_should_be_one(scores):
+    score = scores["marked", "strong"][1]
+    (score.folder.parent / RECORD).unlink()
+    assert len(list(recognition_lines(TABLE, recognitions(scores)))) == 1  # made-up runs have no recognizer
+    run = score.inputs[0]
+    recognizer = replace(run, id="recognizer-0123456789", kind="recognizer")
+    asks = replace(score, inputs=(replace(run, inputs=(*run.inputs, recognizer)), *score.inputs[1:]))
+    scores["marked", "strong"][1] = asks
+    missing, line = recognition_lines(TABLE, recognitions(scores))
+    assert "cannot be read for marked-s1-" in missing and "reproduce-table makes it again" in missing
+    assert "\n" not in missing and "mIoU 61.0 " in line
 
 
 def test_a_record_of_another_run_is_not_taken_for_this_one_s(scores):

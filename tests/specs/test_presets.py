@@ -502,3 +502,12 @@ def test_a_preset_is_found_by_its_name_or_its_file_and_written_as_toml(tmp_path)
     preset = presets.load_preset("synthetic")
     (tmp_path / "again.toml").write_text(presets.as_toml(preset))
     assert presets.load_preset(str(tmp_path / "again.toml")) == preset
+
+
+def test_a_preset_from_before_a_group_of_settings_is_told_what_it_lacks(tmp_path):
+    before, _, rest = Path(TINY).read_text().partition("[decouplednet]")
+    path = tmp_path / "older.toml"
+    path.write_text(before + rest[rest.index("[evaluation]") :])
+    with pytest.raises(BadInput) as error:
+        load_preset(str(path))
+    assert str(error.value).startswith("older.toml, key 'decouplednet': missing; expected a table [decouplednet]")

@@ -577,6 +577,9 @@ MISTAKES = {
     "an average of one run": (
         5, 'average = ["dual", "dual-n4"]', 'average = ["dual"]', "row 'mean', key 'average'", "'dual' alone", "two",
     ),
+    "an average of a run with itself": (
+        5, 'average = ["dual", "dual-n4"]', 'average = ["dual", "dual"]', "row 'mean', key 'average'", "'dual' is named twice", "once",
+    ),
     "an average that no column can score": (
         5, 'branch = "strong"\nrun = "few"', 'branch = "weak"\nrun = "few"', "row 'strong-mean', key 'average'",
         "'strong' and 'all-strong' have no branch in common", "weak",
