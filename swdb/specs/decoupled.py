@@ -171,3 +171,5 @@ class Decoupled:
         yield scales[0] <= scales[1], "decouplednet.recognizer_scale_min", scales[0], at_most
         parts = "0, or a number by which decouplednet.batch can be divided"
         yield share == 0 or self.batch % share == 0, "decouplednet.norm_images", share, parts
+        alone = self.kernel == cells and 1 in (share or self.batch, self.norm_batch)  # one value has no spread
+        yield not alone, "decouplednet.norm_images", share, "2 or more, as norm_batch: fc6 leaves a single place"

@@ -57,6 +57,7 @@ def test_a_backbone_without_switches_is_refused_with_those_that_have_them():
         ({"decay_at": (0.5,)}, "decay_at", "[0.5]", "one for each of decouplednet.images"),
         ({"images": (5, 5, 25)}, "images", "[5, 5, 25]", "each number larger than the one before"),
         ({"recognizer_scale_min": 2.0}, "recognizer_scale_min", "2.0", "at most decouplednet.recognizer_scale_max"),
+        ({"kernel": 10, "norm_images": 1}, "norm_images", "1", "2 or more, as norm_batch: fc6 leaves a single place"),
         ({"norm_images": 5}, "norm_images", "5", "0, or a number by which decouplednet.batch can be divided"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

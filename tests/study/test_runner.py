@@ -194,7 +194,8 @@ def test_the_room_that_is_counted_is_that_of_the_weights(finished):
 def test_finished_artefacts_are_not_touched(copied):
     graph = graph_of(copied)
     plan = graph.needed(*(score_of(graph, name) for name in graph.runs))
-    assert len(plan) == 18 + 18 + 8  # data, weights, classifier, cues, two sets of proxies with their reports
+    # data, weights, classifier, cues, two sets of proxies with two diagnoses each; a recognizer, and three of its
+    assert len(plan) == 21 + 21 + 4 + 2 * 3 + 1 + 3
     before = times(copied)
     watcher = made(plan)
     assert times(copied) == before
