@@ -193,7 +193,7 @@ def begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: 
     """Plan the study of a random data set, and finish all that its trainings are made from."""
     height, width = shape_of(preset.data)
     area, batches = height * width, (preset.training.batch, preset.dsrg.batch, preset.dsrg.retrain_batch)
-    num_train = max(*batches, preset.proxy.batch, min(128, TRAIN_PIXELS // area))
+    num_train = max(*batches, preset.proxy.batch, preset.data.num_classes, min(128, TRAIN_PIXELS // area))
     small = replace(
         preset,
         data=random_settings(preset.data, num_train, max(4, min(256, VAL_PIXELS // area))),

@@ -37,7 +37,8 @@ def shape_of(settings: Data) -> tuple[int, int]:
 
 def random_settings(settings: Data, num_train: int, num_val: int) -> Data:
     """Return the settings of a random data set like another one, with fewer images."""
-    small = {"num_strong": max(1, num_train // 2), "num_train": num_train, "num_val": num_val}
+    num_strong = min(num_train, max(num_train // 2, settings.num_classes - 1))  # one of every class
+    small = {"num_strong": num_strong, "num_train": num_train, "num_val": num_val}
     return replace(settings, name="random", holdout=0, **small)
 
 
@@ -48,11 +49,13 @@ def random_image(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray
     return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 
-def random_mask(rng: np.random.Generator, shape: tuple[int, int], num_classes: int) -> np.ndarray:
-    """Draw a mask of background and some classes in smooth regions, (H, W) uint8."""
+def random_mask(rng: np.random.Generator, shape: tuple[int, int], num_classes: int, label: int = 0) -> np.ndarray:
+    """Draw a mask of background and some classes in smooth regions, (H, W) uint8; `label` stands in a corner of it."""
     labels = np.concatenate([[0], 1 + rng.permutation(num_classes - 1)[: LABELS - 1]])
     coarse = rng.random((PATCHES, PATCHES, len(labels))).astype(np.float32)
-    return labels[cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC).argmax(2)].astype(np.uint8)
+    mask = labels[cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC).argmax(2)].astype(np.uint8)
+    mask[: shape[0] // PATCHES, : shape[1] // PATCHES] = label
+    return mask
 
 
 def write_random_set(root: Path, settings: Data) -> DataSet:
@@ -64,8 +67,9 @@ def write_random_set(root: Path, settings: Data) -> DataSet:
     lists = {STRONG_SPLIT: train[: settings.num_strong], ALL_SPLIT: train, VAL_SPLIT: val}
     tags = {}
     for split in (ALL_SPLIT, VAL_SPLIT):
-        for image_id in lists[split]:
-            mask = random_mask(rng, shape, settings.num_classes)
+        for number, image_id in enumerate(lists[split]):
+            label = 1 + number % (settings.num_classes - 1)  # the first images show every class
+            mask = random_mask(rng, shape, settings.num_classes, label)
             buffer = io.BytesIO()
             Image.fromarray(random_image(rng, shape)).save(buffer, format="JPEG", quality=95)
             paths = facts.layout.image_path(root, image_id), facts.layout.mask_path(root, image_id, split)

@@ -257,7 +257,8 @@ def test_a_row_that_is_added_makes_no_other_row_another_run(tmp_path):
     folder = Path(shutil.copytree(tables_folder(), tmp_path / "tables"))
     path = folder / "table1.toml"
     path.write_text(
-        path.read_text() + '\n[[row]]\nkey = "weak-n0"\nlabels = ["9k weak, n = 0"]\nin_text = true\npaper = { miou = 0.0 }\n'
+        path.read_text()
+        + '\n[[row]]\nkey = "weak-n0"\nlabels = ["9k weak, n = 0"]\nin_text = true\npaper = { miou = 0.0 }\n'
         'run = { name = "weak-n0", strong_branch = "weak", shared_layers = 0 }\n'
     )
     at = graph(runs=all_runs(load_tables(folder)))

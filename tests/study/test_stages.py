@@ -16,7 +16,7 @@ from swdb.study.stages import STAGES, TABLE
 
 def test_a_stage_stands_under_its_own_kind():
     assert {kind: stage.kind for kind, stage in STAGES.items()} == {kind: kind for kind in STAGES}
-    assert len(STAGES) == 13
+    assert len(STAGES) == 15
 
 
 def test_every_kind_that_is_planned_has_a_stage(tmp_path):
@@ -37,11 +37,14 @@ def test_a_stage_can_make_and_says_where_its_artefacts_lie(kind):
 
 
 def test_only_artefacts_that_share_a_folder_have_the_same_folder():
-    folders = [stage.folder for kind, stage in STAGES.items() if kind not in ("dsrg-score", "quality", "lab")]
+    folders = [
+        stage.folder for kind, stage in STAGES.items() if kind not in ("dsrg-score", "quality", "recognition", "lab")
+    ]
     assert len(set(folders)) == len(folders)
     assert STAGES["quality"].folder == STAGES["proxies"].folder  # the report lies beside the masks
     assert STAGES["dsrg-score"].folder == STAGES["proxies"].folder  # and what their network scores
     assert STAGES["lab"].folder == STAGES["run"].folder  # and what a run scores otherwise beside its scores
+    assert STAGES["recognition"].folder == STAGES["run"].folder  # with what was found there
 
 
 def test_what_depends_on_named_files_is_looked_at_early():
@@ -49,10 +52,12 @@ def test_what_depends_on_named_files_is_looked_at_early():
         "weights",
         "classifier",
         "cues",
+        "recognizer",
+        "run",
     }
 
 
 def test_stages_load_no_torch():
     code = "import sys; from swdb.study.stages import STAGES; print(len(STAGES), 'torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "13 False\n"
+    assert result.stdout == "15 False\n"

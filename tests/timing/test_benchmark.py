@@ -20,7 +20,7 @@ from swdb.timing import operations, stopwatch
 from swdb.timing.benchmark import benchmark
 from swdb.timing.rates import VERSION
 
-STEPS = {"single", "dual", "dual-kl", "dsrg-1", "dsrg-2"}
+STEPS = {"single", "dual", "dual-kl", "dsrg-1", "dsrg-2", "recognizer", "decoupled"}
 IMAGES = {"labels-1", "labels-2", "evaluation"}
 
 

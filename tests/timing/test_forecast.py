@@ -20,7 +20,7 @@ class Known(Rates):
     """Rates that know the seconds of toys by their names: `a3` takes 3 seconds, `s3` 3 that workers share."""
 
     def __init__(self):
-        super().__init__({}, None, 1, 1)
+        super().__init__({}, None, 1, 1, 1)
 
     def work(self, artefact, jobs=1):
         seconds = float(artefact.name[1:].partition("-")[0])

@@ -13,7 +13,7 @@ class Known(Rates):
     """Rates that know everything: a second a step, ten an evaluation, a hundred for what comes before."""
 
     def __init__(self):
-        super().__init__({}, None, 1, 1)
+        super().__init__({}, None, 1, 1, 1)
 
     def work(self, artefact, jobs=1):
         if artefact.kind == "score":

@@ -24,7 +24,7 @@ def test_images_have_the_preset_s_size_and_shape(tmp_path, preset, shape):
     settings = random_settings(load_preset(preset).data, 4, 2)
     dataset = write_random_set(tmp_path / "set", settings)
     assert shape_of(settings) == shape
-    assert [len(dataset.ids(split)) for split in (STRONG_SPLIT, ALL_SPLIT, VAL_SPLIT)] == [2, 4, 2]
+    assert [len(dataset.ids(split)) for split in (STRONG_SPLIT, ALL_SPLIT, VAL_SPLIT)] == [4, 4, 2]
     for split in (ALL_SPLIT, VAL_SPLIT):
         image_id = dataset.ids(split)[0]
         assert dataset.image(image_id).shape == (*shape, 3) and dataset.mask(image_id, split).shape == shape
@@ -65,3 +65,12 @@ def test_a_mask_has_background_and_few_classes():
     mask = random_mask(np.random.default_rng(3), (50, 80), 21)
     assert mask.shape == (50, 80) and mask.dtype == np.uint8
     assert 1 <= len(np.unique(mask)) <= 3 and mask.max() < 21
+
+
+@pytest.mark.parametrize("preset", [TINY, "voc", "voc-animals"])
+def test_the_strong_images_show_every_class(tmp_path, preset):
+    data = load_preset(preset).data
+    dataset = write_random_set(tmp_path / "set", random_settings(data, data.num_classes, 1))
+    strong = dataset.ids(STRONG_SPLIT)
+    shown = set().union(*(np.unique(dataset.mask(image_id, ALL_SPLIT)).tolist() for image_id in strong))
+    assert shown == set(range(data.num_classes)) and len(strong) < len(dataset.ids(ALL_SPLIT))
