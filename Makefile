@@ -73,6 +73,8 @@ bundle: $(READY) ## one file of evidence from what is finished, checked from the
 results: tables ## write the tables and the figure into results/ and the README, out of a bundle that holds
 	$(SWDB) bundle $(OPTIONS) --output $(call quoted,$(BUNDLE))
 	$(SWDB) rescore $(call quoted,$(BUNDLE)) --data $(call quoted,$(WORK)) --output results/$(call quoted,$(PRESET))
+	@for one in $(call quoted,$(WORK))/reports/$(call quoted,$(PRESET))/sensitivity.*; do \
+		if [ -f "$$one" ]; then cp "$$one" results/$(call quoted,$(PRESET))/; fi; done
 	$(PY) -m swdb.reports.published $(call quoted,$(PRESET))
 
 sentences: $(READY) ## write docs/sentences.md: every sentence of the supplement with its claims

@@ -56,6 +56,7 @@ def page(preset: Preset, target: Path) -> str:
         "digests of inputs": "digests.json",
         "machines and versions": "environment.json",
         "ledger of claims": "ledger.json",
+        "readings of what the paper leaves open": "sensitivity.md",
         "specs": "specs",
         "lists of image ids": "lists",
     }

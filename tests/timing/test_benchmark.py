@@ -22,6 +22,7 @@ from swdb.timing.rates import VERSION
 
 STEPS = {"single", "dual", "dual-kl", "dsrg-1", "dsrg-2", "recognizer", "decoupled"}
 IMAGES = {"labels-1", "labels-2", "evaluation"}
+BATCHES = {"recognizer": 8}  # where it is another one than that of the preset's other steps
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_every_kind_of_work_is_measured(found):
         assert one["unit"] == ("image" if kind in IMAGES | {"cues"} else "step")
         assert 0 < one["seconds"] < 60 and one["images_per_second"] > 0
         if kind in STEPS:
-            assert one["images_per_second"] == pytest.approx(4 / one["seconds"])  # batches of the preset
+            assert one["images_per_second"] == pytest.approx(BATCHES.get(kind, 4) / one["seconds"])
             assert one["share_of_ceiling"] > 0 and one["tflops"] > 0 and 0 < one["data_share"] < 1
             assert one["count"] >= 1 and one["waits"] is None
 
