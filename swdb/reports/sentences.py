@@ -21,7 +21,7 @@ HEAD = """\
 
 Each sentence of the supplement by some of its words, with the claims that read it, or with the reason why it has none. Written
 from [tables/sentences.toml](../tables/sentences.toml) by `make sentences`; a test holds it against the supplement's text where that
-is at hand, and every claim must stand in it. `swdb verify --sentences` says what became of each.
+is at hand, and every claim must stand in it. What became of each says `verify --sentences`.
 """
 
 

@@ -52,7 +52,7 @@ def test_a_table_in_csv_can_be_read_by_pandas(own):
     table(own, "3", "--no-train", "--seeds", "1")
     shown = pd.read_csv(own / "reports" / "tiny" / "table3.csv")
     assert list(shown.columns) == ["table", "row", "labels", "column", "paper", "seed", "measured", "run"]
-    assert shown.measured.notna().all()
+    assert shown[shown.run.notna()].measured.notna().all() and shown.run.notna().sum() == 10  # averages have one branch
 
 
 def test_all_tables_as_json_are_one_document(own):
@@ -63,14 +63,14 @@ def test_all_tables_as_json_are_one_document(own):
 def test_all_tables_as_csv_have_one_head(own):
     lines = table(own, "all", "--seeds", "1", "--format", "csv").stdout.splitlines()
     assert [k for k, line in enumerate(lines) if line.startswith("table,row,")] == [0]
-    assert len(lines) == 1 + 6 + 8 + 8 + 6  # 25 measured cells, 3 of the literature
+    assert len(lines) == 1 + 6 + 8 + 12 + 9  # 30 measured cells, 2 that no run has, 3 of the literature
 
 
 def test_a_table_says_the_scores_that_it_was_made_from(own):
     table(own, "4", "--seeds", "1")
     record = json.loads((own / "reports" / "tiny" / "table4.json").read_text())
-    scores = {json.loads(path.read_text())["id"] for path in own.glob("runs/dual-*-s0-*/evals/val-*/result.json")}
-    assert len(record["inputs"]) == 3 and record["inputs"].keys() <= scores
+    scores = {json.loads(path.read_text())["id"] for path in own.glob("runs/*-s0-*/evals/val-*/result.json")}
+    assert len(record["inputs"]) == 6 and record["inputs"].keys() <= scores
 
 
 # ---------------------------------------------------------------- parts of a table
@@ -79,10 +79,10 @@ def test_a_table_says_the_scores_that_it_was_made_from(own):
 def test_only_the_rows_and_seeds_that_were_asked_for_are_run(prepared):
     result = table(prepared, "3", "--rows", "n3", "--seeds", "1")
     assert [path.name.rpartition("-")[0] for path in (prepared / "runs").glob("[!.]*")] == ["dual-s0"]
-    assert result.stdout.count("NOT RUN") == 6 + 1 + 5  # cells, the note, five claims that need n0
+    assert result.stdout.count("NOT RUN") == 8 + 1 + 7  # cells, the note, seven claims that need n0
     rows = {row["key"]: row for row in json.loads((prepared / "reports/tiny/table3.json").read_text())["rows"]}
     assert {key: list(row["values"]["strong"]["by_seed"]) for key, row in rows.items()} == {
-        "n0": [], "n1": [], "n2": [], "n3": ["0"],
+        "n0": [], "n1": [], "n2": [], "n3": ["0"], "strong-and-mixed": [], "strong-and-weak": [],
     }  # fmt: skip
     assert rows["n3"]["values"]["weak"]["by_seed"].keys() == {"0"}
     figure = succeed(*next_command(result), "--device", "cpu")  # the run that it names is there

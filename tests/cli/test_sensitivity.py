@@ -141,7 +141,7 @@ def test_a_table_that_says_more_is_kept(scored):
     shutil.rmtree(only(scored, "runs/dual-5-occurrences-s2-*"))
     result = readings(scored, "--seeds", "3", "--no-train")
     assert written(scored) == whole
-    assert "which has a comparison that is not found here" in result.stderr
+    assert "which has 2 comparisons that are not found here" in result.stderr
 
 
 def test_a_score_that_cannot_be_believed_is_named(scored):

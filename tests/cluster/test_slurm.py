@@ -76,7 +76,7 @@ def tables_of(work: Path) -> dict[str, bytes]:
 def test_a_table_made_by_jobs_has_the_bytes_of_one_that_was_made_here(emptied, tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     first = submitted(table(there, *JOBS, "--seeds", "2", number=4))
-    assert len(first) == 11 and "table-4-tiny" in first  # weights, classifier, cues, proxies, six runs
+    assert len(first) == 18 and "table-4-tiny" in first  # weights, classifier, cues, proxies, recognizer, twelve runs
     again = table(there, *JOBS, "--seeds", "2", number=4)  # while they are under way
     assert submitted(again) == {}
     assert "0 jobs submitted for artefacts" in again.stderr
@@ -89,7 +89,7 @@ def test_a_table_made_by_jobs_has_the_bytes_of_one_that_was_made_here(emptied, t
     weights = [
         {path.parent.name: path.read_bytes() for path in work.glob("runs/*/weights.pt")} for work in (here, there)
     ]
-    assert weights[0] == weights[1] and len(weights[0]) == 6
+    assert weights[0] == weights[1] and len(weights[0]) == 12
     assert {entry["state"] for entry in states(there).values()} == {"done"}
     done = table(there, *JOBS, "--seeds", "2", number=4)  # prints the table, and submits nothing
     assert done.exit_code == 0 and done.stdout.startswith("Table 4. ")
