@@ -63,8 +63,8 @@ def as_jobs(todo: Iterable[Artefact]) -> list[Job]:
 
 def _owner(artefact: Artefact) -> Artefact:
     """Return in whose job an artefact is made: what is said of a run in that of the run, what is said of proxies in theirs."""
-    kind = {"score": "run", "recognition": "run", "dsrg-score": "proxies", "quality": "proxies"}.get(artefact.kind)
-    owners = [other for other in artefact.inputs if other.kind == kind]
+    kind = {"score": "run", "recognition": "run", "dsrg-score": "proxies", "quality": "proxies"}.get(artefact.kind, "")
+    owners = artefact.inputs_of(kind)
     return owners[0] if len(owners) == 1 else artefact
 
 

@@ -71,7 +71,11 @@ class Artefact:
 
     def find_input(self, kind: str) -> "Artefact | None":
         """Return the first input of a kind, None where there is none."""
-        return next((other for other in self.inputs if other.kind == kind), None)
+        return next(iter(self.inputs_of(kind)), None)
+
+    def inputs_of(self, kind: str) -> "list[Artefact]":
+        """List the inputs of a kind."""
+        return [other for other in self.inputs if other.kind == kind]
 
     def missing_inputs(self) -> "list[Artefact]":
         """List the inputs that are not finished."""

@@ -45,7 +45,7 @@ def evaluate(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     """Predict and score the validation split; predictions that are there already are kept. Returns what its record says."""
     task: ScoreTask = artefact.task
     dataset = tools.dataset(artefact.input("data"))
-    runs = [other for other in artefact.inputs if other.kind == "run"]
+    runs = artefact.inputs_of("run")
     predict = _predictor(runs, task.scoring, dataset.num_classes, tools.compute)
     with damage_of(runs[0].record):
         machine = runs[0].read_record()["machine"]
@@ -72,7 +72,7 @@ def help_with_predictions(artefact: Artefact, tools: Tools) -> None:
         return
     with suppress(SwdbError):
         dataset = tools.dataset(artefact.input("data"))
-        runs = [other for other in artefact.inputs if other.kind == "run"]
+        runs = artefact.inputs_of("run")
         load = partial(_predictor, runs, artefact.task.scoring, dataset.num_classes, tools.compute)
         _labelling(artefact, dataset, tools, load, {}).free_parts(leases)
 

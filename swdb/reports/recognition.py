@@ -41,7 +41,7 @@ def recognitions(scores: Mapping[tuple[str, str], Mapping[int, Artefact]]) -> It
     """Yield what lies beside the finished scores of a table, or should lie there."""
     for (row, column), by_seed in scores.items():
         for seed, score in sorted(by_seed.items()):
-            runs = [one for one in score.inputs if one.kind == "run"]
+            runs = score.inputs_of("run")
             path = score.folder.parent / RECORD
             if score.done and len(runs) == 1 and (path.is_file() or runs[0].find_input("recognizer") is not None):
                 try:

@@ -172,7 +172,7 @@ def _refuse_twins(scores: Mapping[int, Artefact], records: Mapping[int, dict[str
 
 def runs_behind(score: Artefact) -> list[Artefact]:
     """List the runs that a score was made from."""
-    return [other for other in score.inputs if other.kind == "run"]
+    return score.inputs_of("run")
 
 
 def _data_digest(finished: list[tuple[Artefact, dict[str, Any]]]) -> str:
