@@ -147,9 +147,9 @@ def draw_scenes(settings: Data, sources: Sources, root: Path, progress: Progress
         path.parent.mkdir(parents=True, exist_ok=True)
     tags = {}
     # One after the other: threads would wait for each other, as nearly all of it holds Python's lock.
-    for done, present in enumerate(map(draw, range(total)), start=1):
-        tags[ids[done - 1]] = [synthetic.CLASSES[label] for label in present]
-        advance(done, total)
+    for index in range(total):
+        tags[ids[index]] = [synthetic.CLASSES[label] for label in draw(index)]
+        advance(index + 1, total)
     write_lists(SCENES, root, {STRONG_SPLIT: train[: settings.num_strong], ALL_SPLIT: train, VAL_SPLIT: val})
     write_tags(root, tags)
     return "masks"

@@ -23,6 +23,7 @@ from swdb.evaluation.confusion import iou_by_name, miou
 from swdb.evaluation.evaluate import batches_of, counted, images_of, true_masks
 from swdb.methods.decoupled_prediction import black, tag_probabilities, to_squares
 from swdb.methods.method import METHODS
+from swdb.methods.recognizer import tags_of
 from swdb.methods.training import load_trained
 from swdb.nn.labelling import Fitting
 from swdb.nn.losses import resize
@@ -97,11 +98,6 @@ def _asked(
         done += len(batch)
         advance(done, len(ids))
     return probable, there, total
-
-
-def tags_of(truth: Tensor, num_classes: int) -> Tensor:
-    """Return which classes are in true masks (B, H, W), (B, C-1) bool."""
-    return torch.stack([(truth == label).flatten(1).any(1) for label in range(1, num_classes)], 1)
 
 
 def average_precision(scores: np.ndarray, there: np.ndarray) -> float | None:

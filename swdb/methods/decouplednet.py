@@ -18,7 +18,7 @@ from swdb.methods.material import Batch, Material
 from swdb.methods.recognizer import load_recognizer, schedule_of
 from swdb.methods.windows import Windows, questions_of
 from swdb.nn.losses import cross_entropy
-from swdb.nn.model import Model
+from swdb.nn.model import Model, averaged
 from swdb.nn.networks import Preprocessing
 from swdb.nn.step import Packed
 from swdb.nn.trainer import Schedule
@@ -104,8 +104,7 @@ class DecoupledNet:
         tags: Tensor | None = None,
     ) -> Tensor:
         """Return class probabilities (B, C, H, W) float32 of whole images, averaged over scales and mirrors."""
-        views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
-        return sum(self.view(model, inputs, (branch,), *view, tags)[branch] for view in views) / len(views)
+        return averaged(lambda *view: self.view(model, inputs, (branch,), *view, tags)[branch], scales, flip)
 
 
 def asked_side(network: DecoupledNetwork, scale: float) -> int:

@@ -79,6 +79,11 @@ def load_recognizer(artefact: Artefact, network: Recognizer) -> Preprocessing:
     return preprocessing_of(artefact.read_record())
 
 
+def tags_of(masks: Tensor, num_classes: int) -> Tensor:
+    """Return which classes are in masks (B, H, W), (B, C-1) bool."""
+    return torch.stack([(masks == label).flatten(1).any(1) for label in range(1, num_classes)], 1)
+
+
 def tag_loss(maps: Tensor, wanted: Tensor) -> Tensor:
     """Return the sigmoid cross-entropy of the maps' averages (B, C-1, h, w), summed over classes, a mean over images."""
     found = F.binary_cross_entropy_with_logits(maps.float().mean((2, 3)), wanted, reduction="none")
@@ -165,6 +170,5 @@ class WholeImages:
         raw, labels = crop_drawn(images, masks, drawn, self.settings.size, AS_IT_IS)
         wanted = drawn["wanted"]
         if labels is not None:
-            classes = torch.arange(1, 1 + wanted.shape[1], device=labels.device)
-            wanted = torch.stack([(labels == label).flatten(1).any(1) for label in classes], 1).to(wanted)
+            wanted = tags_of(labels, 1 + wanted.shape[1]).to(wanted)
         return self.model.normalise(raw), wanted

@@ -20,7 +20,7 @@ from swdb.data.store import drawn_rows, taken_rows
 from swdb.methods.material import Batch, Material
 from swdb.nn.initial_weights import load_initial
 from swdb.nn.losses import cross_entropy, kl_constraint, resize
-from swdb.nn.model import Model
+from swdb.nn.model import Model, averaged
 from swdb.nn.networks import BACKBONES, Preprocessing, head, neck, upsample
 from swdb.nn.sampling import LabelSet, crop_drawn, drawn_crops, sample_crops, sample_indices
 from swdb.nn.step import Drawn
@@ -155,11 +155,7 @@ class StrongWeak:
 
     def predict(self, model: Model, inputs: Tensor, branch: str, scales: tuple[float, ...], flip: bool) -> Tensor:
         """Return class probabilities (B, C, H, W) float32 of whole images, averaged over scales and mirrors."""
-        total = torch.zeros((), device=inputs.device)
-        for scale in scales:
-            for mirrored in (False, True) if flip else (False,):
-                total = total + self.view(model, inputs, (branch,), scale, mirrored)[branch]
-        return total / (len(scales) * (2 if flip else 1))
+        return averaged(lambda *view: self.view(model, inputs, (branch,), *view)[branch], scales, flip)
 
 
 def _scaled(inputs: Tensor, scale: float) -> Tensor:
@@ -197,16 +193,10 @@ class LabelledCrops:
 
     def draw(self, step: int) -> Drawn:
         """Draw a batch on the host: which rows, where they are cut, and what of them is not on the device."""
-        training, seed, num_strong, store = (
-            self.task.training,
-            self.task.seed,
-            self.task.num_strong,
-            self.material.store,
-        )
+        training, seed, store = self.task.training, self.task.seed, self.material.store
+        counts = self.task.num_strong, training.batch - self.task.num_strong
         rows, from_proxy = [], []
-        for branch, (labels, count) in enumerate(
-            zip(self.sets, (num_strong, training.batch - num_strong), strict=False)
-        ):
+        for branch, (labels, count) in enumerate(zip(self.sets, counts, strict=False)):
             at = sample_indices(len(labels.index), seed, branch, step, count)
             rows.append(labels.index[at])
             from_proxy.append(labels.is_proxy[at])

@@ -3,6 +3,7 @@
 in: images (B, H, W, 3) uint8 RGB -> out: what the network says of them
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -32,3 +33,9 @@ class Model:
     def normalise(self, images: Tensor) -> Tensor:
         """Turn images (B, 3, H, W) float of 0..255 into inputs."""
         return normalise(images, self.preprocessing)
+
+
+def averaged(look: Callable[[float, bool], Tensor], scales: tuple[float, ...], flip: bool) -> Tensor:
+    """Return the mean of what `look` sees at every scale, and there mirrored as well where `flip` says so."""
+    views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    return sum(look(*view) for view in views) / len(views)
