@@ -33,10 +33,9 @@ class Judged:
     @property
     def values(self) -> dict[str, dict[int, float]]:
         """The scores by cell and seed."""
-        found: dict[str, dict[int, float]] = {}
-        for (table, row, column, seed), score in self.plan.scores.items():
-            found.setdefault(f"{table}:{row}.{column}", {})[seed] = score.read_record()["miou"]
-        return found
+        from swdb.study.plan import mious
+
+        return mious(self.plan.scores)
 
 
 def judged(graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan", whole: bool = True) -> Judged:

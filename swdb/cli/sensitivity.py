@@ -136,7 +136,7 @@ def plan_whole(asked: Asked) -> Planned:
 
     tables = planned(asked.graph, [*asked.every.values()], asked.seeds, recorded=asked.looks)
     seeds = sorted({*asked.seeds, *(place.seed for place in tables.scores)})
-    return Planned(tables, plan_readings(asked.graph, asked.all_questions, asked.every, seeds))
+    return Planned(tables, plan_readings(asked.graph, asked.all_questions, seeds))
 
 
 def left_of(asked: Asked, whole: Planned) -> tuple["Plan", list["Artefact"]]:
@@ -155,32 +155,20 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
     """Compare claims under readings, from the scores that are finished; raises what is wrong with one of them."""
     from swdb.reports.sensitivity import Finding
     from swdb.reports.sound import check_sound
+    from swdb.study.plan import mious
     from swdb.verdicts.engine import family_of
     from swdb.verdicts.readings import compare
 
     check_sound({**scores.tables.scores, **scores.readings})
     family = family_of(asked.every)
-    default = _values(
-        (f"{place.table}:{place.row}.{place.column}", place.seed, one) for place, one in scores.tables.scores.items()
-    )
+    default = mious(scores.tables.scores)
     found = []
     for question in questions:
         read = question.read
-        own = _values(
-            (place.cell, place.seed, one) for place, one in scores.readings.items() if place.reading == read.reading.key
-        )
+        own = mious({place: one for place, one in scores.readings.items() if place.reading == read.reading.key})
         otherwise = {**default, **{cell: own.get(cell, {}) for cell in question.changed}}
         runs = tuple(run.name for run in (*read.begin.values(), *read.runs.values()))
         found.append(Finding(read.reading, runs, tuple(compare(family, question.claims, default, otherwise))))
-    return found
-
-
-def _values(scores: Iterable[tuple[str, int, "Artefact"]]) -> dict[str, dict[int, float]]:
-    """Return mIoU by cell and seed, of what is finished."""
-    found: dict[str, dict[int, float]] = {}
-    for cell, seed, score in scores:
-        if score.done:
-            found.setdefault(cell, {})[seed] = score.read_record()["miou"]
     return found
 
 

@@ -31,6 +31,7 @@ from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import STATUSES, register
 from swdb.specs.sentences import load_sentences
+from swdb.specs.tables import cell_name
 from swdb.verdicts.verdict import Ledger
 
 GENERATOR = "swdb"  # in the page's head: told from files that are not ours
@@ -69,7 +70,9 @@ class Evidence:
         found = {}
         for number_of_table, table in self.scores.items():
             for (row, column), by_seed in table.items():
-                found[f"{number_of_table}:{row}.{column}"] = {seed: one for seed, one in by_seed.items() if one.done}
+                found[cell_name(number_of_table, row, column)] = {
+                    seed: one for seed, one in by_seed.items() if one.done
+                }
         return found
 
     @cached_property
@@ -248,7 +251,7 @@ def _not_run(evidence: Evidence) -> Iterator[str]:
             lacking = [seed for seed in planned if seed not in cell.by_seed]
             if cell.measurable and lacking:
                 seeds = f"seed{'s' * (len(lacking) > 1)} {', '.join(map(str, lacking))}"
-                name = evidence.words(f"{measured.spec.number}:{row}.{column}")
+                name = evidence.words(cell_name(measured.spec.number, row, column))
                 yield f"Table {measured.spec.number}, {name}: {'no seed' if not cell.by_seed else seeds}"
 
 

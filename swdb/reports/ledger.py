@@ -12,6 +12,7 @@ import numpy as np
 from swdb.core.errors import MissingArtefact
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
+from swdb.specs.tables import cell_name
 from swdb.verdicts.engine import family_of, judge
 from swdb.verdicts.images import miou_of, parts
 from swdb.verdicts.power import with_power
@@ -39,7 +40,7 @@ def ledger_of(
     for table in tables:
         for (row, column), cell in table.cells.items():
             if cell.by_seed:
-                name = f"{table.spec.number}:{row}.{column}"
+                name = cell_name(table.spec.number, row, column)
                 values[name], counts[name] = cell.by_seed, cell.counts
     family = family_of({table.spec.number: table.spec for table in tables})
     kept = _read_all(counts, values) if images else {}

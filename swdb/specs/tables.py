@@ -280,11 +280,16 @@ def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where
             name = other.start_from
 
 
+def cell_name(table: int, row: str, column: str) -> str:
+    """Name a cell as claims do, by the keys of its row and column."""
+    return f"{table}:{row}.{column}"
+
+
 def measured_cells(tables: Mapping[int, Table]) -> dict[str, CellSource]:
     """List the cells of all tables that runs stand behind, as claims name them (`N:row.column`), each with its source."""
     runs = all_runs(tables)
     return {
-        f"{table.number}:{row.key}.{column.key}": source
+        cell_name(table.number, row.key, column.key): source
         for table in tables.values()
         for row, column, source in table.cells(runs)
     }
@@ -293,7 +298,7 @@ def measured_cells(tables: Mapping[int, Table]) -> dict[str, CellSource]:
 def printed_values(tables: Mapping[int, Table]) -> dict[str, float]:
     """List what the paper prints, literature too, by cell as claims name it."""
     return {
-        f"{table.number}:{row.key}.{column}": value
+        cell_name(table.number, row.key, column): value
         for table in tables.values()
         for row in table.rows
         for column, value in row.paper.items()

@@ -17,7 +17,7 @@ from swdb.core.files import read_json, write_json
 from swdb.core.lease import leased
 from swdb.core.names import is_inner_path, is_plain_name
 from swdb.specs.study import Study
-from swdb.specs.tables import Row, Table, cell_source
+from swdb.specs.tables import Row, Table, cell_name, cell_source
 from swdb.study.graph import Graph
 
 VERSION = 1  # of plan.json
@@ -30,6 +30,11 @@ class Place(NamedTuple):
     row: str
     column: str
     seed: int
+
+    @property
+    def cell(self) -> str:
+        """The cell as claims name it."""
+        return cell_name(self.table, self.row, self.column)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,15 @@ class Plan:
     def extended(self, other: "Plan | None") -> "Plan":
         """Return this plan with the places of another one that it does not have itself."""
         return self if other is None else replace(self, scores={**other.scores, **self.scores})
+
+
+def mious(scores: Mapping[Any, Artefact]) -> dict[str, dict[int, float]]:
+    """Return the mIoU of finished scores by cell and seed, as their places have them: those of a plan, or of readings."""
+    found: dict[str, dict[int, float]] = {}
+    for place, score in scores.items():
+        if score.done:
+            found.setdefault(place.cell, {})[place.seed] = score.read_record()["miou"]
+    return found
 
 
 def identity_of(study: Study) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def to_json(study: Study, plan: Plan) -> dict[str, Any]:
             "row": row,
             "column": column,
             "seed": seed,
-            "runs": [other.id for other in score.inputs if other.kind == "run"],
+            "runs": [run.id for run in score.inputs_of("run")],
             "score": score.id,
         }
         for (table, row, column, seed), score in plan.scores.items()

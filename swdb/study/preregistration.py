@@ -215,9 +215,9 @@ def standings(study: Study, tables: Mapping[int, Table], plan: Plan) -> dict[str
     if not registered:
         return {}
     today, by_cell = registration(study, tables, ()), {}
-    for (table, row, column, seed), score in plan.scores.items():
+    for place, score in plan.scores.items():
         if score.done:
-            by_cell.setdefault(f"{table}:{row}.{column}", {})[seed] = runs_behind(score)
+            by_cell.setdefault(place.cell, {})[place.seed] = runs_behind(score)
     found = {}
     for claim in (claim for table in tables.values() for claim in table.claims):
         runs: dict[int, list[Artefact]] = {}

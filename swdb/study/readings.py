@@ -10,7 +10,7 @@ from typing import NamedTuple
 from swdb.core.artefact import Artefact
 from swdb.specs.claims import ONLY_COMPARABLE, Claim
 from swdb.specs.sensitivity import Read, cells_changed, claims_touched
-from swdb.specs.tables import Table
+from swdb.specs.tables import CellSource, Table, cell_name
 from swdb.study.graph import Graph
 
 
@@ -28,7 +28,7 @@ class Question:
 
     read: Read
     claims: tuple[tuple[int, Claim], ...]
-    changed: tuple[str, ...]
+    changed: Mapping[str, CellSource]  # whose predictions they score then
 
     @property
     def cells(self) -> set[str]:
@@ -42,7 +42,7 @@ def questions(reads: Iterable[Read], tables: Mapping[int, Table], comparable: bo
     for read in reads:
         claims = [one for one in claims_touched(read, tables) if comparable or one[1].kind not in ONLY_COMPARABLE]
         cells = {cell for _, claim in claims for cell in claim.measured_cells}
-        changed = tuple(cell for cell in cells_changed(read, tables) if cell in cells)
+        changed = {cell: source for cell, source in cells_changed(read, tables).items() if cell in cells}
         found.append(Question(read, tuple(claims), changed))
     return found
 
@@ -52,16 +52,14 @@ def reads_so_itself(graph: Graph, read: Read) -> bool:
     return not read.reading.row and all(graph.of(run).study.preset == graph.study.preset for run in read.runs.values())
 
 
-def plan_readings(
-    graph: Graph, asked: Iterable[Question], tables: Mapping[int, Table], seeds: Iterable[int]
-) -> dict[ReadPlace, Artefact]:
+def plan_readings(graph: Graph, asked: Iterable[Question], seeds: Iterable[int]) -> dict[ReadPlace, Artefact]:
     """Plan the scores of the cells that readings change: seed after seed, as plans of tables are."""
-    sources = {one.read.reading.key: (one, cells_changed(one.read, tables)) for one in asked}
+    asked = list(asked)
     return {
-        ReadPlace(key, cell, seed): graph.score(found[cell], seed)
+        ReadPlace(one.read.reading.key, cell, seed): graph.score(source, seed)
         for seed in seeds
-        for key, (one, found) in sources.items()
-        for cell in one.changed
+        for one in asked
+        for cell, source in one.changed.items()
     }
 
 
@@ -73,5 +71,5 @@ def rows_of(asked: Iterable[Question], tables: Mapping[int, Table]) -> set[tuple
         for number, table in tables.items()
         for row in table.rows
         for column in table.columns
-        if f"{number}:{row.key}.{column.key}" in cells
+        if cell_name(number, row.key, column.key) in cells
     }

@@ -96,7 +96,7 @@ def scored(tmp_path):
     graph, plan = study(tmp_path / "work")
     at = Graph(graph.study, every_run(TABLES))
     reads = [one for one in load_sensitivity(TABLES).readings if one.reading.key in ("kl-over-classes", "occurrences")]
-    places = plan_readings(at, questions(reads, TABLES, False), TABLES, range(3))
+    places = plan_readings(at, questions(reads, TABLES, False), range(3))
     own = {f"{place.table}:{place.row}.{place.column}": {} for place in plan.scores}
     for place, score in plan.scores.items():
         own[f"{place.table}:{place.row}.{place.column}"][place.seed] = score.read_record()["miou"]

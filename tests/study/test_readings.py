@@ -31,7 +31,7 @@ def test_claims_about_printed_numbers_are_asked_of_the_papers_preset_alone():
 
 def test_each_cell_that_a_reading_changes_has_a_score_for_each_seed():
     asked = questions([BY_KEY["kl-over-classes"], BY_KEY["occurrences"]], TABLES, False)
-    found = plan_readings(graph(), asked, TABLES, range(2))
+    found = plan_readings(graph(), asked, range(2))
     cells = [("kl-over-classes", "2:dual-kl.miou"), *(("occurrences", f"4:{k}.ours") for k in (5, 10, 25))]
     assert {*found} >= {ReadPlace(*cell, seed) for cell in cells for seed in (0, 1)}
     assert {place.seed for place in found} == {0, 1}
@@ -43,7 +43,7 @@ def test_each_cell_that_a_reading_changes_has_a_score_for_each_seed():
 def test_no_score_of_a_reading_is_one_of_the_tables():
     at = graph()
     own = {at.score(source, 0).id for source in measured_cells(TABLES).values()}
-    found = plan_readings(at, questions(READS, TABLES, True), TABLES, range(1))
+    found = plan_readings(at, questions(READS, TABLES, True), range(1))
     assert own.isdisjoint(one.id for one in found.values())
     assert {place.reading for place in found} == set(BY_KEY)
 
@@ -51,7 +51,7 @@ def test_no_score_of_a_reading_is_one_of_the_tables():
 def test_what_a_reading_needs_is_made_from_its_own_proxies_and_no_others():
     asked = questions([BY_KEY["through-crf"]], TABLES, False)
     at = graph()
-    needed = at.needed(*plan_readings(at, asked, TABLES, range(1)).values())
+    needed = at.needed(*plan_readings(at, asked, range(1)).values())
     proxies = [one for one in needed if one.kind == "proxies"]
     assert [one.key["set"] for one in proxies] == [1, 2] and proxies[0].task.dsrg.crf_gradient
     assert not {one.id for one in proxies} & {at.proxies(1).id, at.proxies(2).id}
@@ -60,7 +60,7 @@ def test_what_a_reading_needs_is_made_from_its_own_proxies_and_no_others():
 
 def test_all_that_readings_need_can_be_found_by_its_id():
     at = graph()
-    needed = at.needed(*plan_readings(at, questions(READS, TABLES, True), TABLES, range(1)).values())
+    needed = at.needed(*plan_readings(at, questions(READS, TABLES, True), range(1)).values())
     averages = {one.id for one in needed if one.kind == "score" and len(one.inputs) > 2}
     assert {one.id for one in needed} - averages <= {one.id for one in at.everything(range(1))}
 
