@@ -22,6 +22,7 @@ from swdb.nn.networks import (
     valueless,
     vgg16,
 )
+from swdb.specs import presets
 
 META = torch.device("meta")
 
@@ -68,6 +69,10 @@ def test_features_cover_the_image_at_every_size(name):
     for size in range(16, 520, 2):
         *_, found[size], found[size + 1] = shape(backbone, size, size + 1)
     assert found == {size: -(-size // backbone.stride) for size in range(16, 520)}
+
+
+def test_presets_can_name_every_backbone_and_no_other():
+    assert tuple(BACKBONES) == presets.BACKBONES
 
 
 def test_height_and_width_may_differ():
