@@ -24,7 +24,7 @@ from swdb.nn import dense_crf, losses, trainer
 from swdb.nn.checkpoints import Checkpoints
 from swdb.nn.compute import Compute, StepSettings, choose_device
 from swdb.nn.model import Model
-from swdb.specs.presets import load_preset
+from swdb.specs.presets import BACKBONES, load_preset
 from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.specs.tasks import Scoring, run_task
 from swdb.study.figure import draw_run
@@ -122,7 +122,7 @@ def test_a_run_says_on_what_gpu_and_how_its_steps_were_taken(plain):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("backbone", ["squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name != "small"])
 def test_the_large_backbones_go_forward_and_backward_without_a_wait(backbone, precision):
     network_settings = replace(load_preset("voc").network, backbone=backbone, head_channels=16, neck_channels=512)
     run, preset = all_runs(load_tables())["dual-kl"], load_preset("voc")

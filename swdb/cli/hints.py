@@ -5,6 +5,7 @@ in: an error with its subject, the command line -> out: one line, or nothing whe
 What knows data sets is imported where it is asked, so that `swdb --help` answers at once.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,8 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
         return "choose another place with --workdir DIR"
     if subject == "--on slurm" and "submitit" in error.found:
         return "pip install 'swdb[slurm]'"
+    if subject.startswith("package ") and (extra := re.search(r"swdb\[\w+\]", error.expected)):
+        return f"pip install '{extra[0]}'"
     if subject.startswith("id "):
         return f"see the ids of this study: {line.other('reproduce-table', 'all', '--dry-run')}"
     if subject.startswith("--"):

@@ -61,7 +61,8 @@ Weights = Annotated[
 Preprocessing = Annotated[
     str | None,
     typer.Option(
-        "--preprocessing", help="Of --weights: imagenet, caffe, imagenet-caffe or FILE.toml; else by the file."
+        "--preprocessing",
+        help="Of --weights: imagenet, caffe, imagenet-caffe, imagenet-lite or FILE.toml; else by the file.",
     ),
 ]
 Cues = Annotated[

@@ -1,4 +1,4 @@
-"""Initial weights of the backbone: torchvision's downloads, a file of the user's, or made here from a pretext.
+"""Initial weights of the backbone: torchvision's downloads, a package's, a file of the user's, or made here from a pretext.
 
 in: the preset's [network], perhaps a file -> out: `weights/<id>/{weights.pt, done.json}` with a report of every tensor
 """
@@ -19,8 +19,10 @@ from swdb.data import synthetic
 from swdb.data.store import Store
 from swdb.nn.checkpoints import WEIGHTS, load_weights, save_tensors
 from swdb.nn.classifier import new_classifier, train_classifier
+from swdb.nn.efficientnet import folded
 from swdb.nn.model import Model
 from swdb.nn.networks import BACKBONES, Backbone, preprocessing_of
+from swdb.nn.packaged_weights import PACKAGED
 from swdb.nn.trainer import Job, seed_initial
 from swdb.nn.weights_file import check_finite, first_answer, named, read_weights_file
 from swdb.specs.preprocessing import IMAGENET_RGB, IMAGENET_RGB_CAFFE, NAMED, Preprocessing
@@ -52,14 +54,16 @@ def make_initial_weights(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     elif task.weights == "pretext":
         backbone = _pretext(artefact, backbone, tools)
     elif task.weights != "random":
-        tensors, preprocessing = downloaded(task.backbone, task.weights)
+        tensors, preprocessing = public_weights(task.backbone, task.weights)
         report = load_into(backbone, tensors)
     state = {name: tensor.cpu() for name, tensor in backbone.state_dict().items()}
     sha256 = save_tensors(artefact.folder / WEIGHTS, state)
     tools.tell(f"initial weights {artefact.id}: {weights_summary(report)}")
     if task.file is not None:
         tools.tell(preprocessing_line(task))
-    return {"digest": sha256, "preprocessing": asdict(preprocessing), "tensors": report}
+    packaged = None if task.file else PACKAGED.get((task.backbone, task.weights))
+    source = {"source": packaged.source()} if packaged else {}
+    return {"digest": sha256, "preprocessing": asdict(preprocessing), "tensors": report, **source}
 
 
 def load_initial(artefact: Artefact, backbone: Backbone) -> Preprocessing:
@@ -69,9 +73,14 @@ def load_initial(artefact: Artefact, backbone: Backbone) -> Preprocessing:
 
 
 def check_weights(task: WeightsTask) -> None:
-    """Make sure that a file of weights is the one that was named, and that nothing speaks against its preprocessing."""
+    """Make sure that a file of weights is the one that was named, and that nothing speaks against its preprocessing.
+
+    Without a file: that the preset's weights are known for its backbone, and a package's installed.
+    """
     if task.file is None:
-        if task.weights in ("imagenet", "imagenet-caffe"):
+        if (packaged := PACKAGED.get((task.backbone, task.weights))) is not None:
+            packaged.path()
+        elif task.weights in NAMED:
             _known_download(task.backbone, task.weights)
         return
     task.file.verify("--weights")
@@ -106,9 +115,12 @@ def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "-
     """Copy tensors by name into a backbone; reports each as loaded, skipped or reshaped.
 
     Whatever stands before a backbone's own names (`module.`, `model.features.`, or no `features.` at all) is no matter; a
-    VGG16's may be Caffe's (`conv1_1.weight`). Raises BadInput if any of the backbone's is left without, or may be meant by two.
+    VGG16's may be Caffe's (`conv1_1.weight`), an EfficientNet-Lite0's are folded with their batch norms, and reported so.
+    Raises BadInput if any of the backbone's is left without, or may be meant by two.
     """
-    own, tensors = backbone.state_dict(), _by_torchvisions_names(tensors)
+    own = backbone.state_dict()
+    tensors, sources = folded(_by_torchvisions_names(tensors), own)
+    check_finite({name: tensors[name] for name in sources}, where)
     start = _start(own, tensors, where)
     report = []
     for name, tensor in tensors.items():
@@ -122,7 +134,8 @@ def load_into(backbone: Backbone, tensors: Mapping[str, Tensor], where: str = "-
             raise BadInput(where, f"tensor {name!r} is of type {str(tensor.dtype).removeprefix('torch.')}", "floats")
         elif target.shape == tensor.shape:
             target.copy_(tensor)
-            report.append({"tensor": name, "status": "loaded"})
+            how = {"status": "folded", "why": sources[name]} if name in sources else {"status": "loaded"}
+            report.append({"tensor": name, **how})
         else:
             target.copy_(tensor.reshape(target.shape))
             report.append({"tensor": name, "status": "reshaped", "why": shapes})
@@ -178,8 +191,10 @@ def _start(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], where: str)
 def weights_summary(report: list[dict[str, str]]) -> str:
     """Say in one line what became of every tensor."""
     statuses = [entry["status"] for entry in report]
-    counts = ", ".join(f"{statuses.count(status)} {status}" for status in ("loaded", "reshaped", "skipped"))
-    return f"tensors {counts}" if report else "made here"
+    counts = [f"{statuses.count(status)} {status}" for status in ("loaded", "reshaped", "skipped")]
+    if "folded" in statuses:
+        counts.insert(0, f"{statuses.count('folded')} folded")
+    return f"tensors {', '.join(counts)}" if report else "made here"
 
 
 def _pretext(artefact: Artefact, backbone: Backbone, tools: Tools) -> Backbone:
@@ -199,10 +214,18 @@ def _pretext(artefact: Artefact, backbone: Backbone, tools: Tools) -> Backbone:
     return model.network.backbone
 
 
+def public_weights(backbone: str, weights: str) -> tuple[dict[str, Tensor], Preprocessing]:
+    """Return public weights by the preset's word: an installed package's, or torchvision's."""
+    if (packaged := PACKAGED.get((backbone, weights))) is not None:
+        return packaged.tensors(), packaged.preprocessing
+    return downloaded(backbone, weights)
+
+
 def _known_download(backbone: str, weights: str) -> tuple[str, str, Preprocessing]:
     if (backbone, weights) not in DOWNLOADS:
+        words = [word for known, word in (*DOWNLOADS, *PACKAGED) if known == backbone]
         found = f"no download is known for backbone {backbone!r} with weights {weights!r}"
-        raise BadInput("key 'network.weights'", found, "a file named with --weights")
+        raise BadInput("key 'network.weights'", found, " or ".join((*words, "a file named with --weights")))
     return DOWNLOADS[backbone, weights]
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from swdb.nn.efficientnet import lite0_layers
 from swdb.specs.preprocessing import Preprocessing
 
 
@@ -92,7 +93,23 @@ def squeezenet1_1() -> Backbone:
     return Backbone(features, channels=512, stride=8, first_centre=0.0)
 
 
-BACKBONES = {"small": small, "squeezenet1_1": squeezenet1_1, "vgg16": vgg16}
+def efficientnet_lite0() -> Backbone:
+    """EfficientNet-Lite0's seven stages at stride 16: stage 6 keeps the size of stage 5, what follows dilates by 2."""
+    return Backbone(_he(lite0_layers(stages=7, stride=16)), channels=320, stride=16, first_centre=0.0)
+
+
+def efficientnet_lite0_stride8() -> Backbone:
+    """Its first five stages at stride 8: stage 4 keeps the size of stage 3, what follows dilates by 2. For GPUs."""
+    return Backbone(_he(lite0_layers(stages=5, stride=8)), channels=112, stride=8, first_centre=0.0)
+
+
+BACKBONES = {
+    "small": small,
+    "squeezenet1_1": squeezenet1_1,
+    "vgg16": vgg16,
+    "efficientnet_lite0": efficientnet_lite0,
+    "efficientnet_lite0_stride8": efficientnet_lite0_stride8,
+}
 
 
 def neck(in_channels: int, channels: int, num_layers: int, init_scale: float, init: str = "identity") -> nn.Sequential:

@@ -22,6 +22,7 @@ from swdb.data.resident import sent
 from swdb.data.store import Store, gather
 from swdb.data.voc import IGNORE
 from swdb.nn.classifier import Classifier
+from swdb.nn.efficientnet import InvertedResidual
 from swdb.nn.labelling import Fitting
 from swdb.nn.model import Model
 from swdb.nn.networks import Backbone, bilinear
@@ -226,7 +227,9 @@ def _gradient(classifier: Classifier, inputs: Tensor, asked: Tensor) -> Tensor:
     inner.requires_grad_()
     logits = classifier.scores(layers[split:](inner)).mean((2, 3))
     (gradient,) = torch.autograd.grad((logits * asked).sum(), inner)
-    return (gradient * (inner > 0)).abs().amax(1, keepdim=True)  # at what goes into the ReLU, as in Caffe
+    if not isinstance(layers[split - 1], InvertedResidual):  # whose features are linear
+        gradient = gradient * (inner > 0)  # at what goes into the ReLU, as in Caffe
+    return gradient.abs().amax(1, keepdim=True)
 
 
 def inner_layer(layers: nn.Sequential) -> int:

@@ -155,12 +155,8 @@ class Decoupled:
 
     def checks(self, backbone: str) -> Iterator[tuple[bool, str, Any, str]]:
         """List what must go together: whether it does, the setting, its value, and what was expected."""
-        stride = STRIDES.get(backbone, 0)
-        yield stride > 0, "network.backbone", repr(backbone), f"one whose pools keep switches: {', '.join(STRIDES)}"
-        whole = stride > 0 and self.size % stride == 0
-        yield whole, "decouplednet.size", self.size, f"a multiple of {stride}, the backbone's stride"
-        cells = self.size // max(stride, 1)
-        yield self.kernel <= cells, "decouplednet.kernel", self.kernel, f"at most {cells}, the features of size"
+        if (stride := STRIDES.get(backbone)) is not None:  # else the method's runs are refused, and not the preset
+            yield from self._checks_of_features(stride)
         one_each, order = "one for each of decouplednet.images", "each number larger than the one before"
         scales, images, share = (self.recognizer_scale_min, self.recognizer_scale_max), self.images, self.norm_images
         yield self.size <= self.window, "decouplednet.size", self.size, "at most decouplednet.window"
@@ -171,5 +167,12 @@ class Decoupled:
         yield scales[0] <= scales[1], "decouplednet.recognizer_scale_min", scales[0], at_most
         parts = "0, or a number by which decouplednet.batch can be divided"
         yield share == 0 or self.batch % share == 0, "decouplednet.norm_images", share, parts
+
+    def _checks_of_features(self, stride: int) -> Iterator[tuple[bool, str, Any, str]]:
+        """List what must go together with the stride of the backbone's features."""
+        cells, share = self.size // stride, self.norm_images
+        whole = self.size % stride == 0
+        yield whole, "decouplednet.size", self.size, f"a multiple of {stride}, the backbone's stride"
+        yield self.kernel <= cells, "decouplednet.kernel", self.kernel, f"at most {cells}, the features of size"
         alone = self.kernel == cells and 1 in (share or self.batch, self.norm_batch)  # one value has no spread
         yield not alone, "decouplednet.norm_images", share, "2 or more, as norm_batch: fc6 leaves a single place"

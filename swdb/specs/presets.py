@@ -48,6 +48,7 @@ from swdb.specs.toml import read_dataclass, read_toml
 PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
 COMPILERS = ("", "inductor", "aot_eager")
+BACKBONES = ("small", "squeezenet1_1", "vgg16", "efficientnet_lite0", "efficientnet_lite0_stride8")
 NECK_INITS, KL_MEANS = ("identity", "random"), ("pixels", "pixels-and-classes")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
@@ -101,13 +102,16 @@ class Network:
     """Backbone, neck and heads."""
 
     backbone: str = setting(
-        "small, squeezenet1_1 or vgg16", STATED, "Table 2: VGG16", one_of(("small", "squeezenet1_1", "vgg16"))
+        "small, squeezenet1_1, vgg16, efficientnet_lite0 or efficientnet_lite0_stride8",
+        STATED,
+        "Table 2: VGG16",
+        one_of(BACKBONES),
     )
     weights: str = setting(
-        "pretext, imagenet, imagenet-caffe, random or file",
+        "pretext, imagenet, imagenet-caffe, imagenet-lite, random or file",
         INFERRED,
         "pre-trained VGG16; which copy is not said",
-        one_of(("pretext", "imagenet", "imagenet-caffe", "random", "file")),
+        one_of(("pretext", "imagenet", "imagenet-caffe", "imagenet-lite", "random", "file")),
     )
     neck_channels: int = setting("channels of the n shared layers", UNKNOWN, "VGG16's own width", CHANNELS)
     head_channels: int = setting(

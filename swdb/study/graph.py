@@ -10,7 +10,7 @@ from functools import cached_property
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import unknown
 from swdb.specs.changes import changed
-from swdb.specs.methods import METHODS
+from swdb.specs.methods import METHODS, check_backbone
 from swdb.specs.runs import RunSpec
 from swdb.specs.study import Study
 from swdb.specs.tables import CellSource, load_tables, printed_by_source
@@ -115,6 +115,7 @@ class Graph:
         """One training with one seed."""
         if (run, seed) not in self._planned:
             own = self.of(run)
+            check_backbone(run.method, own.study.preset.network.backbone, f"run {run.name!r}")
             inputs = [own.data, *(getattr(own, kind) for kind in METHODS[run.method].made_from)]
             if run.needs_proxies:
                 inputs.append(own.proxies(run.proxy_set, seed))
@@ -122,6 +123,10 @@ class Graph:
                 inputs.append(self.run(self.run_spec(run.start_from), seed))
             self._planned[run, seed] = RUN.artefact(own.study, run, seed, tuple(inputs))
         return self._planned[run, seed]
+
+    def can_make(self, *runs: RunSpec) -> bool:
+        """Whether the methods of runs can be built on the preset's backbone."""
+        return all(METHODS[run.method].can_be_built_on(self.of(run).study.preset.network.backbone) for run in runs)
 
     def run_spec(self, name: str) -> RunSpec:
         """Find a training by the name that the plan shows."""
@@ -174,12 +179,13 @@ class Graph:
     def everything(self, seeds: Iterable[int]) -> Iterator[Artefact]:
         """Yield all artefacts of the study that can be asked for by id, seed after seed."""
         yield from self.needed(self.proxies(2))
-        if any("recognizer" in METHODS[run.method].made_from for run in self.runs.values()):
+        runs = [run for run in self.runs.values() if self.can_make(run)]
+        if any("recognizer" in METHODS[run.method].made_from for run in runs):
             yield self.recognizer
         for seed in seeds:
             if self.study.proxy_seed(seed):
                 yield from self.needed(self.proxies(2, seed))
-            for run in self.runs.values():
+            for run in runs:
                 if run.changes:
                     yield from self.needed(*self.run(run, seed).inputs)
                 yield self.run(run, seed)

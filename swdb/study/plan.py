@@ -88,12 +88,16 @@ def identity_of(study: Study) -> dict[str, Any]:
 
 
 def make_plan(graph: Graph, rows: Iterable[tuple[Table, Row]], seeds: Iterable[int]) -> Plan:
-    """Plan the cells of rows: seed after seed, so that whoever stops early has whole tables with fewer seeds."""
+    """Plan the cells of rows: seed after seed, so that whoever stops early has whole tables with fewer seeds.
+
+    Cells whose runs cannot be built on the preset's backbone are left out: nobody can run them.
+    """
     rows, scores = list(rows), {}
     for seed in seeds:
         for table, row in rows:
             for column in table.columns:
-                if (source := cell_source(row, column, graph.runs)) is not None:
+                source = cell_source(row, column, graph.runs)
+                if source is not None and graph.can_make(*source.runs):
                     scores[Place(table.number, row.key, column.key, seed)] = graph.score(source, seed)
     return Plan(identity_of(graph.study), scores)
 

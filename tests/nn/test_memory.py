@@ -40,9 +40,19 @@ def allocated(step) -> int:
     return most
 
 
-@pytest.mark.parametrize("name", ["mixed", "dual", "dual-kl"])
-def test_a_step_on_fake_tensors_takes_what_a_real_one_does(name):
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("mixed", "small"),
+        ("dual", "small"),
+        ("dual-kl", "small"),
+        ("dual", "efficientnet_lite0"),
+        ("dual", "efficientnet_lite0_stride8"),
+    ],
+)
+def test_a_step_on_fake_tensors_takes_what_a_real_one_does(name, backbone):
     task = task_of("synthetic", name, batch=8)
+    task = replace(task, network=replace(task.network, backbone=backbone))
     method, side = METHODS[task.run.method], task.training.crop
     network = method.network(task, 7)
 

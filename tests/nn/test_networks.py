@@ -22,6 +22,7 @@ from swdb.nn.networks import (
     valueless,
     vgg16,
 )
+from swdb.specs import presets
 
 META = torch.device("meta")
 
@@ -43,6 +44,16 @@ def test_the_crops_of_deeplab_and_of_the_paper_give_41_by_41_features(name, crop
     assert shape(backbone, crop) == (1, 512, 41, 41)
 
 
+@pytest.mark.parametrize(
+    ("name", "stride", "channels"), [("efficientnet_lite0", 16, 320), ("efficientnet_lite0_stride8", 8, 112)]
+)
+@pytest.mark.parametrize("crop", [160, 161, 321, 328])
+def test_efficientnet_lite0_has_stride_16_or_is_cut_at_8(name, stride, channels, crop):
+    backbone = built(name)
+    assert (backbone.stride, backbone.channels) == (stride, channels)
+    assert shape(backbone, crop) == (1, channels, -(-crop // stride), -(-crop // stride))
+
+
 @pytest.mark.parametrize(("size", "features"), [(48, 12), (64, 16), (32, 8)])
 def test_the_small_backbone_has_stride_4(size, features):
     backbone = built("small")
@@ -58,6 +69,10 @@ def test_features_cover_the_image_at_every_size(name):
     for size in range(16, 520, 2):
         *_, found[size], found[size + 1] = shape(backbone, size, size + 1)
     assert found == {size: -(-size // backbone.stride) for size in range(16, 520)}
+
+
+def test_presets_can_name_every_backbone_and_no_other():
+    assert tuple(BACKBONES) == presets.BACKBONES
 
 
 def test_height_and_width_may_differ():
@@ -174,7 +189,8 @@ def test_a_neck_may_change_the_width_once():
 
 
 def test_no_layer_of_ours_normalises_by_the_batch():
-    modules = [*small().modules(), *neck(8, 8, 3, 0.1).modules(), *head(8, 8, 2, 0.1, 6).modules()]
+    modules = [one for name in BACKBONES for one in built(name).modules()]
+    modules += [*neck(8, 8, 3, 0.1).modules(), *head(8, 8, 2, 0.1, 6).modules()]
     assert len(modules) > 20
     assert not any("Norm" in type(module).__name__ for module in modules)
 
@@ -208,7 +224,7 @@ def test_squeezenet_keeps_its_detail_and_widens_its_view_instead():
 # ---------------------------------------------------------------- from features to pixels
 
 
-@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "vgg16"])
+@pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("size", [(41, 41), (12, 16), (1, 5)])
 def test_upsampling_interpolates_between_the_centres_of_features(name, size):
     backbone = BACKBONES[name]()
@@ -227,14 +243,15 @@ def test_a_feature_sees_the_pixels_around_its_centre(name):
             backbone.features[index] = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
     for parameter in backbone.parameters():
         nn.init.constant_(parameter, 0.01 if parameter.dim() > 1 else 0.0)
+    middle = 15 if backbone.stride < 16 else 45  # its view must not reach beyond the strip
     for axis in (2, 3):
         size = [1, 3, backbone.stride, backbone.stride]
-        size[axis] *= 30
+        size[axis] *= 2 * middle
         inputs = torch.ones(size, dtype=torch.double, requires_grad=True)
-        backbone(inputs)[0, 0].flatten()[15].backward()
+        backbone(inputs)[0, 0].flatten()[middle].backward()
         weight = inputs.grad.sum([other for other in range(4) if other != axis])
         seen = (weight * torch.arange(len(weight))).sum() / weight.sum()
-        assert abs(seen - (15 * backbone.stride + backbone.first_centre)) < 0.01
+        assert abs(seen - (middle * backbone.stride + backbone.first_centre)) < 0.01
 
 
 def test_interpolation_holds_the_ends():

@@ -73,7 +73,7 @@ def test_a_backbone_has_weights_of_its_own(tmp_path):
     assert weights(tmp_path, preset, weights=file).id != weights(tmp_path, weights=file).id
 
 
-@pytest.mark.parametrize("word", ["random", "imagenet", "imagenet-caffe"])
+@pytest.mark.parametrize("word", ["random", "imagenet", "imagenet-caffe", "imagenet-lite"])
 def test_weights_that_are_not_trained_here_hang_on_their_name_alone(tmp_path, word):
     preset = with_weights(word)
     others = [

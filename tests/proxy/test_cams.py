@@ -492,3 +492,16 @@ def test_what_a_gpu_cannot_take_at_once_is_looked_at_in_pieces(tmp_path, store, 
         tmp_path / "leases", dict, lambda *_: None
     )
     assert (pieces == whole).mean() > 0.99 and len(told) == 1
+
+
+def test_where_the_inner_layer_is_linear_what_is_below_0_matters_too():
+    torch.manual_seed(0)
+    classifier = Classifier(BACKBONES["efficientnet_lite0"](), 2).eval()
+    layers, split = classifier.backbone.features, inner_layer(classifier.backbone.features)
+    assert [layer.stride for layer in layers[2:split]] == [1, 2, 1, 2, 1, 2, 1]  # the first block of the final stride
+    inputs = torch.randn(1, 3, 65, 65)
+    inner = layers[:split](inputs).detach().requires_grad_()
+    assert (inner < 0).any()
+    classifier.scores(layers[split:](inner)).mean((2, 3))[0, 0].backward()
+    found = cams._gradient(classifier, inputs, torch.tensor([[1.0, 0.0]]))
+    torch.testing.assert_close(found, inner.grad.abs().amax(1, keepdim=True))

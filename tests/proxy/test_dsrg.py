@@ -50,7 +50,8 @@ def network(**changes) -> DsrgNetwork:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "size", "features"), [("small", 64, 16), ("squeezenet1_1", 161, 21), ("vgg16", 321, 41)]
+    ("backbone", "size", "features"),
+    [("small", 64, 16), ("squeezenet1_1", 161, 21), ("vgg16", 321, 41), ("efficientnet_lite0", 161, 11)],
 )
 def test_a_square_of_the_presets_gives_its_features(backbone, size, features):
     with torch.device("meta"):
@@ -98,7 +99,10 @@ def test_at_41_features_cues_are_taken_as_they_are_and_mirrored_with_their_image
     assert torch.equal(labels[0], maps[0]) and torch.equal(labels[1], maps[1].flip(1))
 
 
-@pytest.mark.parametrize(("name", "size", "count"), [("small", 64, 16), ("small", 32, 8), ("squeezenet1_1", 161, 21)])
+@pytest.mark.parametrize(
+    ("name", "size", "count"),
+    [("small", 64, 16), ("small", 32, 8), ("squeezenet1_1", 161, 21), ("efficientnet_lite0", 161, 11)],
+)
 def test_of_another_number_every_feature_takes_the_nearest_cue(name, size, count):
     backbone = BACKBONES[name]()
     maps = torch.from_numpy(np.random.default_rng(1).integers(0, 200, (1, GRID, GRID)).astype(np.uint8))

@@ -43,3 +43,14 @@ def test_measured_numbers_come_with_seeds_data_and_machine(tmp_path):
     assert lines[0].startswith("measured: val mIoU in %") and "seeds 0, 1, 2" in lines[0]
     assert any(line.startswith("data sha256 dddd") for line in lines) and lines[-1].startswith("computed on Made-up")
     assert TABLE.columns[0].provenance in " ".join(lines)
+
+
+def test_a_column_that_no_run_can_stand_behind_says_why(real):
+    lite0 = replace(PRESET, network=replace(PRESET.network, backbone="efficientnet_lite0"))
+    (line,) = [line for line in notes(real[4], lite0) if "NOT RUN at this preset" in line]
+    assert line == (
+        "DecoupledNet, trained here: NOT RUN at this preset; it needs pools that keep switches (small, squeezenet1_1, vgg16), "
+        "and efficientnet_lite0 has none"
+    )
+    assert not any("NOT RUN at this preset" in line for number in real for line in notes(real[number], PRESET))
+    assert not any("NOT RUN at this preset" in line for number in (1, 2, 3) for line in notes(real[number], lite0))

@@ -48,7 +48,13 @@ def test_a_list_is_taken_as_a_list():
         ("training.lr_new", "x0.0", "setting 'training.lr_new'", "found 'x0.0'", "float, or a factor"),
         ("training.batch", "x-2", "setting 'training.batch'", "found 'x-2'", "int"),
         ("training.batch", True, "setting 'training.batch'", "found True", "int"),
-        ("network.backbone", "x2", "setting 'network.backbone'", "found 'x2'", "small, squeezenet1_1, vgg16"),
+        (
+            "network.backbone",
+            "x2",
+            "setting 'network.backbone'",
+            "found 'x2'",
+            "small, squeezenet1_1, vgg16, efficientnet_lite0, efficientnet_lite0_stride8",
+        ),
         ("dsrg.dilations", (), "setting 'dsrg.dilations'", "found []", "one or more values"),
     ],
 )

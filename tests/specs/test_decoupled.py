@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from swdb.core.errors import BadInput
-from swdb.specs.presets import load_preset, preset_names, write_preset
+from swdb.specs.decoupled import STRIDES
+from swdb.specs.presets import BACKBONES, load_preset, preset_names, write_preset
 
 
 def test_the_paper_s_scale_has_the_numbers_of_its_code():
@@ -40,11 +41,12 @@ def test_batches_are_divided_evenly_and_crops_fit_into_windows(name):
     assert all(holds for holds, *_ in preset.decouplednet.checks(preset.network.backbone))
 
 
-def test_a_backbone_without_switches_is_refused_with_those_that_have_them():
-    refused = {
-        key: expected for holds, key, _, expected in load_preset("voc").decouplednet.checks("resnet") if not holds
-    }
-    assert refused["network.backbone"] == "one whose pools keep switches: small, squeezenet1_1, vgg16"
+def test_a_preset_whose_backbone_has_no_switches_is_one_and_nothing_of_it_is_checked_against_a_stride():
+    voc = load_preset("voc").decouplednet
+    assert "efficientnet_lite0" in BACKBONES and "efficientnet_lite0" not in STRIDES
+    assert all(holds for holds, *_ in replace(voc, size=333, kernel=99).checks("efficientnet_lite0"))
+    refused = {key for holds, key, *_ in replace(voc, size=333, kernel=99).checks("vgg16") if not holds}
+    assert refused == {"decouplednet.size", "decouplednet.kernel"}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from importlib.util import find_spec
 import pytest
 from conftest import TINY
 
-from swdb.specs.methods import LABEL_SETS, METHODS
-from swdb.specs.presets import load_preset
+from swdb.core.errors import BadInput
+from swdb.specs.decoupled import STRIDES
+from swdb.specs.methods import LABEL_SETS, METHODS, check_backbone
+from swdb.specs.presets import BACKBONES, load_preset
 from swdb.specs.runs import RunSpec
 from swdb.specs.tables import all_runs, load_tables
 from swdb.study.graph import Graph
@@ -61,3 +63,13 @@ def test_the_tables_use_every_label_set_and_no_other():
 def test_a_run_has_the_branches_that_it_gives_a_label_set(strong, weak, branches):
     run = RunSpec(name="x", strong_branch=strong, weak_branch=weak)
     assert run.branches == branches and run.dual is (len(branches) == 2)
+
+
+def test_a_method_on_a_backbone_that_lacks_what_it_needs_is_refused_with_those_that_have_it():
+    with pytest.raises(BadInput) as caught:
+        check_backbone("decouplednet", "efficientnet_lite0", "run 'decoupled-5'")
+    assert caught.value.subject == "run 'decoupled-5'" and "pools that keep switches" in caught.value.found
+    assert caught.value.expected == "network.backbone small, squeezenet1_1 or vgg16"
+    assert {name for name in BACKBONES if METHODS["decouplednet"].can_be_built_on(name)} == STRIDES.keys()
+    for backbone in BACKBONES:
+        check_backbone("strong-weak", backbone, "run 'dual'")

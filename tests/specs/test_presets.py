@@ -350,11 +350,12 @@ MISTAKES = {
     ),
     "dilation of nothing": ("head_dilation = 2", "head_dilation = 0", "network.head_dilation", "0", "1 or more"),
     "unknown backbone": (
-        'backbone = "small"', 'backbone = "vgg17"', "network.backbone", "'vgg17'", "small, squeezenet1_1, vgg16",
+        'backbone = "small"', 'backbone = "vgg17"', "network.backbone", "'vgg17'",
+        "small, squeezenet1_1, vgg16, efficientnet_lite0, efficientnet_lite0_stride8",
     ),
     "unknown weights": (
         'weights = "pretext"', 'weights = "imagnet"', "network.weights", "'imagnet'",
-        "pretext, imagenet, imagenet-caffe, random, file",
+        "pretext, imagenet, imagenet-caffe, imagenet-lite, random, file",
     ),
     "classifier batch of nothing": ("batch = 8", "batch = 0", "proxy.batch", "0", "1 or more"),
     "no proxy steps": ("steps = 6\nbatch = 8", "steps = 0\nbatch = 8", "proxy.steps", "0", "1 or more"),

@@ -555,3 +555,18 @@ def test_a_change_that_does_not_fit_the_preset_names_the_run():
     with pytest.raises(BadInput, match="found 3") as error:
         run(at, "other")
     assert "preset 'tiny' as run 'other' changes it, training.batch" in str(error.value.subject)
+
+
+LITE0 = changed(PRESET, "network", backbone="efficientnet_lite0", weights="imagenet-lite")
+
+
+def test_a_run_that_cannot_be_built_on_the_backbone_is_refused_by_name_and_all_others_are_planned(tmp_path):
+    at = graph(LITE0, tmp_path)
+    with pytest.raises(BadInput) as caught:
+        run(at, "decoupled-10")
+    assert caught.value.subject == "run 'decoupled-10'" and "'efficientnet_lite0'" in caught.value.found
+    assert [name for name in RUNS if not at.can_make(RUNS[name])] == DECOUPLED
+    planned = list(at.everything([0]))
+    assert {one.name for one in planned if one.kind == "run"} == {f"{name}-s0" for name in NAMES}
+    assert not {"recognizer", "recognition"} & {one.kind for one in planned}
+    assert "recognizer" in {one.kind for one in graph(folder=tmp_path).everything([0])}

@@ -91,6 +91,13 @@ def test_seeds_follow_each_other_so_that_whoever_stops_has_whole_tables(at):
     assert trained == sorted(trained)
 
 
+def test_cells_whose_method_cannot_be_built_on_the_backbone_are_left_out(tmp_path):
+    lite0 = changed(load_preset(TINY), "network", backbone="efficientnet_lite0", weights="imagenet-lite")
+    plan, whole = (make_plan(graph_of(tmp_path, preset), rows(), [0]) for preset in (lite0, TINY))
+    left_out = {place for place in whole.scores if place not in plan.scores}
+    assert left_out == {(4, row, "decouplednet-measured", 0) for row in ("5", "10", "25")}
+
+
 def test_only_the_rows_that_are_asked_for_are_planned(at):
     plan = make_plan(at, rows(1, 2, keys=("mixed",)), [4])
     assert list(plan.scores) == [(1, "mixed", "miou", 4), (2, "mixed", "miou", 4)]

@@ -121,6 +121,16 @@ def test_a_study_of_real_images_needs_none_and_has_no_classifier(monkeypatch, tm
     assert {kind for kind, one in found["kinds"].items() if one["measured"]} == STEPS | IMAGES
 
 
+def test_a_backbone_that_a_method_cannot_be_built_on_is_measured_without_it(monkeypatch):
+    preset = changed(load_preset(TINY), "network", backbone="efficientnet_lite0", weights="imagenet-lite")
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    monkeypatch.setattr(module, "_plain", lambda bench: None)
+    found = benchmark(preset, CPU, 1, silent)
+    measured = {kind for kind, one in found["kinds"].items() if one["measured"]}
+    assert measured == (STEPS - {"recognizer", "decoupled"}) | IMAGES | {"classifier", "cues"}
+    assert not {"recognizer", "decoupled"} & (found["kinds"].keys() | found["weights_bytes"].keys())
+
+
 def test_the_same_on_a_gpu_that_is_pretended(monkeypatch):
     """Times and memory mean nothing there; that every kind comes to its end, on the device, does."""
     monkeypatch.setattr(module, "_plain", lambda bench: None)
