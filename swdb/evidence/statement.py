@@ -54,6 +54,7 @@ def claim_json(claim: Mapping[str, Any], ledger: Mapping[str, Any]) -> dict[str,
         "pairs": len(claim["seeds"]),
         "family": ledger.get("family"),
         "decidedBy": {
-            name: claim[name] for name in ("p", "p_adjusted", "look", "spread", "finds", "finds_effect", "why")
+            name: claim[name]
+            for name in ("p", "p_adjusted", "look", "spread", "finds", "finds_effect", "why", "discount")
         },
     }
