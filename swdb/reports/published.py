@@ -126,9 +126,7 @@ def with_tables(text: str, folder: Path, preset: str) -> str:
         text = _between(text, f"{preset} table {number}", f"table {number}", table.partition("\nClaims:")[0])
     ledger = folder / LEDGER
     if ledger.is_file():
-        found = read_json(ledger)
-        text = _between(text, f"{preset} claims", "claims", "\n".join(claim_lines(found)) + "\n")
-        text = _between(text, f"{preset} regime", "regime", "\n".join(block_lines(found, ledger)) + "\n")
+        text = _between(text, f"{preset} claims", "claims", "\n".join(claim_lines(read_json(ledger))) + "\n")
     return text
 
 
@@ -139,13 +137,13 @@ def _between(text: str, begin: str, end: str, block: str) -> str:
 
 
 def claim_lines(ledger: dict[str, Any]) -> list[str]:
-    """Return a line for each verdict that a ledger (its JSON) has: how many claims there are of it, and which."""
+    """Return lines for a ledger (its JSON): whether it is in the paper's regime; for each verdict how many claims, and which."""
     texts: dict[str, list[str]] = {}
     discounts: dict[str, str] = {}
     for claim in sorted(ledger["claims"], key=lambda claim: WORDS.index(claim["word"])):
         texts.setdefault(claim["shown"], []).append(claim["claim"]["text"])
         discounts[claim["shown"]] = claim.get("discount", "")
-    lines = []
+    lines = block_lines(ledger)
     for word, those in texts.items():
         named = f": {'; '.join(dict.fromkeys(those))}" if len(those) <= MOST_NAMED else ""
         reserve = f" ({discounts[word]})" if discounts.get(word) else ""

@@ -54,13 +54,13 @@ def condition_line(checked: Checked) -> str:
     return f"{checked.word}: {checked.condition.text}{numbers}{why}"
 
 
-def block_lines(ledger: Mapping[str, Any], where: Path) -> list[str]:
-    """Return a line for the check and each condition of a ledger (its JSON), as a list in Markdown."""
-    with damage_of(where, "a ledger"):
+def block_lines(ledger: Mapping[str, Any]) -> list[str]:
+    """Return the check of a ledger (its JSON) as an entry of a list in Markdown; nothing where it was not made."""
+    with damage_of("a ledger", "the regime check"):
         found = [checked_from_json(one) for one in ledger.get("regime", {"conditions": ()})["conditions"]]
     if not found:
-        return ["- regime check: not made"]
-    return [f"- **{_words([one.word for one in found])}**", *(f"- {condition_line(one)}" for one in found)]
+        return []
+    return [f"- **{_words([one.word for one in found])}**: {'; '.join(map(condition_line, found))}"]
 
 
 def titled(preset: Preset, ledger: Ledger) -> str:
@@ -71,7 +71,7 @@ def titled(preset: Preset, ledger: Ledger) -> str:
 def comparison(results: Path) -> str:
     """Return a Markdown table: the cells that make the regime, as printed and in each preset's results below a folder."""
     printed = printed_values(load_tables())
-    header = ["", *(cell.partition(":")[2].rpartition(".")[0] for cell in COMPARED), "regime check"]
+    header = ["preset", *(cell.partition(":")[2].rpartition(".")[0] for cell in COMPARED), "regime check"]
     rows = [["the paper", *(f"{printed[cell]:.1f}" for cell in COMPARED), "its own"]]
     for path in sorted(results.glob("*/table2.json")):
         with damage_of(path, "a table"):

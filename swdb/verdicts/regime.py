@@ -65,7 +65,7 @@ def _checked(
     if not condition.lower:
         common = np.array([place for place in common if seeds[place] in masks], int)
         if not len(common):
-            return Checked(word=NOT_RUN, why=no_masks or "the proxies were not scored", **said)
+            return Checked(word=NOT_RUN, why=no_masks or "no quality report says what its proxies score", **said)
     said["seeds"] = tuple(seeds[place] for place in common)
     means = scores[np.ix_(at, common)].mean(-1)
     own = np.array([masks[seed] for seed in said["seeds"]]) if not condition.lower else np.zeros(0)

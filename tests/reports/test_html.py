@@ -128,7 +128,7 @@ def test_the_tables_are_those_that_are_printed(evidence, whole):
 
     text = whole.text()
     for measured in evidence.tables:
-        assert title(measured, evidence.preset) in text
+        assert title(measured, evidence.preset, evidence.ledger) in text
         assert all(note in text for note in notes(measured, evidence.preset))
         for value in frame(measured, evidence.preset).to_numpy().ravel():
             assert str(value) in text
