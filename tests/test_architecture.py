@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "swdb"
 HOUSE = {
     "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
     "specs": (
-        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "dsrg", "presets", "choices", "register", "methods", "changes", "claims", "runs", "tables", "sentences", "sensitivity", "study", "tasks",
+        "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "dsrg", "presets", "choices", "register", "methods", "changes", "claims", "regime", "runs", "tables", "sentences", "sensitivity", "study", "tasks",
     ),
     "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
@@ -35,9 +35,9 @@ HOUSE = {
         "grid", "pickle_reader", "sec_cues", "cue_file", "evidence", "saliency", "cams", "cues", "region_growing", "dsrg",
         "labeller", "masks", "quality_page", "quality", "val_score", "stages",
     ),
-    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "readings", "power", "simulation", "proxy_spread"),
+    "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "regime", "readings", "power", "simulation", "proxy_spread"),
     "reports": (
-        "assumptions", "dsrg_networks", "proxy_use", "recognition", "results", "notes", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published", "sensitivity",
+        "assumptions", "dsrg_networks", "proxy_use", "recognition", "mask_scores", "results", "notes", "regime", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "published", "sensitivity",
         "svg", "charts", "sweeps", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (

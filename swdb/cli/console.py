@@ -88,7 +88,7 @@ def print_table(measured: MeasuredTable, preset: Preset, ledger: Ledger, console
         if row is measured.spec.first_below_line:
             table.add_section()
         table.add_row(*[plain(cell, console, "dim" if cell == NOT_RUN else "") for cell in cells])
-    console.print(plain(title(measured, preset), console, "bold"))
+    console.print(plain(title(measured, preset, ledger), console, "bold"))
     console.print(table)
     verdicts = ledger.of_table(measured.spec.number)
     print_claims(verdicts, console)

@@ -42,6 +42,8 @@ def preregister(
     path = workdir / FILE
     margins = sum("margin" in claim for claim in stands.claims.values())
     what = f"{len(stands.claims)} claims, {margins} of them with margins, preset {study.preset.name}, at most {len(stands.seeds)} seeds"
+    if stands.regime:
+        what += f", the regime check's {len(stands.regime)} conditions"
     lines = [
         f"{'registered' if new else 'registered already'}: {what}",
         f"{stands.date}, sha256 {stands.digest}",

@@ -27,13 +27,14 @@ from swdb.evidence.crate import PROFILE
 from swdb.evidence.derived import folder_of
 from swdb.evidence.layout import ABOUT, CONTENTS, CRATE, FORMAT, NOTED, REGISTERED, VERSION, About, Listed
 from swdb.reports.dsrg_networks import RECORD as NETWORK
+from swdb.reports.mask_scores import RECORD as QUALITY
 from swdb.reports.recognition import RECORD as RECOGNITION
 
 OPTION = "bundle"  # what errors about archives call it
 LARGEST = 256 * MIB  # bytes of one file: the crate lists hundreds of thousands of predictions
 BUNDLE = "a bundle of swdb's"
 READ = (
-    "plan.json", "done.json", "result.json", NETWORK, RECOGNITION, COUNTS, MANIFEST, CONTENTS, REGISTERED, NOTED,
+    "plan.json", "done.json", "result.json", NETWORK, RECOGNITION, QUALITY, COUNTS, MANIFEST, CONTENTS, REGISTERED, NOTED,
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from swdb.evidence.layout import (
     reports_folder,
 )
 from swdb.reports.dsrg_networks import RECORD as NETWORK
+from swdb.reports.mask_scores import RECORD as QUALITY
 from swdb.reports.recognition import RECORD as RECOGNITION
 from swdb.specs.study import Study
 from swdb.specs.tables import tables_folder
@@ -44,7 +45,7 @@ Sources = dict[str, Source]  # by their names in the bundle
 
 # What is kept beside the record of an artefact, where it is there.
 KEPT = (
-    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", "quality.json", "quality.md", NETWORK,
+    NOTED, "training.json", "samples.json", "log.jsonl", "cues.json", QUALITY, "quality.md", NETWORK,
     "pretext/training.json", "pretext/log.jsonl", f"evals/{RECOGNITION}",
 )  # fmt: skip
 PICTURE = re.compile(r"!\[[^]]*\]\(quality\.jpg\)")

@@ -47,6 +47,7 @@ def claim_json(claim: Mapping[str, Any], ledger: Mapping[str, Any]) -> dict[str,
         "claim": said,
         "claimSha256": claim["claim_sha256"],
         "verdict": claim["shown"],
+        "discount": claim.get("discount", ""),  # why a contradiction counts for less
         "meanDifference": claim["effect"],
         "interval": claim["seeds_interval"],
         "intervalOverImages": claim["images_interval"],

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from swdb.core.markdown import markdown_table
+from swdb.reports.regime import regime_lines
 from swdb.verdicts.verdict import CONTRADICTED, NOT_RUN, REPRODUCED, Ledger, Verdict
 
 # what XML 1.0 has no way to write, and halves of characters
@@ -91,7 +92,9 @@ def _add_case(suite: ElementTree.Element, verdict: Verdict, ledger: Ledger) -> N
     name = shown_text(f"{verdict.claim.key}: {verdict.claim.text}")
     place = shown_text(f"swdb.{ledger.preset}.table{verdict.table}")
     case = ElementTree.SubElement(suite, "testcase", {"classname": place, "name": name, "time": "0"})
-    said = shown_text(": ".join(filter(None, (verdict.shown, verdict.why))))
+    said = shown_text(
+        ": ".join(filter(None, (verdict.shown, "; ".join(filter(None, (verdict.why, verdict.discount))))))
+    )
     details = shown_text(f"effect {effect_words(verdict)} points, over seeds {interval_words(verdict)}")
     if is_failure(verdict, ledger):
         failure = ElementTree.SubElement(case, "failure", {"message": said, "type": "verdict"})
@@ -124,7 +127,8 @@ def summary(ledger: Ledger, most_bytes: int = MOST_BYTES) -> str:
         "",
         "Effects in points of mIoU, finds: how often a true effect of so many points is found with these seeds (equalities: how often they are shown).",
     ]
-    foot += ["", *(f"- {in_markdown(sentence)}" for sentence in ledger.limits)] if ledger.limits else []
+    said = [*regime_lines(ledger), *ledger.limits]
+    foot += ["", *(f"- {in_markdown(sentence)}" for sentence in said)] if said else []
     if _size([*head, *lines, *foot]) <= most_bytes:
         return "\n".join([*head, *lines, *foot]) + "\n"
     return _cut(head, lines, most_bytes)

@@ -25,6 +25,7 @@ from swdb.reports.ledger import rule_lines
 from swdb.reports.losses import loss_curves
 from swdb.reports.notes import notes
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
+from swdb.reports.regime import regime_words, titled
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, title
@@ -189,11 +190,12 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
     seeds = sorted({seed for measured in evidence.tables for seed in measured.seeds})
     not_run = [*_not_run(evidence)]
     facts = [
-        ("Preset", f"{preset.name}: {preset.title}"),
+        ("Preset", f"{preset.name}: {titled(preset, ledger)}"),
         (
             "Scale",
             "the paper's" if ledger.comparable else "not the paper's: its printed values are for orientation only",
         ),
+        ("Regime", regime_words(ledger) if ledger.regime else "not checked"),
         ("Runs", f"{done} of {len(runs)} planned" if runs else "none: nothing has been run"),
         ("NOT RUN", _lacking_words(not_run, done)),
         ("Seeds", ", ".join(map(str, seeds)) or "none"),
@@ -263,7 +265,7 @@ def _table(measured: MeasuredTable, evidence: Evidence, claims: list[ClaimShown]
     shown = frame(measured, evidence.preset)
     return {
         "number": measured.spec.number,
-        "title": title(measured, evidence.preset),
+        "title": title(measured, evidence.preset, evidence.ledger),
         "header": [*shown.columns],
         "labels": len(measured.spec.label_titles),
         "rows": [

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.notes import notes
+from swdb.reports.regime import titled
 from swdb.reports.results import NOT_MEASURABLE, NOT_RUN, MeasuredTable
 from swdb.reports.tables import frame
 from swdb.specs.presets import Preset
@@ -64,7 +65,7 @@ def _escaped(letter: str) -> str:
 def _table(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> Iterator[str]:
     spec, shown = measured.spec, frame(measured, preset)
     num_labels = len(spec.label_titles)
-    caption = f"{spec.title} (mIoU in %; Table {spec.number} of the supplement): {preset.title}"
+    caption = f"{spec.title} (mIoU in %; Table {spec.number} of the supplement): {titled(preset, ledger)}"
     yield from (
         r"\begin{table}",
         r"\centering",

@@ -10,12 +10,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
+from swdb.reports.regime import regime_lines
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
 from swdb.specs.tables import cell_name
 from swdb.verdicts.engine import family_of, judge
 from swdb.verdicts.images import miou_of, parts
 from swdb.verdicts.power import with_power
+from swdb.verdicts.regime import with_regime
 from swdb.verdicts.rule import ALPHA
 from swdb.verdicts.verdict import NOT_RUN, UNDECIDED, Interval, Ledger, Verdict
 
@@ -46,6 +48,10 @@ def ledger_of(
     kept = _read_all(counts, values) if images else {}
     own = any(table.proxy_use is not None and table.proxy_use.own for table in tables)
     ledger = judge(family, values, preset.comparable, preset.name, kept, limits(preset, own), registered)
+    masks = {seed: one for table in tables for seed, one in table.masks.items()}
+    scored = {seed: one.miou for seed, one in masks.items() if one.miou is not None}
+    why = "; ".join(dict.fromkeys(one.why for one in masks.values() if one.why))
+    ledger = with_regime(ledger, family, values, scored, why)
     return with_power(ledger, family, values) if powers else ledger
 
 
@@ -116,7 +122,7 @@ def claim_line(verdict: Verdict) -> str:
     """Return the line of a claim: verdict, claim, effect with both intervals, p, seeds, spread, and why it is open."""
     parts_of = [*_effect(verdict), *_test(verdict), *_power(verdict)]
     basis = f" ({'; '.join(parts_of)})" if parts_of else ""
-    clauses = "; ".join(filter(None, (verdict.why, verdict.contrary)))
+    clauses = "; ".join(filter(None, (verdict.why, verdict.contrary, verdict.discount)))
     why = f" - {clauses}" if clauses else ""
     return f"{verdict.shown}: {verdict.claim.text}{basis}{why}"
 
@@ -200,7 +206,7 @@ def rule_lines(ledger: Ledger) -> list[str]:
     spread = next((one.spread for one in ledger.verdicts if one.spread is not None), None)
     if spread is not None:
         lines[0] += f" ({spread.arms} of them, {spread.degrees:.0f} degrees of freedom)"
-    return [*lines, registered_line(ledger), *ledger.limits]
+    return [*regime_lines(ledger), *lines, registered_line(ledger), *ledger.limits]
 
 
 def registered_line(ledger: Ledger) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from swdb.core.artefact import Artefact, with_inputs
 from swdb.core.errors import MissingArtefact
+from swdb.core.files import damage_of
 from swdb.reports.dsrg_networks import Networks, networks_behind
 from swdb.verdicts.proxy_spread import ProxySpread, proxy_spread
 
@@ -69,6 +70,18 @@ def proxy_use(scores: Scores, shared: Scores | None = None) -> ProxyUse:
         return found
     compared = (_values(with_proxies), _values({place: shared[place] for place in with_proxies if place in shared}))
     return replace(found, spread=proxy_spread(*compared))
+
+
+def proxy_use_from_json(found: Mapping[str, Any] | None, where: Any) -> ProxyUse | None:
+    """Return what `to_json` has written down; raises MissingArtefact for anything else."""
+    if found is None:
+        return None
+    with damage_of(where, "a table"):
+        by_seed = {
+            int(seed): {str(name): str(one) for name, one in ids.items()} for seed, ids in found["by_seed"].items()
+        }
+        spread = ProxySpread(**found["spread"]) if found["spread"] else None
+        return ProxyUse(by_seed, spread, dict(found["networks"]))
 
 
 def _proxies_behind(score: Artefact) -> dict[str, str]:

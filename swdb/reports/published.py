@@ -2,24 +2,30 @@
 
 `make results` runs it after the tables were taken out of a bundle into `results/<preset>/`: `python -m
 swdb.reports.published PRESET`. The tables in README.md stand between markers and are replaced as a whole. With `again`
-behind it, the tables are rendered anew from the values in their JSON: claims and rule are today's, intervals over images
-are missing, for they need a bundle.
+behind it, the tables are rendered anew from the values in their JSON: claims and rule are today's; intervals over images,
+which need a bundle, are kept of claims that come out as they did.
 """
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swdb.core.files import read_json, write_json, write_text
+from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.reports.assumptions import settings_page
 from swdb.reports.ledger import ledger_of
-from swdb.reports.results import measured_from_json
+from swdb.reports.mask_scores import of_report
+from swdb.reports.regime import OUTSIDE, block_lines, comparison
+from swdb.reports.results import MeasuredTable, measured_from_json
 from swdb.reports.tables import FORMATS, render
 from swdb.specs.presets import Preset, load_preset
-from swdb.verdicts.verdict import WORDS
+from swdb.verdicts.verdict import WORDS, Interval, Ledger, verdict_json
 
+SAME = ("claim_sha256", "effect", "seeds")  # of a claim whose interval over images is still that of its cells
 TABLES = (1, 2, 3, 4)
+REGIMES = "regimes"  # the marker of the table of all presets
+LEDGER = "ledger.json"
 MOST_NAMED = 12  # claims of one verdict
 
 
@@ -30,19 +36,53 @@ def publish(root: Path, preset_name: str, again: bool = False) -> None:
         render_again(preset, target)
     write_text(target / "README.md", page(preset, target))
     readme = root / "README.md"
-    write_text(readme, with_tables(readme.read_text(encoding="utf-8"), target, preset_name))
+    text = with_tables(readme.read_text(encoding="utf-8"), target, preset_name)
+    write_text(readme, _between(text, REGIMES, REGIMES, comparison(root / "results")))
 
 
 def render_again(preset: Preset, target: Path) -> None:
     """Write the tables of a folder from the values in their JSON, with the ledger of today's claims, and the settings."""
     paths = [target / f"table{number}.json" for number in TABLES]
     measured = [measured_from_json(read_json(path), path) for path in paths]
-    ledger = ledger_of(measured, preset, images=False)
+    measured = [with_masks(table, target) for table in measured]
+    ledger = with_kept(ledger_of(measured, preset, images=False), target / LEDGER)
     for table in measured:
         for form in FORMATS:
             write_text(target / f"table{table.spec.number}.{form}", render([table], preset, form, ledger))
-    write_json(target / "ledger.json", ledger.to_json())
+    write_json(target / LEDGER, ledger.to_json())
     write_text(target / "settings.md", settings_page(preset))
+
+
+def with_masks(table: MeasuredTable, target: Path) -> MeasuredTable:
+    """Return a table that knows what its proxies score, where its JSON does not say: the page of their quality lies beside it."""
+    path = target / "quality-1.json"
+    if table.masks or table.spec.number != 2 or not path.is_file():
+        return table
+    by_seed = table.proxy_use.by_seed if table.proxy_use else {}
+    first = next((one for one in table.proxies if one.startswith("dsrg-1-")), "")
+    ids = {seed: by_seed.get(seed, {}).get("dsrg-1", first) for seed in table.seeds}
+    return replace(table, masks={seed: of_report(path, one) for seed, one in ids.items() if one})
+
+
+def with_kept(ledger: Ledger, path: Path) -> Ledger:
+    """Return a ledger with what only a bundle knows, of those claims that are the same as in the ledger that lies there:
+    intervals over images, and what was registered.
+    """
+    if not path.is_file():
+        return ledger
+    with damage_of(path, "a ledger"):
+        kept = {one["claim"]["key"]: one for one in read_json(path)["claims"]}
+        verdicts, registered = [], {}
+        for verdict in ledger.verdicts:
+            now, then = verdict_json(verdict), kept.get(verdict.claim.key, {})
+            if all(now[name] == then.get(name) for name in SAME):
+                interval = then["images_interval"]
+                if interval is not None:
+                    verdict = replace(verdict, images_interval=Interval(**interval))
+                if then["registered"] != "not":
+                    registered[verdict.claim.key] = then["registered"]
+            verdicts.append(verdict)
+    return replace(ledger, verdicts=tuple(verdicts), registered=registered)
 
 
 def page(preset: Preset, target: Path) -> str:
@@ -55,16 +95,18 @@ def page(preset: Preset, target: Path) -> str:
         "data set": "data.json",
         "digests of inputs": "digests.json",
         "machines and versions": "environment.json",
-        "ledger of claims": "ledger.json",
+        "ledger of claims": LEDGER,
         "readings of what the paper leaves open": "sensitivity.md",
         "specs": "specs",
         "lists of image ids": "lists",
     }
     links = [f"[{title}]({name})" for title, name in others.items() if (target / name).exists()]
+    found = read_json(target / LEDGER) if (target / LEDGER).is_file() else {}
+    outside = f"; {OUTSIDE}" if found.get("regime", {}).get("outside") else ""
     lines = [
         f"# Results on preset {preset.name}",
         "",
-        f"{preset.title[:1].upper()}{preset.title[1:]}. As the program wrote them; in full precision, with the ids of the",
+        f"{preset.title[:1].upper()}{preset.title[1:]}{outside}. As the program wrote them; in full precision, with the ids of the",
         "runs, in the `.csv` and `.json` beside each table.",
         "",
         f"Behind them: {', '.join(links)}.",
@@ -82,7 +124,7 @@ def with_tables(text: str, folder: Path, preset: str) -> str:
     for number in TABLES:
         table = (folder / f"table{number}.md").read_text(encoding="utf-8")
         text = _between(text, f"{preset} table {number}", f"table {number}", table.partition("\nClaims:")[0])
-    ledger = folder / "ledger.json"
+    ledger = folder / LEDGER
     if ledger.is_file():
         text = _between(text, f"{preset} claims", "claims", "\n".join(claim_lines(read_json(ledger))) + "\n")
     return text
@@ -95,14 +137,17 @@ def _between(text: str, begin: str, end: str, block: str) -> str:
 
 
 def claim_lines(ledger: dict[str, Any]) -> list[str]:
-    """Return a line for each verdict that a ledger (its JSON) has: how many claims there are of it, and which."""
+    """Return lines for a ledger (its JSON): whether it is in the paper's regime; for each verdict how many claims, and which."""
     texts: dict[str, list[str]] = {}
+    discounts: dict[str, str] = {}
     for claim in sorted(ledger["claims"], key=lambda claim: WORDS.index(claim["word"])):
         texts.setdefault(claim["shown"], []).append(claim["claim"]["text"])
-    lines = []
+        discounts[claim["shown"]] = claim.get("discount", "")
+    lines = block_lines(ledger)
     for word, those in texts.items():
         named = f": {'; '.join(dict.fromkeys(those))}" if len(those) <= MOST_NAMED else ""
-        lines.append(f"- **{len(those)} {word}**{named}")
+        reserve = f" ({discounts[word]})" if discounts.get(word) else ""
+        lines.append(f"- **{len(those)} {word}**{reserve}{named}")
     return lines
 
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from importlib.metadata import metadata
 
+from swdb.reports.regime import titled
 from swdb.specs.presets import Preset
 from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, WORDS, Ledger
 
@@ -74,7 +75,7 @@ def abstract(preset: Preset, ledger: Ledger) -> str:
     counted = ", ".join(f"{found[word]} {word}" for word in sorted(found, key=by_word.__getitem__))
     scale = "at the paper's scale" if preset.comparable else "at another scale than the paper's"
     return (
-        f"Tables 1-4 of the supplement were repeated {scale} ({preset.title}). "
+        f"Tables 1-4 of the supplement were repeated {scale} ({titled(preset, ledger)}). "
         f"Of {len(ledger.verdicts)} claims: {counted or 'none was judged'}."
     )
 

@@ -15,7 +15,9 @@ from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json
 from swdb.evaluation.confusion import COUNTS
-from swdb.reports.proxy_use import ProxyUse, Scores, proxy_use
+from swdb.reports import mask_scores
+from swdb.reports.mask_scores import MaskScore
+from swdb.reports.proxy_use import ProxyUse, Scores, proxy_use, proxy_use_from_json
 from swdb.reports.recognition import Recognition, from_json, recognitions
 from swdb.specs.presets import Preset
 from swdb.specs.runs import RunSpec
@@ -80,6 +82,7 @@ class MeasuredTable:
     machines: list[str]
     proxy_use: ProxyUse | None = None
     recognitions: tuple[Recognition, ...] = ()  # diagnoses beside scores, which no cell reads
+    masks: Mapping[int, MaskScore] = field(default_factory=dict)  # of the proxies behind the weak row, by seed
 
     @property
     def seeds(self) -> list[int]:
@@ -132,7 +135,9 @@ def measure(table: Table, runs: Mapping[str, RunSpec], scores: Scores, shared: S
     machines = {_machine(record["machine"]) for _, record in finished}
     use = proxy_use(scores, shared)
     found = tuple(recognitions(scores))
-    return MeasuredTable(table, cells, _data_digest(finished), sorted(proxies), sorted(machines), use, found)
+    masks = mask_scores.mask_scores(table.number, scores)
+    digest = _data_digest(finished)
+    return MeasuredTable(table, cells, digest, sorted(proxies), sorted(machines), use, found, masks)
 
 
 def _scored(score: Artefact) -> dict[str, Any]:
@@ -229,6 +234,7 @@ def as_json(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> dict[str
         "proxies": measured.proxies,
         "proxy_use": measured.proxy_use.to_json() if measured.proxy_use else None,
         "recognitions": [one.to_json() for one in measured.recognitions],
+        "mask_scores": {str(seed): one.to_json() for seed, one in measured.masks.items()},
         "quality_reports": [f"proxies/{name}/quality.json" for name in measured.proxies],
         "machines": measured.machines,
         "rows": rows,
@@ -241,7 +247,7 @@ def _judged(ledger: Ledger, number: int) -> dict[str, Any]:
     whole = ledger.to_json()
     return {
         "claims": [claim for claim in whole["claims"] if claim["table"] == number],
-        "judged": {name: whole[name] for name in ("family", "looks", "limits")},
+        "judged": {name: whole[name] for name in ("family", "looks", "limits", "regime")},
     }
 
 
@@ -275,9 +281,10 @@ def measured_from_json(found: Any, where: Path | str) -> MeasuredTable:
                     )
                 cells[row.key, column.key] = Cell(row, column, measurable, by_seed, ids)
         seen = from_json(found.get("recognitions", ()), where)
-        return MeasuredTable(
-            spec, cells, str(found["data_sha256"]), [*found["proxies"]], [*found["machines"]], recognitions=seen
-        )
+        use = proxy_use_from_json(found.get("proxy_use"), where)
+        masks = mask_scores.from_json(found.get("mask_scores", {}), where)
+        digest, proxies, machines = str(found["data_sha256"]), [*found["proxies"]], [*found["machines"]]
+        return MeasuredTable(spec, cells, digest, proxies, machines, use, seen, masks)
 
 
 def _seed(text: str) -> int:

@@ -44,8 +44,8 @@ def lines(sentences: Sequence[Sentence], ledger: Ledger) -> Iterator[str]:
         if one.why:
             yield f"  no claim: {one.why}"
         for key in one.claims:
-            contrary = f" - {shown[key].contrary}" if shown[key].contrary else ""
-            yield f"  {shown[key].shown}: {shown[key].claim.text}{contrary}"
+            clauses = "; ".join(filter(None, (shown[key].contrary, shown[key].discount)))
+            yield f"  {shown[key].shown}: {shown[key].claim.text}{f' - {clauses}' if clauses else ''}"
         if one.note:
             yield f"  ({one.note})"
 

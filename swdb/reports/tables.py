@@ -14,6 +14,7 @@ from swdb.reports.assumptions import settings_page
 from swdb.reports.dsrg_networks import RECORD, checked, network_words
 from swdb.reports.ledger import claim_lines, rule_lines
 from swdb.reports.notes import notes
+from swdb.reports.regime import titled
 from swdb.reports.results import NOT_MEASURABLE, MeasuredTable, as_json
 from swdb.specs.presets import Preset
 from swdb.verdicts.verdict import Ledger
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 FORMATS = ("md", "csv", "json")
 
 
-def title(measured: MeasuredTable, preset: Preset) -> str:
-    """Return the table's title with the scale it was run at."""
-    return f"Table {measured.spec.number}. {measured.spec.title} — {preset.title}"
+def title(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> str:
+    """Return the table's title with the scale it was run at, and whether that is outside the paper's regime."""
+    return f"Table {measured.spec.number}. {measured.spec.title} — {titled(preset, ledger)}"
 
 
 def frame(measured: MeasuredTable, preset: Preset) -> "pd.DataFrame":
@@ -59,7 +60,7 @@ def markdown(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> str:
     """Return the table with its claims and notes as Markdown."""
     shown = frame(measured, preset)
     rows = [[escaped(str(value)) for value in row] for row in shown.itertuples(index=False)]
-    lines = [f"**{title(measured, preset)}**", ""]
+    lines = [f"**{title(measured, preset, ledger)}**", ""]
     lines += markdown_table([*shown.columns], rows, words=len(measured.spec.label_titles))
     if claims := claim_lines(ledger, measured.spec.number):
         lines += ["", "Claims:", "", *[f"- {escaped(line)}" for line in claims]]

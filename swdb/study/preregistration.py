@@ -1,4 +1,4 @@
-"""What was fixed before a run: the claims with their margins, the settings, the seeds and the rule that decides, by digest.
+"""What was fixed before a run: claims with their margins, conditions of the regime, settings, seeds, the rule; by digest.
 
 Whoever registers writes them down with the date; a run that begins afterwards says in its record which registrations stood
 then. They are in no key: ids, and what is trained, are the same with and without. Nothing here is proof against its own
@@ -10,7 +10,7 @@ in: claims with their cells, a study -> out: `<work directory>/preregistration.j
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, digest, read_json, write_json
 from swdb.core.lease import leased
 from swdb.reports.results import runs_behind
+from swdb.specs import regime
 from swdb.specs.study import Study
 from swdb.specs.tables import Table, measured_cells, printed_values
 from swdb.study.plan import Plan
@@ -42,6 +43,7 @@ class Registration:
     seeds: tuple[int, ...]  # at most these
     rule: Mapping[str, Any]  # the rule that decides, with its version and its looks
     claims: Mapping[str, Mapping[str, Any]]  # by key: the claim's values, and what stands in its cells
+    regime: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # conditions by key; none in what is older
 
     @property
     def content(self) -> dict[str, Any]:
@@ -52,6 +54,7 @@ class Registration:
             "seeds": list(self.seeds),
             "rule": dict(self.rule),
             "claims": {key: dict(claim) for key, claim in self.claims.items()},
+            **({"regime": {key: dict(one) for key, one in self.regime.items()}} if self.regime else {}),
         }
 
     @property
@@ -111,6 +114,8 @@ def _registration(entry: Mapping[str, Any]) -> Registration:
     values = {name: entry[name] for name in names}
     texts = all(isinstance(values[name], str) for name in names[:3])
     maps = isinstance(values["rule"], dict) and all(isinstance(one, dict) for one in values["claims"].values())
+    values["regime"] = entry.get("regime", {})
+    maps = maps and all(isinstance(one, dict) for one in values["regime"].values())
     if not (texts and maps and all(type(seed) is int for seed in entry["seeds"])):
         raise TypeError
     return Registration(seeds=tuple(entry["seeds"]), **values)
@@ -129,7 +134,9 @@ def registration(study: Study, tables: Mapping[int, Table], seeds: Iterable[int]
         for table in tables.values()
         for claim in table.claims
     }
-    values = json.loads(json.dumps({"rule": rule.content(), "claims": claims}))  # as they are read back
+    values = json.loads(
+        json.dumps({"rule": rule.content(), "claims": claims, "regime": regime.content()})
+    )  # as they are read back
     date = datetime.now(UTC).isoformat(timespec="seconds")
     return Registration(date, study.preset.name, study.preset.digest(), tuple(seeds), **values)
 

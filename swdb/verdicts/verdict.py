@@ -4,15 +4,17 @@ in: what engine.py found -> out: frozen dataclasses, JSON-ready values
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from swdb.specs.claims import Claim
+from swdb.specs.regime import Condition
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "REPRODUCED", "CONTRADICTED", "UNDECIDED"
 NOT_COMPARABLE, NOT_RUN = "NOT COMPARABLE", "NOT RUN"
 WORDS = (REPRODUCED, CONTRADICTED, UNDECIDED, NOT_COMPARABLE, NOT_RUN)
 SHOWN = {REPRODUCED: "MECHANISM SHOWN", CONTRADICTED: "MECHANISM NOT SHOWN"}  # where the preset is not the paper's
+MET, NOT_MET, NOT_DECIDED = "shown", "not shown", "not decided"  # of a condition of the regime, or NOT_RUN
 DIGITS = 6  # of numbers in JSON: equal on every machine, and more than anybody reads
 
 
@@ -58,11 +60,27 @@ class Verdict:
     hours_needed: float | None = None
     why: str = ""  # one clause: of what is not decided, and of what is not compared or not run
     contrary: str = ""  # one clause: where the paper's own numbers are against its sentence
+    discount: str = ""  # one clause: why a contradiction counts for less
 
     @property
     def shown(self) -> str:
         """What is printed: the word itself at the paper's preset, elsewhere whether the mechanism shows."""
         return self.word if self.comparable else SHOWN.get(self.word, self.word)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a condition of the paper's regime."""
+
+    condition: Condition
+    word: str  # MET, NOT_MET, NOT_DECIDED or NOT_RUN
+    higher: float | None = None  # means over the seeds, in % of mIoU
+    lower: float | None = None
+    effect: float | None = None  # their difference
+    interval: Interval | None = None  # over seeds
+    seeds: tuple[int, ...] = ()
+    printed: tuple[float, float] | None = None  # the paper's higher and lower value
+    why: str = ""  # one clause: of what is not decided or not run
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,12 @@ class Ledger:
     looks: tuple[int, ...]  # at how many seeds it was looked
     limits: tuple[str, ...] = ()  # sentences
     registered: Mapping[str, str] = field(default_factory=dict)  # claim's key -> "before", "after" the runs, or "not"
+    regime: tuple[Checked, ...] = ()  # no claims: nothing is adjusted for them
+
+    @property
+    def outside(self) -> bool:
+        """Whether the study is shown to be outside the paper's regime."""
+        return any(one.word == NOT_MET for one in self.regime)
 
     def of_table(self, number: int) -> tuple[Verdict, ...]:
         """Return the verdicts on the claims of one table."""
@@ -89,6 +113,7 @@ class Ledger:
             "family": self.family,
             "looks": list(self.looks),
             "limits": list(self.limits),
+            "regime": {"outside": self.outside, "conditions": [_checked_json(one) for one in self.regime]},
             "claims": [
                 {**verdict_json(one), "registered": self.registered.get(one.claim.key, "not")} for one in self.verdicts
             ],
@@ -125,7 +150,30 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "hours_needed": _rounded(verdict.hours_needed),
         "why": verdict.why,
         "contrary": verdict.contrary,
+        "discount": verdict.discount,
     }
+
+
+def _checked_json(checked: Checked) -> dict[str, Any]:
+    return {
+        "condition": asdict(checked.condition),
+        "word": checked.word,
+        "higher": _rounded(checked.higher),
+        "lower": _rounded(checked.lower),
+        "effect": _rounded(checked.effect),
+        "interval": _interval(checked.interval),
+        "seeds": list(checked.seeds),
+        "printed": None if checked.printed is None else list(checked.printed),
+        "why": checked.why,
+    }
+
+
+def checked_from_json(found: Mapping[str, Any]) -> Checked:
+    """Return what became of a condition, as a ledger's JSON has it; raises KeyError or TypeError for anything else."""
+    values = {**found, "condition": Condition(**found["condition"]), "seeds": tuple(found["seeds"])}
+    values["interval"] = Interval(**found["interval"]) if found["interval"] else None
+    values["printed"] = tuple(found["printed"]) if found["printed"] else None
+    return Checked(**values)
 
 
 def _interval(interval: Interval | None) -> dict[str, Any] | None:

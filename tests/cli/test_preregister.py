@@ -45,7 +45,10 @@ def test_again_is_harmless_and_other_seeds_are_another_registration(tmp_path):
 def test_it_is_said_in_words_with_the_command_that_follows(tmp_path):
     result = succeed("preregister", "--preset", TINY, "--workdir", tmp_path)
     first, second, third = result.stdout.splitlines()
-    assert first == "registered: 30 claims, 6 of them with margins, preset tiny, at most 12 seeds"
+    assert (
+        first
+        == "registered: 30 claims, 6 of them with margins, preset tiny, at most 12 seeds, the regime check's 3 conditions"
+    )
     assert "sha256" in second and str(tmp_path / FILE) in third
     assert next_command(result)[:2] == ["reproduce-table", "all"]
     again = succeed("preregister", "--preset", TINY, "--workdir", tmp_path)

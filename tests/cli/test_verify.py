@@ -55,6 +55,16 @@ def verdicts_of(*words: str) -> dict[str, dict]:
 # ---------------------------------------------------------------- what is said
 
 
+def test_the_regime_check_is_said_with_its_numbers_and_what_it_lacks(good, bad):
+    first, second, third = ledger_of(*good)["regime"]["conditions"]
+    assert first["word"] == "shown" and first["condition"]["points"] == 6.0 and first["seeds"] == [0, 1, 2]
+    assert second["effect"] is not None and third["word"] == "NOT RUN" and "quality.json" in third["why"]
+    text = " ".join(succeed("verify", *good).stdout.split())
+    assert text.count("regime check: ") == 4 and "paper prints 68.9 - 57.0 = +11.9" in text
+    assert ledger_of(*bad)["regime"]["outside"] is True
+    assert "outside the paper's regime, so it counts for less" in " ".join(succeed("verify", *bad).stdout.split())
+
+
 def test_every_sentence_of_the_supplement_is_printed_with_what_became_of_it(good):
     text = succeed("verify", "--sentences", *good).stdout
     assert "section 4: … consistently better than combining the result …" in text

@@ -230,6 +230,7 @@ def test_masks_are_told_from_what_is_read_more_than_once():
             is_read,
             (
                 "runs/x/done.json",
+                "proxies/x/quality.json",
                 "specs/table1.toml",
                 "logs/a.log",
                 "data/x/VOC/val.txt",
@@ -237,4 +238,4 @@ def test_masks_are_told_from_what_is_read_more_than_once():
             ),
         )
     )
-    assert not any(map(is_read, ("runs/x/log.jsonl", "costs/x.json", "proxies/x/quality.json", "reports/x/table1.md")))
+    assert not any(map(is_read, ("runs/x/log.jsonl", "costs/x.json", "proxies/x/quality.md", "reports/x/table1.md")))

@@ -20,6 +20,7 @@ from swdb.evidence.layout import ABOUT, CLAIMS, CRATE
 from swdb.evidence.rescore import rescored
 from swdb.reports.dsrg_networks import RECORD as NETWORK
 from swdb.reports.dsrg_networks import WAYS
+from swdb.reports.mask_scores import RECORD as QUALITY
 from swdb.specs.presets import as_toml
 from swdb.specs.tables import load_tables
 from swdb.study.plan import read_plan
@@ -41,6 +42,36 @@ def test_what_dsrg_s_networks_score_is_in_a_bundle_and_in_its_tables(tmp_path):
     assert said and all(network["miou"]["one"] == 25.0 for network in said.values())
     with rescored(path, None, silent) as found:
         assert found.holds
+
+
+def test_the_regime_check_is_in_a_bundle_and_follows_from_its_scores_and_its_quality_report(tmp_path):
+    graph = drawn_study(tmp_path / "work", [0, 1], rows={*ROWS, "all-strong"})
+    proxies = graph.proxies(1)
+    report = {"name": proxies.id, "set": 1, "masks": {"miou": 50.0}, "confusion": {"true_by_proxy": [[2, 1], [1, 2]]}}
+    write_json(proxies.folder / QUALITY, report)
+    path = written(graph, tmp_path / "ours.zip")
+    ledger = json.loads(contents(path)["reports/tiny/ledger.json"])
+    conditions = ledger["regime"]["conditions"]
+    assert [one["seeds"] for one in conditions] == [[0, 1]] * 3 and conditions[2]["lower"] == 50.0
+    assert json.loads(contents(path)[CLAIMS])["predicate"]["regime"] == ledger["regime"]
+    assert "regime check: " in contents(path)["reports/tiny/table4.md"].decode()
+    with rescored(path, None, silent) as found:
+        assert found.holds
+    better = report | {"masks": {"miou": 60.0}, "confusion": {"true_by_proxy": [[3, 1], [1, 3]]}}
+    others = {"another report": json.dumps(better).encode(), "damaged": b"{", "missing": None}
+    for name, change in others.items():
+        changed = spoiled(path, tmp_path / f"{name}.zip", {f"proxies/{proxies.id}/{QUALITY}": change}, listed=True)
+        assert any(one.where == "reports/tiny/ledger.json" for one in findings(changed)), name
+
+
+def test_thresholds_that_were_edited_in_a_bundle_are_found(ours, tmp_path):
+    name = "reports/tiny/ledger.json"
+
+    def easier(content: bytes) -> bytes:
+        assert b'"points": 6.0' in content
+        return content.replace(b'"points": 6.0', b'"points": 1.0')
+
+    assert any(one.where == name for one in findings(spoiled(ours, tmp_path / "x.zip", {name: easier}, listed=True)))
 
 
 def test_a_score_that_was_edited_is_found_and_what_the_predictions_say_is_gone_on_with(ours, tmp_path):

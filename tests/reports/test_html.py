@@ -123,12 +123,20 @@ def test_every_claim_stands_on_the_first_screen_with_its_verdict(evidence, whole
         assert verdict.claim.text in row and verdict.shown in row
 
 
+def test_the_regime_check_stands_on_the_first_screen(evidence, whole):
+    from swdb.reports.regime import regime_lines, regime_words
+
+    text, said = whole.text(), regime_lines(evidence.ledger)
+    assert len(said) == 4 and all(line in text for line in said)
+    assert regime_words(evidence.ledger) in text
+
+
 def test_the_tables_are_those_that_are_printed(evidence, whole):
     from swdb.reports.tables import frame, notes, title
 
     text = whole.text()
     for measured in evidence.tables:
-        assert title(measured, evidence.preset) in text
+        assert title(measured, evidence.preset, evidence.ledger) in text
         assert all(note in text for note in notes(measured, evidence.preset))
         for value in frame(measured, evidence.preset).to_numpy().ravel():
             assert str(value) in text

@@ -8,8 +8,9 @@ import pytest
 from conftest import TINY, swdb
 from studies import graph_of
 
+from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
-from swdb.reports.proxy_use import ProxyUse, proxy_use
+from swdb.reports.proxy_use import ProxyUse, proxy_use, proxy_use_from_json
 from swdb.specs.tables import CellSource
 from swdb.study.graph import Graph
 from swdb.verdicts.proxy_spread import proxy_spread
@@ -53,6 +54,16 @@ def test_rows_that_are_not_finished_make_no_pair_of_two(tmp_path):
     }
     found = proxy_use(parts)
     assert [set(ids) for ids in found.by_seed.values()] == [{"dsrg-1"}, {"dsrg-2"}] and not found.own
+
+
+def test_json_gives_it_back_and_refuses_what_is_none(tmp_path):
+    own, shared = (scored(tmp_path / name, own, range(3)) for name, own in (("own", True), ("shared", False)))
+    for found in (proxy_use(own, shared), proxy_use(shared)):
+        assert proxy_use_from_json(json.loads(json.dumps(found.to_json())), "here") == found
+    assert proxy_use_from_json(None, "here") is None
+    for wrong in ({}, {"by_seed": {"zero": {}}}, {"by_seed": {}, "spread": {"more": 1}, "networks": {}}, [7]):
+        with pytest.raises(MissingArtefact):
+            proxy_use_from_json(wrong, "here")
 
 
 def test_one_seed_knows_nothing_of_others(tmp_path):

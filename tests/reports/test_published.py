@@ -18,6 +18,7 @@ from swdb.core.progress import silent
 from swdb.evidence.output import write_results
 from swdb.evidence.rescore import rescored
 from swdb.reports.published import MOST_NAMED, page, publish, render_again, with_tables
+from swdb.reports.regime import comparison
 from swdb.specs import presets
 from swdb.specs.presets import load_preset
 
@@ -96,6 +97,55 @@ def test_tables_without_a_bundle_are_rendered_again_from_their_values(root):
     assert {name: (target / name).read_text() for name in again} == again
 
 
+def test_what_only_a_bundle_knows_is_kept_of_claims_that_come_out_as_they_did(tmp_path):
+    target = shutil.copytree(REPOSITORY / "results" / "synthetic", tmp_path / "synthetic")
+    path = target / "ledger.json"
+    before = json.loads(path.read_text())
+    with_images = [one for one in before["claims"] if one["images_interval"]]
+    assert len(with_images) > 2
+    with_images[0]["registered"] = "before"
+    with_images[1]["effect"] += 1.0  # of other scores
+    with_images[2]["claim_sha256"] = "0" * 64  # of another claim of this name
+    path.write_text(json.dumps(before))
+    render_again(load_preset("synthetic"), target)
+    after = {one["claim"]["key"]: one for one in json.loads(path.read_text())["claims"]}
+    kept = [after[one["claim"]["key"]] for one in with_images]
+    assert kept[0]["images_interval"] == with_images[0]["images_interval"] and kept[0]["registered"] == "before"
+    assert kept[1]["images_interval"] is None is kept[2]["images_interval"]
+    assert [one["images_interval"] for one in kept[3:]] == [one["images_interval"] for one in with_images[3:]]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"claims": [7]}', '{"claims": [{"claim": 7}]}'])
+def test_a_damaged_ledger_is_not_rendered_from(root, damage):
+    path = root / "results" / "tiny" / "ledger.json"
+    path.write_text(damage)
+    with pytest.raises(MissingArtefact) as caught:
+        render_again(load_preset("tiny"), path.parent)
+    assert caught.value.subject == path
+
+
+def test_the_table_of_regimes_stands_between_its_markers_and_is_written_with_each_preset(root):
+    (root / "README.md").write_text(README + "<!-- regimes -->\nold\n<!-- end of regimes -->\nbehind\n")
+    publish(root, "tiny")
+    shown = (root / "README.md").read_text().partition("<!-- regimes -->\n")[2]
+    assert shown.partition("<!-- end of")[0] == comparison(root / "results") and shown.endswith("-->\nbehind\n")
+    assert "| tiny | NOT RUN | NOT RUN | " in shown and "| the paper | 57.0 | 62.8 | " in shown
+
+
+def test_what_proxies_score_is_read_from_the_page_of_their_quality_where_a_table_does_not_say(root):
+    target = root / "results" / "tiny"
+    found = json.loads((target / "table2.json").read_text())
+    assert found["mask_scores"] == {}  # row weak was not run
+    (name,) = [one for one in found["proxies"] if one.startswith("dsrg-1-")]
+    report = {"name": name, "set": 1, "masks": {"miou": 50.0}, "confusion": {"true_by_proxy": [[2, 1], [1, 2]]}}
+    for changed, expected in ((report, 50.0), (report | {"name": "others"}, None), (report | {"set": 2}, None)):
+        (target / "quality-1.json").write_text(json.dumps(changed))
+        (target / "table2.json").write_text(json.dumps(found))
+        render_again(load_preset("tiny"), target)
+        scores = json.loads((target / "table2.json").read_text())["mask_scores"]
+        assert scores.keys() == {"0", "1"} and all(one["miou"] == expected for one in scores.values())
+
+
 def test_a_table_with_impossible_values_is_not_rendered(root):
     path = root / "results" / "tiny" / "table1.json"
     found = json.loads(path.read_text())
@@ -111,12 +161,9 @@ def test_what_is_published_is_what_todays_claims_and_rule_say(name, tmp_path):
     published = REPOSITORY / "results" / name
     target = shutil.copytree(published, tmp_path / name)
     render_again(load_preset(name), target)
-    said, now = (json.loads((folder / "ledger.json").read_text())["claims"] for folder in (published, target))
-    with_images = [one.pop("images_interval") for one in said if one["images_interval"]]
-    for one in (*said, *now):  # intervals over images need the bundle that the tables were taken from
-        one.pop("images_interval", None)
-    assert said == now
-    for path in published.iterdir() if not with_images else ():
+    said, now = (json.loads((folder / "ledger.json").read_text()) for folder in (published, target))
+    assert said == now and said["regime"]["conditions"]
+    for path in published.iterdir():
         if path.is_file():
             assert (target / path.name).read_bytes() == path.read_bytes(), path.name
 

@@ -269,11 +269,14 @@ def test_json_marks_literature_in_text_and_not_run(measured):
     assert (rows[2]["values"]["strong"]["mean"], rows[2]["values"]["strong"]["by_seed"]) == (None, {})
 
 
+NOT_CHECKED = {"outside": False, "conditions": []}  # the made-up table has none of the cells
+
+
 def test_json_has_the_claims_with_their_verdicts_and_how_they_were_judged(measured):
     value, ledger = said(measured, preset()), ledger_of([measured], preset())
     assert [claim["word"] for claim in value["claims"]] == [verdict.word for verdict in ledger.verdicts]
     assert value["claims"] == ledger.to_json()["claims"] and len(value["claims"]) == 5
-    assert value["judged"] == {"family": 4, "looks": [3], "limits": list(ledger.limits)}
+    assert value["judged"] == {"family": 4, "looks": [3], "limits": list(ledger.limits), "regime": NOT_CHECKED}
 
 
 @pytest.mark.parametrize("comparable", [True, False])

@@ -128,7 +128,8 @@ def test_a_row_of_ours_has_no_printed_value_and_so_no_difference(measured):
 
 
 def test_the_title_names_the_scale(measured):
-    assert tables.title(measured, PRESET) == "Table 9. Made-up numbers — tiny scenes for tests"
+    ledger = judged(measured)
+    assert tables.title(measured, PRESET, ledger) == "Table 9. Made-up numbers — tiny scenes for tests"
 
 
 def test_notes_name_the_seeds_and_the_rule_of_selection(measured):

@@ -11,6 +11,7 @@ from conftest import TESTS
 from studies import CPU, Watcher, graph_of, study_of
 
 from swdb.core.errors import MissingArtefact
+from swdb.specs import regime
 from swdb.specs.tables import load_tables
 from swdb.study.preregistration import (
     AFTER,
@@ -65,6 +66,27 @@ def test_other_content_is_kept_beside_what_was_registered_before(tmp_path):
     assert register(tmp_path, other) == (other, True)
     assert read_registrations(tmp_path) == [TODAY, other]
     assert register(tmp_path, TODAY) == (TODAY, False)  # the first one stands still
+
+
+def test_the_regime_check_is_registered_with_its_thresholds_and_fixes_no_claim(tmp_path):
+    found = registration(study_of(tmp_path), load_tables(), range(3))
+    assert found.content["regime"] == regime.content()
+    register(tmp_path, found)
+    assert read_registrations(tmp_path) == [found]
+    other = replace(found, regime={key: {**one, "points": 1.0} for key, one in found.regime.items()})
+    assert register(tmp_path, other) == (other, True) and other.digest != found.digest
+    assert all(found.fixes(key, other, range(3)) for key in found.claims)  # it is no claim, so no claim hangs on it
+
+
+def test_an_older_registration_without_a_regime_is_read_as_it_was_written(tmp_path):
+    register(tmp_path, TODAY)
+    assert "regime" not in TODAY.content and "regime" not in (tmp_path / FILE).read_text()
+    for wrong in ('"regime": 7,', '"regime": {"a": 7},'):
+        path = tmp_path / "wrong" / FILE
+        path.parent.mkdir(exist_ok=True)
+        path.write_text((tmp_path / FILE).read_text().replace('"claims": {', f'{wrong} "claims": {{', 1))
+        with pytest.raises(MissingArtefact):
+            read_registrations(path.parent)
 
 
 def test_the_digest_is_of_the_date_too():
