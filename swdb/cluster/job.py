@@ -38,6 +38,7 @@ class Make:
     seen: float = 0.0  # how new the newest file of its artefacts was when the job was stopped last
     _child: Any = field(default=None, init=False, repr=False)
     _told_to_end: bool = field(default=False, init=False)
+    _interrupted: bool = field(default=False, init=False)
 
     def __call__(self) -> None:
         """Run the command; leaves the process with its exit code where it did not succeed."""
@@ -83,6 +84,7 @@ class Make:
             command, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_as_child
         ) as child:
             self._child = child
+            self._interrupt()  # it may have been told to end before its command was known
             for line in child.stderr:
                 sys.stderr.write(line)
                 sys.stderr.flush()
@@ -90,10 +92,15 @@ class Make:
         return child.returncode, said
 
     def _end(self, *_: object) -> None:
-        """Interrupt the command, once: Slurm says it several times, and a second Ctrl-C would not wait for what is saved."""
-        if not self._told_to_end and self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGINT)
+        """Hear that the job must end; Slurm says it several times."""
         self._told_to_end = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Interrupt a command of a job that must end, once: after a second Ctrl-C it would not wait for what is saved."""
+        if self._told_to_end and not self._interrupted and self._child is not None and self._child.poll() is None:
+            self._interrupted = True
+            self._child.send_signal(signal.SIGINT)
 
     def _await_inputs(self) -> None:
         until = time.monotonic() + LATE

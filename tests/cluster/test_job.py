@@ -172,6 +172,15 @@ def test_a_job_that_is_told_to_end_twice_interrupts_its_command_once(tmp_path, m
     assert (tmp_path / "heard").read_text() == "x\n"
 
 
+def test_a_job_that_is_told_to_end_before_its_command_is_known_interrupts_it_all_the_same(tmp_path, monkeypatch):
+    pretended(tmp_path, monkeypatch, "sleep 30; echo slept")
+    make = job(tmp_path)
+    make._end()
+    begun_at = time.monotonic()
+    exit_code, _ = make._run()
+    assert exit_code != 0 and time.monotonic() - begun_at < 25
+
+
 def test_a_job_that_is_told_to_end_ends_its_command(tmp_path, monkeypatch):
     pretended(tmp_path, monkeypatch, SAVES.format(tmp_path, ID))
     make = job(tmp_path)
