@@ -98,14 +98,14 @@ class OneNode:
         """Return the state of a job."""
         return self.tell("squeue", "--states=all", "--noheader", f"--jobs={number}", "--format=%T")
 
-    def wait(self, what: Callable[[], object], seconds: float = 60) -> None:
+    def wait(self, what: Callable[[], object], seconds: float = 180) -> None:
         """Wait until something holds."""
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, f"{self.jobs()}\n{self.logs()}"
             time.sleep(0.2)
 
-    def wait_for_all(self, seconds: float = 120) -> None:
+    def wait_for_all(self, seconds: float = 600) -> None:
         """Wait until the queue is empty."""
         self.wait(lambda: not self.tell("squeue", "--noheader"), seconds)
 

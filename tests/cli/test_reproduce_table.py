@@ -79,7 +79,9 @@ def test_a_table_says_the_scores_that_it_was_made_from(own):
 def test_only_the_rows_and_seeds_that_were_asked_for_are_run(prepared):
     result = table(prepared, "3", "--rows", "n3", "--seeds", "1")
     assert [path.name.rpartition("-")[0] for path in (prepared / "runs").glob("[!.]*")] == ["dual-s0"]
-    assert result.stdout.count("NOT RUN") == 8 + 1 + 7  # cells, the note, seven claims that need n0
+    assert (
+        result.stdout.count("NOT RUN") == 8 + 1 + 7 + 4
+    )  # cells, the note, seven claims that need n0, the regime check
     rows = {row["key"]: row for row in json.loads((prepared / "reports/tiny/table3.json").read_text())["rows"]}
     assert {key: list(row["values"]["strong"]["by_seed"]) for key, row in rows.items()} == {
         "n0": [], "n1": [], "n2": [], "n3": ["0"], "strong-and-mixed": [], "strong-and-weak": [],
@@ -150,10 +152,10 @@ def test_no_train_prints_what_is_there_and_makes_nothing(tmp_path):
 
 def test_what_is_finished_is_printed_without_what_it_was_made_from(own):
     expected = table(own, "all", "--seeds", "1", "--no-train").stdout
-    for folder in ("weights", "classifiers", "cues", "proxies", "data"):
+    for folder in ("weights", "classifiers", "cues", "data"):
         shutil.rmtree(own / folder)
-    for path in own.glob("runs/*/*.pt"):
-        path.unlink()
+    for path in (*own.glob("runs/*/*.pt"), *own.glob("proxies/*/*.png"), *own.glob("proxies/*/*.npy")):
+        path.unlink()  # not the report on the proxies: the regime check reads it
     before = contents(own / "runs")
     assert table(own, "all", "--seeds", "1", "--no-train").stdout == expected
     assert contents(own / "runs") == before
