@@ -241,9 +241,10 @@ def sweep(key: str, title: str, parameter: str, series: Sequence[Series], orient
     with canvas(key, WIDTH, 230) as figure:
         axes = figure.subplots()
         shift = BESIDE * (max(at for one in series for at in one.at) - min(at for one in series for at in one.at))
-        for k, (one, look) in enumerate(zip(series, zip(LINES, SIGNS, strict=True), strict=False)):
-            colour, _ = look
-            _ours(axes, one, look, shift, k - (len(series) - 1) / 2)
+        ours = [one.name for one in series if any(one.by_seed)]
+        for one, (colour, sign) in zip(series, zip(LINES, SIGNS, strict=True), strict=False):
+            if one.name in ours:
+                _ours(axes, one, (colour, sign), shift, ours.index(one.name) - (len(ours) - 1) / 2)
             known = [(at, value) for at, value in zip(one.at, one.paper, strict=True) if value is not None]
             if known:
                 style = {"color": colour, "linewidth": 1.1, "linestyle": (0, (4, 2)), "marker": "D", "markersize": 4}

@@ -27,11 +27,20 @@ DECIDED = (REPRODUCED, CONTRADICTED)
 
 
 @dataclass(frozen=True)
+class _Claim:
+    """A claim, and what became of it: its word, and its numbers."""
+
+    text: str
+    word: str
+    said: str
+
+
+@dataclass(frozen=True)
 class _Results:
     """What a folder holds."""
 
     name: str
-    claims: Mapping[str, dict[str, Any]]  # by key
+    claims: Mapping[str, _Claim]  # by key
     tables: tuple[MeasuredTable, ...]
     settings: Mapping[str, Any]  # by dotted name
 
@@ -42,7 +51,7 @@ def page(earlier: Path, now: Path) -> str:
     lines = [
         f"# What changed against earlier tables: {today.name}",
         "",
-        "As the program compared them. It says what differs; why is for the CHANGELOG.",
+        "As the program compared them: what differs, and not why.",
         "",
         *markdown_table(("", "earlier", "now"), [*_conditions(then, today)], words=3),
         "",
@@ -60,13 +69,21 @@ def _read(folder: Path) -> _Results:
     path = folder / LEDGER
     found = read_json(path)
     with damage_of(path, "a ledger"):
-        name, claims = str(found["preset"]), {one["claim"]["key"]: one for one in found["claims"]}
+        name, claims = str(found["preset"]), {one["claim"]["key"]: _claim(one) for one in found["claims"]}
     paths = sorted(folder.glob("table*.json"))
     if not paths:
         raise MissingArtefact(folder, "holds no tables", "table1.json and the like")
     return _Results(
         name, claims, tuple(measured_from_json(read_json(one), one) for one in paths), _settings(folder, name)
     )
+
+
+def _claim(found: Mapping[str, Any]) -> _Claim:
+    said, ends = str(found["shown"]), found["seeds_interval"]
+    if found["effect"] is not None:
+        between = f", {interval((ends['low'], ends['high']))}" if ends else ""
+        said += f" ({number(found['effect'], '+.1f')}{between})"
+    return _Claim(str(found["claim"]["text"]), str(found["word"]), said)
 
 
 def _settings(folder: Path, preset: str) -> dict[str, Any]:
@@ -89,13 +106,14 @@ def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
 
 
 def _conditions(then: _Results, today: _Results) -> Iterator[tuple[str, str, str]]:
-    """Yield what else differs: seeds, data, proxies, machine, settings."""
+    """Yield under which conditions each was made: seeds, data, proxies, machine, settings that differ."""
     facts = {
         "seeds": lambda table: map(str, table.seeds),
         "data set, sha256": lambda table: [table.data_digest[:16]],
         "proxies": lambda table: table.proxies,
         "computed on": lambda table: table.machines,
     }
+    yield "preset", then.name, today.name
     for title, of in facts.items():
         sides = [sorted({one for table in side.tables for one in of(table) if one}) for side in (then, today)]
         if title == "seeds":
@@ -113,7 +131,9 @@ def _verdict_lines(then: _Results, today: _Results) -> Iterator[str]:
     groups: dict[str, list[tuple[str, ...]]] = {"did not stand": [], "decided now": [], "other": [], "stand": []}
     for key in dict.fromkeys((*then.claims, *today.claims)):
         sides = then.claims.get(key), today.claims.get(key)
-        groups[_became(*sides)].append((escaped((sides[1] or sides[0])["claim"]["text"]), *map(_side, sides)))
+        groups[_became(*sides)].append(
+            (escaped((sides[1] or sides[0]).text), *(one.said if one else ABSENT for one in sides))
+        )
     titles = {
         "did not stand": "Verdicts that did not stand",
         "decided now": "Decided now, and not earlier",
@@ -128,24 +148,13 @@ def _verdict_lines(then: _Results, today: _Results) -> Iterator[str]:
             yield ""
 
 
-def _became(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
-    before, after = (one["word"] if one else "" for one in (then, now))
+def _became(then: _Claim | None, now: _Claim | None) -> str:
+    before, after = (one.word if one else "" for one in (then, now))
     if before in DECIDED and after != before:
         return "did not stand"
     if after in DECIDED and before != after:
         return "decided now"
     return "stand" if before == after else "other"
-
-
-def _side(claim: Mapping[str, Any] | None) -> str:
-    """Say what became of a claim on one side."""
-    if claim is None:
-        return ABSENT
-    if claim["effect"] is None:
-        return str(claim["shown"])
-    found = claim["seeds_interval"]
-    ends = f", {interval((found['low'], found['high']))}" if found else ""
-    return f"{claim['shown']} ({number(claim['effect'], '+.1f')}{ends})"
 
 
 def _values(then: _Results, today: _Results) -> Iterator[tuple[str, ...]]:
