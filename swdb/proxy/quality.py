@@ -23,22 +23,13 @@ from swdb.data.voc import IGNORE
 from swdb.evaluation.confusion import confusion, iou
 from swdb.proxy.cues import load_cues
 from swdb.proxy.grid import GRID, cue_quality, grid_points
-from swdb.proxy.quality_page import draw, network_beside, page, read_pair
+from swdb.proxy.quality_page import PUBLISHED, draw, network_beside, page, read_pair
 
 SHOWN = 20  # images of each kind: the worst, and some chosen at random
 SEED = 0  # of the random choice
 LARGEST = 15  # confusions that are named
 
 SCORED_ON = "the training images' true masks; a diagnosis, never read by training"
-PUBLISHED = (  # DSRG with VGG16, mIoU in % on val
-    {"what": "DSRG, before retrain", "miou": [57.4], "source": "readme of DSRG-TF (xtudbxk/DSRG-tensorflow)"},
-    {"what": "DSRG, after retrain", "miou": [59.0], "source": "the paper, as quoted in issue 8 of the official code"},
-    {"what": "independent run, single scale", "miou": [51.5], "source": "DSRG-TF"},
-    {"what": "independent runs", "miou": [53.2, 54.3], "source": "official code; result files of Ien001/Point-DSRG"},
-    {"what": "independent runs, several scales", "miou": [55.6, 56.7], "source": "DSRG-TF"},
-    {"what": "10k weak", "miou": [57.0], "source": "the supplement that is reproduced here"},
-    {"what": "10k weak (retrain)", "miou": [60.1], "source": "the supplement that is reproduced here"},
-)
 NOT_COMPARABLE = (
     "The published figures are networks' on the validation split; the masks here are scored on the training images, "
     "whose tags were known. They stand side by side for orientation and are not a like-for-like comparison."

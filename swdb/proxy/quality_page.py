@@ -21,6 +21,18 @@ from swdb.evaluation.figures import TILE, Example, album, save
 
 PICTURE = "quality.jpg"
 NETWORK = "val.json"  # beside the masks: `val_score.py`
+PUBLISHED = (  # DSRG with VGG16, mIoU in % on val
+    {"what": "DSRG, before retrain", "miou": [57.4], "source": "readme of DSRG-TF (xtudbxk/DSRG-tensorflow)"},
+    {"what": "DSRG, after retrain", "miou": [59.0], "source": "the paper, as quoted in issue 8 of the official code"},
+    {"what": "independent run, single scale", "miou": [51.5], "source": "DSRG-TF"},
+    {"what": "independent runs", "miou": [53.2, 54.3], "source": "official code; result files of Ien001/Point-DSRG"},
+    {"what": "independent runs, several scales", "miou": [55.6, 56.7], "source": "DSRG-TF"},
+    {"what": "10k weak", "miou": [57.0], "source": "the supplement that is reproduced here"},
+    {"what": "10k weak (retrain)", "miou": [60.1], "source": "the supplement that is reproduced here"},
+)
+PUBLISHED_BY_SET = {  # of several views, with CRF
+    number: {"miou": found["miou"][0], "source": found["source"]} for number, found in enumerate(PUBLISHED[:2], 1)
+}
 
 
 def read_pair(folder: Path, dataset: DataSet, image_id: str) -> tuple[np.ndarray, np.ndarray | None]:

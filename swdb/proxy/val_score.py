@@ -34,15 +34,11 @@ from swdb.nn.losses import resize
 from swdb.nn.model import Model
 from swdb.proxy.labeller import View, looking, refined, summed, views_of
 from swdb.proxy.masks import load_model
-from swdb.proxy.quality import PUBLISHED as FIGURES
-from swdb.proxy.quality_page import page
+from swdb.proxy.quality_page import PUBLISHED_BY_SET, page
 from swdb.specs.tasks import ProxiesTask
 
 WHOLE = 1.0  # the one scale of the retrain round
 BY_ITS_SCORER = next(one for one in DEFINITIONS if one.key == "hit")  # DSRG's evaluate.py
-PUBLISHED = {  # with VGG16 on PASCAL VOC's val, several scales and CRF, by proxy set
-    number: {"miou": found["miou"][0], "source": found["source"]} for number, found in enumerate(FIGURES[:2], 1)
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "data": dataset.digest,
         "ways": ways,
         "its_scorer": f"{BY_ITS_SCORER.where}: {BY_ITS_SCORER.words}",
-        "published": PUBLISHED[task.proxy_set],
+        "published": PUBLISHED_BY_SET[task.proxy_set],
         "machine": tools.compute.describe(),
     }
     write_text(proxies.folder / "quality.md", page(artefact.input("quality").read_record(), found))

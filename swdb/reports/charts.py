@@ -32,9 +32,10 @@ from swdb.reports.svg import (
 WIDTH = 360  # points: a phone's width
 ROW = 17  # height of a claim
 BAR = 15  # height of a class
-LINES = (FIRST, SECOND, THIRD, FOURTH)
+LINES, SIGNS = (FIRST, SECOND, THIRD, FOURTH), ("o", "s", "^", "v")
 MARKS = {"good": ("o", GOOD, GOOD), "bad": ("s", BAD, BAD), "open": ("o", OPEN, PAGE)}  # sign, edge, face
 STEPS_IN_TABLE = 11
+BESIDE = 0.02  # of a curve's width: how far one series stands from the next, and single seeds from their mean
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,11 @@ def sweep(key: str, title: str, parameter: str, series: Sequence[Series], orient
     """Draw values along a parameter beside the paper's; `orientation`: the paper's are of another scale."""
     with canvas(key, WIDTH, 230) as figure:
         axes = figure.subplots()
-        for one, colour in zip(series, LINES, strict=False):
-            _ours(axes, one, colour)
+        shift = BESIDE * (max(at for one in series for at in one.at) - min(at for one in series for at in one.at))
+        ours = [one.name for one in series if any(one.by_seed)]
+        for one, (colour, sign) in zip(series, zip(LINES, SIGNS, strict=True), strict=False):
+            if one.name in ours:
+                _ours(axes, one, (colour, sign), shift, ours.index(one.name) - (len(ours) - 1) / 2)
             known = [(at, value) for at, value in zip(one.at, one.paper, strict=True) if value is not None]
             if known:
                 style = {"color": colour, "linewidth": 1.1, "linestyle": (0, (4, 2)), "marker": "D", "markersize": 4}
@@ -265,24 +269,41 @@ def sweep(key: str, title: str, parameter: str, series: Sequence[Series], orient
             for one in series
             for at, values, paper in zip(one.at, one.by_seed, one.paper, strict=True)
         ]
-        words = f"mIoU by {parameter}: ours as lines with one standard deviation over seeds, the paper's dashed."
+        words = (
+            f"mIoU by {parameter}: ours as lines with one standard deviation over seeds, each seed as a faint point beside "
+            f"them, the paper's dashed. {'. '.join(map(_in_words, series))}."
+        )
         if orientation:
             words += " The paper's values are of another scale and stand there for orientation only."
         return chart(key, figure, title, words, ("values", parameter, "mean", "sd", "seeds", "paper"), rows)
 
 
-def _ours(axes, one: Series, colour: str) -> None:
-    known = [(at, values) for at, values in zip(one.at, one.by_seed, strict=True) if values]
+def _in_words(one: Series) -> str:
+    """Say what a series holds, place by place."""
+    places = zip(one.at, one.by_seed, one.paper, strict=True)
+    said = (f"{number(_mean(values))} (paper {number(paper)}) at {number(at, 'g')}" for at, values, paper in places)
+    return f"{one.name}: {', '.join(said)}"
+
+
+def _ours(axes, one: Series, look: tuple[str, str], shift: float, place: float) -> None:
+    """Draw our means with their spread, and single seeds beside them; series stand `shift` apart, this one at `place`."""
+    colour, sign = look
+    known = [(at + shift * place, values) for at, values in zip(one.at, one.by_seed, strict=True) if values]
+    beside = -shift if place < 0 else shift
+    for at, values in known:
+        if len(values) > 1:
+            axes.plot(
+                [at + beside] * len(values), values, sign, color=colour, markersize=3.2, alpha=0.5, markeredgewidth=0
+            )
     if known:
-        means, sds = [_mean(values) for _, values in known], [_sd(values) or 0.0 for _, values in known]
         axes.errorbar(
             [at for at, _ in known],
-            means,
-            sds,
+            [_mean(values) for _, values in known],
+            [_sd(values) or 0.0 for _, values in known],
             color=colour,
-            marker="o",
+            marker=sign,
             markersize=5,
-            capsize=3,
+            capsize=2.5,
             label=label(one.name, 30),
         )
 

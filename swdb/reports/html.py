@@ -281,8 +281,7 @@ def _sweeps(evidence: Evidence) -> list[Chart]:
     found = [sweep for measured in evidence.tables for sweep in sweeps(measured)]
     orientation = not evidence.preset.comparable
     return [
-        charts.sweep(f"sweep-{k}", f"Table {one.table}, by {one.parameter}", one.parameter, one.series, orientation)
-        for k, one in enumerate(found, 1)
+        charts.sweep(f"sweep-{k}", one.title, one.parameter, one.series, orientation) for k, one in enumerate(found, 1)
     ]
 
 

@@ -3,21 +3,26 @@
 `make results` runs it after the tables were taken out of a bundle into `results/<preset>/`: `python -m
 swdb.reports.published PRESET`. The tables in README.md stand between markers and are replaced as a whole. With `again`
 behind it, the tables are rendered anew from the values in their JSON: claims and rule are today's; intervals over images,
-which need a bundle, are kept of claims that come out as they did.
+which need a bundle, are kept of claims that come out as they did. Curves are drawn from the same JSON, and the section of
+`results/README.md` on all presets together.
 """
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from swdb.core.files import damage_of, read_json, write_json, write_text
+from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
 from swdb.reports.ledger import ledger_of
 from swdb.reports.mask_scores import of_report
 from swdb.reports.regime import OUTSIDE, block_lines, comparison
 from swdb.reports.results import MeasuredTable, measured_from_json
+from swdb.reports.svg import as_file
+from swdb.reports.sweeps import Sweep, sweeps
 from swdb.reports.tables import FORMATS, render
 from swdb.specs.presets import Preset, load_preset
 from swdb.verdicts.verdict import WORDS, Interval, Ledger, verdict_json
@@ -25,8 +30,13 @@ from swdb.verdicts.verdict import WORDS, Interval, Ledger, verdict_json
 SAME = ("claim_sha256", "effect", "seeds")  # of a claim whose interval over images is still that of its cells
 TABLES = (1, 2, 3, 4)
 REGIMES = "regimes"  # the marker of the table of all presets
+PAYS = "second branch"  # that of the section of `results/README.md`
 LEDGER = "ledger.json"
 MOST_NAMED = 12  # claims of one verdict
+CURVES = (
+    "<sub>lines: means over seeds, with one standard deviation; faint points: single seeds; dashed: the paper's printed "
+    "values</sub>"
+)
 
 
 def publish(root: Path, preset_name: str, again: bool = False) -> None:
@@ -34,10 +44,36 @@ def publish(root: Path, preset_name: str, again: bool = False) -> None:
     preset, target = load_preset(preset_name), root / "results" / preset_name
     if again:
         render_again(preset, target)
+    for name, sweep in curves(target):
+        drawn = charts.sweep(
+            name.removesuffix(".svg"), sweep.title, sweep.parameter, sweep.series, not preset.comparable
+        )
+        write_text(target / name, as_file(drawn))
     write_text(target / "README.md", page(preset, target))
     readme = root / "README.md"
     text = with_tables(readme.read_text(encoding="utf-8"), target, preset_name)
     write_text(readme, _between(text, REGIMES, REGIMES, comparison(root / "results")))
+    compare_presets(root / "results")
+
+
+def compare_presets(results: Path) -> None:
+    """Write what all presets together say of the second branch: the drawing, and the section of `results/README.md`."""
+    cases = second_branch.cases(results)
+    write_text(results / second_branch.FIGURE, as_file(second_branch.drawing(cases)))
+    readme = results / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        write_text(readme, _between(text, PAYS, PAYS, second_branch.section(cases)))
+
+
+def curves(target: Path) -> Iterator[tuple[str, Sweep]]:
+    """Yield the curves of a folder's tables, each with the name of its drawing; none of what nobody ran."""
+    for number in TABLES:
+        path = target / f"table{number}.json"
+        if path.is_file():
+            for one in sweeps(measured_from_json(read_json(path), path)):
+                if one.measured:
+                    yield f"curve-{number}-{one.key.replace('_', '-')}.svg", one
 
 
 def render_again(preset: Preset, target: Path) -> None:
@@ -97,6 +133,7 @@ def page(preset: Preset, target: Path) -> str:
         "machines and versions": "environment.json",
         "ledger of claims": LEDGER,
         "readings of what the paper leaves open": "sensitivity.md",
+        "what changed against earlier tables": earlier.PAGE,
         "specs": "specs",
         "lists of image ids": "lists",
     }
@@ -113,6 +150,9 @@ def page(preset: Preset, target: Path) -> str:
     ]
     if (target / "dual-s0.png").exists():
         lines += ["", "![image, ground truth, proxy, strong branch, weak branch](dual-s0.png)"]
+    drawn = [f"![{one.title}]({name})" for name, one in curves(target) if (target / name).exists()]
+    if drawn:
+        lines += ["", *drawn, "", CURVES]
     return "\n".join([*lines, "", *tables]).rstrip() + "\n"
 
 

@@ -30,6 +30,11 @@ def regime_words(ledger: Ledger) -> str:
     return _words([one.word for one in ledger.regime])
 
 
+def words_of(judged: Mapping[str, Any]) -> str:
+    """Say the same of how a table's JSON was judged."""
+    return _words([one["word"] for one in judged.get("regime", {}).get("conditions", ())] or [NOT_RUN])
+
+
 def _words(words: list[str]) -> str:
     if NOT_MET in words:
         return OUTSIDE
@@ -81,8 +86,7 @@ def comparison(results: Path) -> str:
                 for row in found["rows"]
                 for column, cell in row["values"].items()
             }
-            checked = [one["word"] for one in found["judged"].get("regime", {}).get("conditions", ())]
-            rows.append([path.parent.name, *(_mean(means[cell]) for cell in COMPARED), _words(checked or [NOT_RUN])])
+            rows.append([path.parent.name, *(_mean(means[cell]) for cell in COMPARED), words_of(found["judged"])])
     return "\n".join(markdown_table(header, rows, words=1)) + "\n"
 
 

@@ -3,7 +3,7 @@
 The same drawing gives the same bytes: ids are salted by a key, numbers are rounded, no date and no program is named. The
 colours that are drawn with stand for the page's own (CSS variables), so that one drawing is right in light and in dark.
 
-in: a key, a size, what to draw -> out: a `Chart`: the element, and its numbers as a table
+in: a key, a size, what to draw -> out: a `Chart`: the element, and its numbers as a table; a chart as a file of its own
 """
 
 import io
@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 NUMBERS = ("d", "x", "y", "width", "height", "points", "transform", "x1", "x2", "y1", "y2", "cx", "cy", "r")
 LONG = re.compile(r"-?\d+\.\d{2,}")
 LONGEST_LABEL = 44  # characters
+STYLE_SHEET = (
+    Path(__file__).parent / "templates" / "style.css"
+)  # the page's, which begins with its colours, light and dark
+TITLE, LETTER = 22, 7  # points above a drawing that is a file, for its title; of a letter there
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,27 @@ def chart(
     """Turn a figure into a chart; `key` tells it from the others of a page."""
     svg = _as_element(figure, key, title, description)
     return Chart(title, description, svg, tuple(header), tuple(map(tuple, rows)), key)
+
+
+def as_file(one: Chart) -> str:
+    """Return a chart as a picture by itself: its title above it, on its own ground, in the colours that the reader has chosen."""
+    root = ET.fromstring(one.svg)
+    left, top, width, height = map(float, root.attrib["viewBox"].split())
+    box = {"x": left, "y": top - TITLE, "width": width, "height": height + TITLE}
+    sizes = {name: f"{value:g}" for name, value in box.items()}
+    colours = STYLE_SHEET.read_text(encoding="utf-8").partition("@media print")[0]
+    style, ground, title = ET.Element("style"), ET.Element("rect", sizes | {"fill": "var(--page)"}), ET.Element("text")
+    style.text = " ".join(colours.split())
+    title.attrib = {
+        "x": f"{left + 4:g}",
+        "y": f"{top - 7:g}",
+        "style": f"font: 600 {FONT + 1}px var(--font); fill: var(--ink)",
+    }
+    title.text = label(one.title, int(width / LETTER))
+    root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "viewBox": " ".join(sizes.values())}
+    root.attrib |= {"width": sizes["width"], "height": sizes["height"], "xmlns:xlink": "http://www.w3.org/1999/xlink"}
+    root[2:2] = [style, ground, title]
+    return ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _as_element(figure: "Figure", key: str, title: str, description: str) -> str:

@@ -24,14 +24,29 @@ class Sweep:
     """Rows along one number."""
 
     table: int
-    parameter: str  # in words
+    key: str  # of PARAMETERS
     series: tuple[Series, ...]
+
+    @property
+    def parameter(self) -> str:
+        """The number, in words."""
+        return PARAMETERS[self.key]
+
+    @property
+    def title(self) -> str:
+        """What stands above the drawing."""
+        return f"Table {self.table}, by {self.parameter}"
+
+    @property
+    def measured(self) -> bool:
+        """Whether any of its rows was run."""
+        return any(values for one in self.series for values in one.by_seed)
 
 
 def sweeps(measured: MeasuredTable) -> Iterator[Sweep]:
     """Yield the curves of a table."""
     spec = measured.spec
-    for name, words in PARAMETERS.items():
+    for name in PARAMETERS:
         alike: dict[tuple[RunSpec, ...], dict[float, Row]] = {}
         for row in spec.rows:
             runs = runs_of(row)
@@ -40,7 +55,7 @@ def sweeps(measured: MeasuredTable) -> Iterator[Sweep]:
                 alike.setdefault(tuple(replace(run, name="", **{name: 1}) for run in runs), {})[value] = row
         for rows in alike.values():
             if len(rows) >= LEAST:
-                yield Sweep(spec.number, words, tuple(_series(measured, dict(sorted(rows.items())))))
+                yield Sweep(spec.number, name, tuple(_series(measured, dict(sorted(rows.items())))))
 
 
 def _series(measured: MeasuredTable, rows: dict[float, Row]) -> Iterator[Series]:

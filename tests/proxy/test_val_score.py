@@ -21,8 +21,8 @@ from swdb.nn.dense_crf import energy_of, refine
 from swdb.nn.networks import small
 from swdb.proxy import labeller, val_score
 from swdb.proxy.dsrg import DsrgNetwork
-from swdb.proxy.quality_page import page
-from swdb.proxy.val_score import PUBLISHED, score_network, ways_of
+from swdb.proxy.quality_page import PUBLISHED_BY_SET, page
+from swdb.proxy.val_score import score_network, ways_of
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import load_preset
 from swdb.study.graph import Graph
@@ -93,7 +93,7 @@ def test_the_record_says_what_was_looked_at_and_its_counts_give_its_scores(finis
     assert [way["key"] for way in found["ways"]] == ["one", "one-crf", "several", "several-crf"]
     assert [tuple(way["views"]) for way in found["ways"]] == [view for view in VIEWS[number] for _ in range(2)]
     assert [way["crf"] for way in found["ways"]] == [None, "dsrg"] * 2
-    assert found["published"] == PUBLISHED[number] and "evaluate.py" in found["its_scorer"]
+    assert found["published"] == PUBLISHED_BY_SET[number] and "evaluate.py" in found["its_scorer"]
     for way in found["ways"]:
         assert way["miou"] == miou(np.array(way["counts"]))
         assert len(way["iou"]) == NUM_CLASSES
@@ -101,8 +101,8 @@ def test_the_record_says_what_was_looked_at_and_its_counts_give_its_scores(finis
 
 
 def test_what_is_published_has_a_source():
-    assert {number: one["miou"] for number, one in PUBLISHED.items()} == {1: 57.4, 2: 59.0}
-    assert all(one["source"] for one in PUBLISHED.values())
+    assert {number: one["miou"] for number, one in PUBLISHED_BY_SET.items()} == {1: 57.4, 2: 59.0}
+    assert all(one["source"] for one in PUBLISHED_BY_SET.values())
 
 
 @BOTH

@@ -86,3 +86,23 @@ def test_a_sweep_stands_beside_the_papers_values(orientation):
 def test_a_sweep_of_nothing_measured_shows_the_papers_values():
     series = [Series("a", (1.0, 2.0), ((), ()), (60.0, 61.0)), Series("b", (1.0, 2.0), ((), ()), (None, None))]
     assert "a, paper" in texts(charts.sweep("s", "T", "n", series, True))
+
+
+def marks(one: charts.Chart) -> int:
+    return len([*ET.fromstring(one.svg).iter("use")])
+
+
+def test_a_sweep_has_single_seeds_beside_their_mean_and_says_its_values():
+    of_one, of_three = (
+        charts.sweep("s", "T", "n", [Series("ours", (0.0, 1.0), (values, (60.0,)), (70.0, None))], True)
+        for values in ((50.0,), (49.0, 50.0, 51.0))
+    )
+    assert marks(of_three) - marks(of_one) >= 3
+    assert "ours: 50.0 (paper 70.0) at 0, 60.0 (paper –) at 1." in of_three.description
+    assert of_three.svg != of_one.svg
+
+
+def test_several_series_have_signs_and_places_of_their_own():
+    alike = [Series(name, (0.0, 1.0), ((50.0, 52.0), (51.0, 53.0)), (None, None)) for name in ("a", "b")]
+    uses = [*ET.fromstring(charts.sweep("s", "T", "n", alike, False).svg).iter("use")]
+    assert len({one.attrib["x"] for one in uses}) > 6 and len({one.attrib["href"] for one in uses}) > 3

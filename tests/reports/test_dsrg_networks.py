@@ -9,7 +9,7 @@ from studies import graph_of
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import read_json, write_json
-from swdb.proxy.val_score import PUBLISHED
+from swdb.proxy.quality_page import PUBLISHED_BY_SET
 from swdb.reports.dsrg_networks import RECORD, WAYS, checked, network_lines, network_words, networks_behind
 from swdb.reports.proxy_use import proxy_use
 from swdb.specs.presets import load_preset
@@ -24,7 +24,7 @@ def record(number=1):
     iou = lambda k: 50 * ((90 - k) / (90 + k) + (10 - k) / (10 + k))  # noqa: E731
     views = {"one": [321], "one-crf": [321], "several": [241, 321, 401], "several-crf": [241, 321, 401]}
     ways = [{"key": key, "views": views[key], "miou": iou(k), "counts": counts[key]} for k, key in enumerate(WAYS, 1)]
-    return {"set": number, "ways": ways, "published": PUBLISHED[number]}
+    return {"set": number, "ways": ways, "published": PUBLISHED_BY_SET[number]}
 
 
 def behind(finished, row="weak-retrain"):
@@ -34,7 +34,7 @@ def behind(finished, row="weak-retrain"):
 
 def test_scores_are_those_of_the_counts():
     found = checked(record(), RECORD)
-    assert found["set"] == 1 and found["views"] == 3 and found["published"] == PUBLISHED[1]
+    assert found["set"] == 1 and found["views"] == 3 and found["published"] == PUBLISHED_BY_SET[1]
     assert list(found["miou"]) == [*WAYS]
     assert found["miou"]["one"] == pytest.approx(50 * (89 / 91 + 9 / 11))
 

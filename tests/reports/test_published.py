@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from swdb.core.errors import MissingArtefact
 from swdb.core.progress import silent
 from swdb.evidence.output import write_results
 from swdb.evidence.rescore import rescored
-from swdb.reports.published import MOST_NAMED, page, publish, render_again, with_tables
+from swdb.reports import second_branch
+from swdb.reports.published import MOST_NAMED, compare_presets, curves, page, publish, render_again, with_tables
 from swdb.reports.regime import comparison
 from swdb.specs import presets
 from swdb.specs.presets import load_preset
@@ -188,3 +190,64 @@ def test_the_module_run_as_a_program_writes_the_pages_of_where_it_is_started(tmp
     assert result.stderr == ""
     assert "table 1\n\ntable 2\n" in (target / "README.md").read_text()
     assert "<!-- synthetic table 4 -->\ntable 4\n<!-- end" in (tmp_path / "README.md").read_text()
+
+
+# ---------------------------------------------------------------- drawings
+
+
+def words_of(path: Path) -> list[str]:
+    """List all that is written in a drawing; where its lines run may hang on the version of the library that drew it."""
+    return [one.text for one in ET.parse(path).iter() if one.text and not one.tag.endswith("}style")]
+
+
+def published_again(name: str, root: Path) -> Path:
+    """Publish a preset's results once more, elsewhere; returns the folder of all results."""
+    shutil.copytree(REPOSITORY / "results", root / "results")
+    for path in (root / "results").rglob("*.svg"):
+        path.unlink()
+    shutil.copy(REPOSITORY / "README.md", root)
+    publish(root, name)
+    return root / "results"
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_drawings_show_the_published_values(name, tmp_path):
+    results = published_again(name, tmp_path)
+    drawn = sorted(results.rglob("*.svg"))
+    assert {path.parent.name for path in drawn} == {"results", name} and len(drawn) >= 4
+    for path in drawn:
+        assert words_of(path) == words_of(REPOSITORY / "results" / path.relative_to(results)), path.name
+    for one in (Path("README.md"), Path(name, "README.md")):
+        assert (results / one).read_text() == (REPOSITORY / "results" / one).read_text()
+    before = {path: path.read_bytes() for path in drawn}
+    publish(tmp_path, name)
+    assert {path: path.read_bytes() for path in drawn} == before
+
+
+def test_curves_of_tables_1_and_3_are_on_the_page_and_those_of_what_nobody_ran_are_not(root):
+    target = REPOSITORY / "results" / PUBLISHED[0]
+    names = [name for name, _ in curves(target)]
+    assert {"curve-1-oversample.svg", "curve-3-shared-layers.svg"} <= set(names)
+    assert all(f"]({name})" in (target / "README.md").read_text() for name in names)
+    publish(root, "tiny")  # rows strong and dual of Tables 1 and 2 alone
+    tiny = root / "results" / "tiny"
+    assert [*curves(tiny)] == [] == [*tiny.glob("*.svg")] and "curve-" not in (tiny / "README.md").read_text()
+
+
+def test_all_presets_together_stand_between_their_markers(root):
+    readme, begin = root / "results" / "README.md", "<!-- second branch -->\n"
+    readme.write_text(f"before\n{begin}old\n<!-- end of second branch -->\nbehind\n")
+    publish(root, "tiny")
+    text = readme.read_text()
+    assert text.startswith(f"before\n{begin}![") and text.endswith("<!-- end of second branch -->\nbehind\n")
+    assert "| tiny | " in text and "old" not in text and (root / "results" / second_branch.FIGURE).is_file()
+    readme.unlink()
+    compare_presets(root / "results")
+    assert not readme.exists()
+
+
+def test_a_page_of_what_changed_is_linked_where_it_is(root):
+    target = root / "results" / "tiny"
+    assert "](changes.md)" not in page(load_preset("tiny"), target)
+    (target / "changes.md").write_text("what changed")
+    assert "](changes.md)" in page(load_preset("tiny"), target)

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import matplotlib
 import pytest
 
-from swdb.reports.svg import GOOD, VARIABLES, Chart, canvas, chart, label
+from swdb.reports.svg import GOOD, VARIABLES, Chart, as_file, canvas, chart, label
 
 HOSTILE = '</text></svg><script>alert("1")</script>'
 
@@ -89,3 +89,29 @@ def test_a_label_is_short_printable_and_on_one_line():
     assert label("a\tb\n c") == "a b c"
     assert label("x" * 50, 10) == "xxxxxxxxx…"
     assert label("a\x07b") == "a b"
+
+
+def test_a_file_of_its_own_has_a_size_a_ground_its_title_and_the_pages_colours_light_and_dark():
+    text = as_file(drawn())
+    root = ET.fromstring(text)
+    names = [one.tag.rpartition("}")[2] for one in root.iter()]
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.attrib["viewBox"] == "0 -22 200 122"
+    assert (root.attrib["width"], root.attrib["height"]) == ("200", "122")
+    (style,) = (one.text for one in root.iter("{http://www.w3.org/2000/svg}style"))
+    light, dark = style.split("prefers-color-scheme: dark")
+    for name in {*VARIABLES.values(), "font"}:
+        assert f"--{name}:" in light
+    assert all(f"--{name}:" in dark for name in VARIABLES.values()) and style.count("{") == style.count("}")
+    assert "@media print" not in style and 'fill="var(--page)"' in text
+    assert names.index("rect") < names.index("g") and "Title a word" in [one.text for one in root.iter()]
+
+
+def test_a_file_has_the_same_bytes_and_shows_hostile_words_as_words():
+    assert as_file(drawn()) == as_file(drawn())
+    root = ET.fromstring(as_file(drawn(text=HOSTILE)))
+    assert not [one for one in root.iter() if one.tag.endswith("script")]
+
+
+def test_a_title_that_is_wider_than_its_drawing_is_cut():
+    (title, *_) = [one for one in ET.fromstring(as_file(drawn(text="word " * 30))).iter() if one.tag.endswith("}text")]
+    assert title.text.endswith("…") and len(title.text) < 40
