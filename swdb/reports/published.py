@@ -98,7 +98,7 @@ def page(preset: Preset, target: Path) -> str:
         "ledger of claims": LEDGER,
         "readings of what the paper leaves open": "sensitivity.md",
         "specs": "specs",
-        "lists of image ids": "lists",
+        "lists of image ids": "lists" if (target / "lists").exists() else f"../{preset.data.name}/lists",
     }
     links = [f"[{title}]({name})" for title, name in others.items() if (target / name).exists()]
     found = read_json(target / LEDGER) if (target / LEDGER).is_file() else {}
