@@ -8,6 +8,8 @@ WORK ?= work
 N ?= 4
 JOBS ?= auto
 BUNDLE ?= $(WORK)/bundle.zip
+# a part of VOC has lists of its own, of the images that were trained and scored on
+LISTS ?= $(if $(filter voc-animals%,$(PRESET)),results/voc-animals/lists)
 
 # a value as one word of the shell, whatever blanks and quotes are in it
 quoted = '$(subst ','\'',$(1))'
@@ -37,7 +39,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
-	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
+	@echo "  VOC, SBD, LABELS, LISTS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -48,7 +50,7 @@ install: $(READY) ## set up .venv (done by the others where needed)
 	@touch $@
 
 data: $(READY) ## prepare the data set
-	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS))
+	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) $(call option,--lists,$(LISTS))
 
 proxies: data ## make both sets of proxy masks
 	$(SWDB) make-proxy $(COMPUTE) $(call option,--cues,$(CUES)) $(call option,--weights,$(WEIGHTS)) $(call option,--saliency,$(SALIENCY))

@@ -162,7 +162,7 @@ def test_every_dependency_is_pinned_for_the_make_targets():
 # ---------------------------------------------------------------- the Makefile
 
 ODD = '/a b/it\'s $HOME "q" (x);ls'
-VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
+VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "LISTS": "i b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
 
 
 @pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "bundle", "results"])
@@ -186,6 +186,6 @@ def test_make_hands_every_variable_on_as_one_word(target):
             assert VARIABLES["PRESET"] in line and ("swdb.reports.published" in line or VARIABLES["WORK"] in line)
     named = {line[k]: line[k + 1] for line in words for k in range(len(line) - 1) if line[k].startswith("--")}
     if target not in ("table", "bundle"):
-        assert (named["--voc"], named["--sbd"], named["--image-labels"]) == (ODD, "s b", "l b")
+        assert (named["--voc"], named["--sbd"], named["--image-labels"], named["--lists"]) == (ODD, "s b", "l b", "i b")
     if target in ("proxies", "tables", "results"):
         assert (named["--cues"], named["--weights"], named["--saliency"]) == (ODD, "w b", "m b")
