@@ -30,7 +30,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables verify report bundle results sentences all test slurm mechanism browser check lint bench clean
+.PHONY: help install data proxies table tables verify report bundle results sentences protocol all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -81,6 +81,10 @@ results: tables ## write the tables and the figure into results/ and the README,
 
 sentences: $(READY) ## write docs/sentences.md: every sentence of the supplement with its claims
 	$(PY) -m swdb.reports.sentences
+
+protocol: $(READY) ## the development runs by which voc-animals' settings are chosen (hours), docs/protocol-voc-animals.md
+	$(SWDB) prepare-voc --preset voc-animals-dev --workdir $(call quoted,$(WORK)) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) --lists results/voc-animals/lists
+	PYTHONPATH=. $(PY) bench/protocol.py --work $(call quoted,$(WORK)) --device $(call quoted,$(DEVICE)) $(call option,--cues,$(CUES))
 
 all: tables ## data, proxies, all tables; then verdicts, report and bundle
 	@$(MAKE) --no-print-directory verify
