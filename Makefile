@@ -8,6 +8,8 @@ WORK ?= work
 N ?= 4
 JOBS ?= auto
 BUNDLE ?= $(WORK)/bundle.zip
+# a part of VOC has lists of its own, of the images that were trained and scored on
+LISTS ?= $(if $(filter voc-animals%,$(PRESET)),results/voc-animals/lists)
 
 # a value as one word of the shell, whatever blanks and quotes are in it
 quoted = '$(subst ','\'',$(1))'
@@ -28,7 +30,7 @@ OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install data proxies table tables verify report bundle results sentences all test slurm mechanism browser check lint bench clean
+.PHONY: help install data proxies table tables verify report bundle results sentences protocol all test slurm mechanism browser check lint bench clean
 
 help: ## list the targets
 	@echo "make table N=4   Table 4 on the embedded data set, from nothing"
@@ -37,7 +39,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PRESET="$(call quoted,$(PRESET)) "SEEDS="$(call quoted,$(SEEDS)) "DEVICE="$(call quoted,$(DEVICE)) "WORK="$(call quoted,$(WORK)) "N="$(call quoted,$(N)) "JOBS="$(call quoted,$(JOBS))"; PYTHON=python3 uses what is installed"
-	@echo "  VOC, SBD, LABELS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
+	@echo "  VOC, SBD, LABELS, LISTS, CUES, SALIENCY and WEIGHTS name files, as the options of prepare-voc and make-proxy do; JUNIT, SUMMARY and BUNDLE what verify and bundle write"
 
 install: $(READY) ## set up .venv (done by the others where needed)
 
@@ -48,7 +50,7 @@ install: $(READY) ## set up .venv (done by the others where needed)
 	@touch $@
 
 data: $(READY) ## prepare the data set
-	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS))
+	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) $(call option,--lists,$(LISTS))
 
 proxies: data ## make both sets of proxy masks
 	$(SWDB) make-proxy $(COMPUTE) $(call option,--cues,$(CUES)) $(call option,--weights,$(WEIGHTS)) $(call option,--saliency,$(SALIENCY))
@@ -79,6 +81,10 @@ results: tables ## write the tables and the figure into results/ and the README,
 
 sentences: $(READY) ## write docs/sentences.md: every sentence of the supplement with its claims
 	$(PY) -m swdb.reports.sentences
+
+protocol: $(READY) ## the development runs by which voc-animals' settings are chosen (hours), docs/protocol-voc-animals.md
+	$(SWDB) prepare-voc --preset voc-animals-dev --workdir $(call quoted,$(WORK)) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) --lists results/voc-animals/lists
+	PYTHONPATH=. $(PY) bench/protocol.py --work $(call quoted,$(WORK)) --device $(call quoted,$(DEVICE)) $(call option,--cues,$(CUES))
 
 all: tables ## data, proxies, all tables; then verdicts, report and bundle
 	@$(MAKE) --no-print-directory verify

@@ -23,7 +23,8 @@ from swdb.proxy.dsrg import DsrgNetwork, balanced_seed_loss, renormalise, seeded
 from swdb.specs.presets import load_preset
 
 ROUNDS = 7
-PRESETS = {"cpu": ("synthetic", "voc-animals"), "cuda": ("synthetic", "voc-animals", "voc")}
+PHOTOGRAPHS = ("voc-animals", "voc-animals-squeezenet")
+PRESETS = {"cpu": ("synthetic", *PHOTOGRAPHS), "cuda": ("synthetic", *PHOTOGRAPHS, "voc")}
 
 
 def steps(preset_name: str, on: Compute) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -20,7 +20,7 @@ from swdb.specs.presets import load_preset
 
 README = (REPOSITORY / "README.md").read_text()
 RESULTS = REPOSITORY / "results"
-PRESETS = ("synthetic", "voc-animals")
+PRESETS = ("synthetic", "voc-animals-squeezenet")
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     [*(REPOSITORY / "docs").glob("*.md"), *RESULTS.glob("*/README.md")]
 )
@@ -48,7 +48,7 @@ def test_the_readme_shows_one_table_and_all_verdicts_as_the_program_wrote_them()
 
 def test_the_readmes_verdicts_are_the_ledgers():
     shown = re.findall(r"<!-- ([\w-]+) claims -->\n(.*?)<!-- end of claims -->", README, re.DOTALL)
-    assert [preset for preset, _ in shown] == ["voc-animals", "synthetic"]
+    assert [preset for preset, _ in shown] == ["voc-animals-squeezenet", "synthetic"]
     for preset, lines in shown:
         ledger = read_json(RESULTS / preset / "ledger.json")
         assert lines.splitlines() == published.claim_lines(ledger)
@@ -80,8 +80,8 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_published_lists_of_real_images_are_those_that_were_trained_and_scored_on():
-    folder = RESULTS / "voc-animals"
-    lists = {path.stem: path.read_text().split() for path in (folder / "lists").glob("*.txt")}
+    folder = RESULTS / "voc-animals-squeezenet"
+    lists = {path.stem: path.read_text().split() for path in (RESULTS / "voc-animals" / "lists").glob("*.txt")}
     assert {split: len(ids) for split, ids in lists.items()} == {"train": 437, "train_aug": 3131, "val": 251}
     assert set(lists["train"]) < set(lists["train_aug"]) and not set(lists["train_aug"]) & set(lists["val"])
     audited = json.loads((folder / "data.json").read_text())
@@ -91,7 +91,7 @@ def test_the_published_lists_of_real_images_are_those_that_were_trained_and_scor
 
 
 def test_neither_real_images_nor_weights_are_published():
-    files = [path for path in (RESULTS / "voc-animals").rglob("*") if path.is_file()]
+    files = [path for path in RESULTS.glob("voc-animals*/**/*") if path.is_file()]
     assert len(files) > 20
     assert {path.suffix for path in files} == {".md", ".csv", ".json", ".toml", ".txt"}
 
@@ -162,7 +162,7 @@ def test_every_dependency_is_pinned_for_the_make_targets():
 # ---------------------------------------------------------------- the Makefile
 
 ODD = '/a b/it\'s $HOME "q" (x);ls'
-VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
+VARIABLES = {"WORK": ODD, "VOC": ODD, "SBD": "s b", "LABELS": "l b", "LISTS": "i b", "CUES": ODD, "WEIGHTS": "w b", "SALIENCY": "m b", "PRESET": "p b.toml"}  # fmt: skip
 
 
 @pytest.mark.parametrize("target", ["data", "proxies", "table", "tables", "bundle", "results"])
@@ -186,6 +186,6 @@ def test_make_hands_every_variable_on_as_one_word(target):
             assert VARIABLES["PRESET"] in line and ("swdb.reports.published" in line or VARIABLES["WORK"] in line)
     named = {line[k]: line[k + 1] for line in words for k in range(len(line) - 1) if line[k].startswith("--")}
     if target not in ("table", "bundle"):
-        assert (named["--voc"], named["--sbd"], named["--image-labels"]) == (ODD, "s b", "l b")
+        assert (named["--voc"], named["--sbd"], named["--image-labels"], named["--lists"]) == (ODD, "s b", "l b", "i b")
     if target in ("proxies", "tables", "results"):
         assert (named["--cues"], named["--weights"], named["--saliency"]) == (ODD, "w b", "m b")

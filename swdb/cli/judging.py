@@ -129,7 +129,7 @@ def lines_of(found: Judged, family: "Family", spreads: Spreads, power: float, pr
 
     lines = []
     for verdict in found.ledger.verdicts:
-        if verdict.word not in (NOT_RUN, UNDECIDED):
+        if verdict.word not in (NOT_RUN, UNDECIDED) or not price.can_make(verdict.claim.measured_cells):
             continue
         spread = powers.spread_of(verdict.claim, (spreads.differences, spreads.runs))
         search = powers.search(verdict.claim, family, spread, found.ledger.family)

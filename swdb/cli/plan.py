@@ -62,6 +62,8 @@ def plan(
     entries = [entry(line, count, _stands(line, fits)) for line in lines]
     about = {"power": power, "budget": budget, "jobs": count, "spread": spreads.words}
     problems = [str(problem) for problem in found.problems]
+    unmade = [one for one in found.ledger.verdicts if not price.can_make(one.claim.measured_cells)]
+    problems += [f"{one.claim.key}, which {one.why}" for one in unmade]
     if json:
         show([], {"preset": graph.study.preset.name, **about, "left_out": problems, "claims": entries}, json)
     else:

@@ -92,6 +92,7 @@ def show_plan(
 ) -> None:
     """Print what would be made of rows and seeds, in which precision, how long it may take and what room."""
     from swdb.cli import console
+    from swdb.reports.notes import left_out
     from swdb.study.capacity import slots
     from swdb.timing.forecast import forecast
     from swdb.timing.rates import read_rates
@@ -100,6 +101,8 @@ def show_plan(
     rates, jobs = read_rates(study, device), len(slots(resources, todo, study.folder))
     found = forecast(study, todo, rates, jobs)
     lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
+    for table in {table.number: table for table, _ in asked[0]}.values():
+        lines += left_out(table, study.preset)
     if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
         from swdb.timing.card import card_lines
 

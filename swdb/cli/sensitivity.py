@@ -167,7 +167,8 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
         read = question.read
         own = mious({place: one for place, one in scores.readings.items() if place.reading == read.reading.key})
         otherwise = {**default, **{cell: own.get(cell, {}) for cell in question.changed}}
-        runs = tuple(run.name for run in (*read.begin.values(), *read.runs.values()))
+        trained = filter(asked.graph.can_make, (*read.begin.values(), *read.runs.values()))
+        runs = tuple(run.name for run in trained)
         found.append(Finding(read.reading, runs, tuple(compare(family, question.claims, default, otherwise))))
     return found
 

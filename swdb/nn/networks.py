@@ -116,16 +116,15 @@ def neck(in_channels: int, channels: int, num_layers: int, init_scale: float, in
     """Build the n shared layers behind the backbone: 3x3 convolutions with ReLU, without batch norm.
 
     They begin as the identity plus `init_scale` of He's noise: n layers then start out as none, and train as stably. Where
-    `init` is random they begin as He's noise alone.
+    `init` is random they begin as He's noise alone, where it is first-random the first of them does.
     """
     layers: list[nn.Module] = []
     for index in range(num_layers):
         layers += [nn.Conv2d(channels if index else in_channels, channels, 3, padding=1), nn.ReLU(inplace=True)]
     stack = _he(nn.Sequential(*layers))
-    if init == "random":
-        return stack
+    random = {"identity": 0, "first-random": 1, "random": num_layers}[init]
     with torch.no_grad():
-        for layer in stack[::2]:
+        for layer in stack[::2][random:]:
             layer.weight.mul_(init_scale).add_(nn.init.dirac_(torch.empty_like(layer.weight)))
     return stack
 

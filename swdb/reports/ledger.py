@@ -4,12 +4,14 @@ in: the measured tables -> out: a `Ledger`, a line for each claim, sentences on 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
+from swdb.reports.notes import cannot_be_run
 from swdb.reports.regime import regime_lines
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import Preset
@@ -52,7 +54,23 @@ def ledger_of(
     scored = {seed: one.miou for seed, one in masks.items() if one.miou is not None}
     why = "; ".join(dict.fromkeys(one.why for one in masks.values() if one.why))
     ledger = with_regime(ledger, family, values, scored, why)
-    return with_power(ledger, family, values) if powers else ledger
+    return without_runs(with_power(ledger, family, values) if powers else ledger, tables, preset)
+
+
+def without_runs(ledger: Ledger, tables: Iterable[MeasuredTable], preset: Preset) -> Ledger:
+    """Return a ledger that says of claims why no seeds can decide them: a method cannot be built on the preset's backbone."""
+    whys = {
+        cell_name(table.spec.number, *place): f"cannot be run at this preset: {why}"
+        for table in tables
+        for place, why in cannot_be_run(table.spec, preset).items()
+    }
+    verdicts = []
+    for verdict in ledger.verdicts:
+        why = next((whys[cell] for cell in verdict.claim.measured_cells if cell in whys), "")
+        if verdict.word == NOT_RUN and why:
+            verdict = replace(verdict, why=why, finds=None, finds_effect=None, seeds_needed=None)
+        verdicts.append(verdict)
+    return replace(ledger, verdicts=tuple(verdicts))
 
 
 def limits(preset: Preset, own_proxies: bool = False) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from swdb.reports.assumptions import footnote
 from swdb.reports.dsrg_networks import network_lines
 from swdb.reports.recognition import recognition_lines
 from swdb.reports.results import MeasuredTable
-from swdb.specs.methods import METHODS
+from swdb.specs.methods import lacks
 from swdb.specs.presets import Preset
 from swdb.specs.tables import Table
 
@@ -29,7 +29,7 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     if not preset.comparable:
         lines.append(f"{_scale(preset)}")
     lines += _columns(measured.spec)
-    lines += _cannot_be_run(measured.spec, preset)
+    lines += left_out(measured.spec, preset)
     lines += _averages(measured.spec)
     lines += recognition_lines(measured.spec, measured.recognitions)
     lines.append(footnote(preset, measured.spec.number))
@@ -68,16 +68,22 @@ def _columns(spec: Table) -> Iterator[str]:
             yield f"{column.title}: a column of ours, for which the paper has no values{_because(column.provenance)}"
 
 
-def _cannot_be_run(spec: Table, preset: Preset) -> Iterator[str]:
+def left_out(spec: Table, preset: Preset) -> Iterator[str]:
     """Say which columns no run can stand behind at the preset, as a method cannot be built on its backbone."""
-    backbone = preset.network.backbone
-    for column in spec.columns:
-        runs = [row.run if column.run is None else row.runs.get(column.run) for row in spec.rows]
-        for name in dict.fromkeys(run.method for run in runs if run is not None and column.branch is not None):
-            method = METHODS[name]
-            if not method.can_be_built_on(backbone):
-                on = ", ".join(method.backbones)
-                yield f"{column.title}: NOT RUN at this preset; it needs {method.needs} ({on}), and {backbone} has none"
+    titles = {column.key: column.title for column in spec.columns}
+    whys = {(column, why): None for (_, column), why in cannot_be_run(spec, preset).items()}
+    yield from (f"{titles[column]}: NOT RUN at this preset; {why}" for column, why in whys)
+
+
+def cannot_be_run(spec: Table, preset: Preset) -> dict[tuple[str, str], str]:
+    """Return the cells, by row and column, whose method cannot be built on the preset's backbone, each with what that lacks."""
+    found = {}
+    for row in spec.rows:
+        for column in spec.columns:
+            run = row.run if column.run is None else row.runs.get(column.run)
+            if run is not None and column.branch is not None and (why := lacks(run.method, preset.network.backbone)):
+                found[row.key, column.key] = why
+    return found
 
 
 def _averages(spec: Table) -> Iterator[str]:

@@ -135,7 +135,7 @@ def page(preset: Preset, target: Path) -> str:
         "readings of what the paper leaves open": "sensitivity.md",
         "what changed against earlier tables": earlier.PAGE,
         "specs": "specs",
-        "lists of image ids": "lists",
+        "lists of image ids": "lists" if (target / "lists").exists() else f"../{preset.data.name}/lists",
     }
     links = [f"[{title}]({name})" for title, name in others.items() if (target / name).exists()]
     found = read_json(target / LEDGER) if (target / LEDGER).is_file() else {}

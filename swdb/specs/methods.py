@@ -53,6 +53,14 @@ METHODS = {
 }
 
 
+def lacks(method: str, backbone: str) -> str:
+    """Say what a method needs that a backbone has not, in one clause; nothing where it can be built on it."""
+    words = METHODS[method]
+    if words.can_be_built_on(backbone):
+        return ""
+    return f"it needs {words.needs} ({', '.join(words.backbones)}), and {backbone} has none"
+
+
 def check_backbone(method: str, backbone: str, where: str) -> None:
     """Refuse a method on a backbone that lacks what it needs, with those that have it."""
     words = METHODS[method]

@@ -49,7 +49,7 @@ PRESETS = Path(__file__).parent / "presets"
 PRECISIONS = ("fp32", "bf16")
 COMPILERS = ("", "inductor", "aot_eager")
 BACKBONES = ("small", "squeezenet1_1", "vgg16", "efficientnet_lite0", "efficientnet_lite0_stride8")
-NECK_INITS, KL_MEANS = ("identity", "random"), ("pixels", "pixels-and-classes")
+NECK_INITS, KL_MEANS = ("identity", "first-random", "random"), ("pixels", "pixels-and-classes")
 NUM_CLASSES = Check(lambda value: 2 <= value <= 254, "2 to 254")
 
 
@@ -128,9 +128,10 @@ class Network:
         tables=(3,),
     )
     neck_init: str = setting(
-        "identity or random",
+        "identity, first-random or random",
         UNKNOWN,
-        "random: neck layers begin with He's values alone, as other new layers do",
+        "random: neck layers begin with He's values alone, as other new layers do; first-random: the first of them does, for "
+        "behind linear features the identity and its ReLU lose all that is below 0",
         one_of(NECK_INITS),
         omit_default=True,
         tables=(3,),

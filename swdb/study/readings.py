@@ -53,13 +53,14 @@ def reads_so_itself(graph: Graph, read: Read) -> bool:
 
 
 def plan_readings(graph: Graph, asked: Iterable[Question], seeds: Iterable[int]) -> dict[ReadPlace, Artefact]:
-    """Plan the scores of the cells that readings change: seed after seed, as plans of tables are."""
+    """Plan the scores of the cells that readings change: seed after seed, as plans of tables are; those that can be run."""
     asked = list(asked)
     return {
         ReadPlace(one.read.reading.key, cell, seed): graph.score(source, seed)
         for seed in seeds
         for one in asked
         for cell, source in one.changed.items()
+        if graph.can_make(*source.runs)
     }
 
 

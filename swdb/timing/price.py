@@ -55,6 +55,10 @@ class Prices:
             return found
         return None
 
+    def can_make(self, cells: Iterable[str]) -> bool:
+        """Whether the methods behind cells can be built on the preset's backbone."""
+        return all(self.graph.can_make(*self.sources[cell].runs) for cell in cells)
+
     def hours(self, claim: Claim, seeds: int | None) -> float | None:
         """Return the hours that so many seeds of a claim still take, one job at a time; None where nobody knows."""
         found = None if seeds is None else self.needs(claim.measured_cells, range(seeds))

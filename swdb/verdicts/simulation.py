@@ -17,7 +17,7 @@ import numpy as np
 from swdb.specs.claims import Claim
 from swdb.specs.tables import CellSource
 
-CORRELATION = 0.1  # of runs of one seed; measured: 0.07 on synthetic, 0.20 on voc-animals
+CORRELATION = 0.1  # of runs of one seed; measured: 0.07 on synthetic, 0.20 on voc-animals-squeezenet
 FEW_STRONG_SPREAD = 1.7  # times the spread of other runs, of those of Table 4; measured: 1.5 to 1.7
 CENTRE = 65.0  # printed differences shrink and grow around it
 UNPRINTED = 0.6  # points over the best of its runs, for an average that the paper does not print: a guess

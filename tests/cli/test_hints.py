@@ -169,14 +169,15 @@ def test_an_address_that_does_not_answer_is_replaced_by_archives_fetched_elsewhe
 
 def test_files_are_named_once_with_those_that_were_typed():
     error = NotNamed("--weights", "not given")
-    line = CommandLine(("train", "dual", "--preset", "voc-animals", "--cues", "mine.pickle"))
-    found = "swdb make-proxy --weights FILE --cues mine.pickle --preset voc-animals"
+    line = CommandLine(("train", "dual", "--preset", "voc-animals-squeezenet", "--cues", "mine.pickle"))
+    found = "swdb make-proxy --weights FILE --cues mine.pickle --preset voc-animals-squeezenet"
     assert hint(error, line) == f"name it once: {found}"
     assert named_once(line) == found
 
 
 def test_a_preset_says_which_files_a_work_directory_keeps():
-    assert kept_files(load_preset("voc-animals")) == ("weights", "cues")
+    assert kept_files(load_preset("voc-animals-squeezenet")) == ("weights", "cues")
+    assert kept_files(load_preset("voc-animals")) == ("cues",)
     assert kept_files(load_preset("voc")) == ()
 
 

@@ -83,11 +83,11 @@ def test_a_report_of_no_runs_is_a_page_that_says_so(tmp_path):
 
 
 def test_a_preset_whose_files_were_never_named_has_a_page_too(tmp_path):
-    result = call("report", "--preset", "voc-animals", "--workdir", tmp_path / "work")
+    result = call("report", "--preset", "voc-animals-squeezenet", "--workdir", tmp_path / "work")
     assert result.exit_code == 0, result.stderr
     text = Path(result.stdout.strip()).read_text(encoding="utf-8")
     assert "Nothing has been run yet" in text and "nothing is planned" in text
-    assert "swdb make-proxy --weights FILE --cues localization_cues.pickle.gz --preset voc-animals" in text
+    assert "swdb make-proxy --weights FILE --cues localization_cues.pickle.gz --preset voc-animals-squeezenet" in text
 
 
 @pytest.mark.parametrize("change", [{"miou": float("nan")}, {"miou": 101.0}, {"miou": "x"}, {"data": "0" * 64}])

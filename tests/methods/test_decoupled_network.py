@@ -408,7 +408,7 @@ def test_the_paper_s_networks_have_its_parameters_and_shapes():
         assert net.decoder.back[0].weight.shape == (2048, 512, 7, 7)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "voc-animals"])
+@pytest.mark.parametrize("name", ["synthetic", "voc-animals-squeezenet"])
 def test_every_preset_s_network_answers_at_its_size(name):
     preset = load_preset(name)
     with FakeTensorMode():

@@ -183,6 +183,28 @@ def test_a_random_neck_is_he_alone_and_draws_the_same_numbers(num_layers):
         assert other.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
 
 
+def test_of_a_neck_whose_first_layer_is_random_all_others_are_near_the_identity():
+    torch.manual_seed(0)
+    near = neck(64, 64, 3, 0.1)
+    torch.manual_seed(0)
+    random = neck(64, 64, 3, 0.1, "random")
+    torch.manual_seed(0)
+    first, *others = neck(64, 64, 3, 0.1, "first-random")[::2]
+    assert torch.equal(first.weight, random[0].weight) and not torch.equal(first.weight, near[0].weight)
+    assert all(torch.equal(layer.weight, of.weight) for layer, of in zip(others, near[2::2], strict=True))
+    assert len(others) == 2 and len(neck(64, 64, 0, 0.1, "first-random")) == 0
+
+
+def test_what_is_below_0_is_lost_to_the_identity_and_not_to_a_random_first_layer():
+    linear = torch.randn(1, 320, 9, 9)
+    below = linear.clamp(max=0)
+    kept = {init: neck(320, 128, 1, 0.0, init) for init in ("identity", "first-random")}
+    assert torch.count_nonzero(kept["identity"](below)) == 0
+    assert torch.count_nonzero(kept["first-random"](below)) > 0
+    assert torch.count_nonzero(kept["identity"][0].weight.sum((0, 2, 3))) == 128  # of 320 channels
+    assert torch.count_nonzero(kept["first-random"][0].weight.sum((0, 2, 3))) == 320
+
+
 def test_a_neck_may_change_the_width_once():
     layers = [layer for layer in neck(64, 16, 3, 0.1) if isinstance(layer, nn.Conv2d)]
     assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(64, 16), (16, 16), (16, 16)]

@@ -21,6 +21,7 @@ from swdb.reports.ledger import (
 )
 from swdb.reports.results import MeasuredTable
 from swdb.specs.presets import load_preset
+from swdb.specs.tables import load_tables
 from swdb.verdicts.verdict import Interval, Ledger, Spread, Verdict
 
 
@@ -268,3 +269,13 @@ def test_a_file_of_counts_is_read_once_however_many_cells_it_stands_behind(tmp_p
     monkeypatch.setattr(ledger, "read_parts", lambda path: read.append(path) or read_parts(path))
     ledger_of([table, replace(table, spec=replace(TABLE, number=8, claims=()))], preset())
     assert len(read) == len(set(read)) == sum(len(by_seed) for by_seed in SCORES.values())
+
+
+def test_a_claim_about_a_method_that_the_backbone_does_not_allow_says_so_and_asks_for_no_seeds():
+    tables = [MeasuredTable(table, {}, "", [], []) for table in load_tables().values()]
+    (lite0, squeezenet) = (ledger_of(tables, load_preset(f"voc-animals{end}")) for end in ("", "-squeezenet"))
+    of = {one.claim.key: one for one in lite0.verdicts}["better-than-decouplednet-here"]
+    assert of.word == "NOT RUN" and of.seeds_needed is None
+    assert of.why.startswith("cannot be run at this preset: it needs pools") and "efficientnet_lite0" in of.why
+    assert not any("cannot be run" in one.why for one in squeezenet.verdicts)
+    assert [one for one in lite0.verdicts if "cannot be run" in one.why] == [of] and lite0.family == squeezenet.family

@@ -29,7 +29,7 @@ def test_a_number_between_two_takes_the_larger_one_s_and_more_than_all_the_last(
 
 
 def test_runs_take_as_many_steps_whatever_the_number_of_strong_images_and_never_more_than_ours():
-    for name in ("synthetic", "voc-animals"):
+    for name in ("synthetic", "voc-animals-squeezenet"):
         preset = load_preset(name)
         (steps,) = {preset.decouplednet.schedule(number)[0] for number in (5, 10, 25)}
         assert preset.training.steps / 2 <= steps <= preset.training.steps

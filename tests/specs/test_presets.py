@@ -63,7 +63,9 @@ def key_of(error: BadInput) -> str:
 
 def test_every_preset_file_loads_under_its_own_name():
     names = preset_names()
-    assert names == ["synthetic", "synthetic-dev", "voc", "voc-animals", "voc-animals-dev"]
+    assert names == [
+        "synthetic", "synthetic-dev", "voc", "voc-animals", "voc-animals-dev", "voc-animals-squeezenet", "voc-animals-squeezenet-dev",
+    ]  # fmt: skip
     assert [load_preset(name).name for name in names] == names
 
 
@@ -90,8 +92,9 @@ def test_the_development_preset_is_the_synthetic_one_but_for_its_names_and_its_s
     assert replace(developed, name=used.name, title=used.title, data=renamed) == used
 
 
-def test_the_animals_presets_differ_in_names_counts_and_what_is_held_out_alone():
-    used, developed = load_preset("voc-animals"), load_preset("voc-animals-dev")
+@pytest.mark.parametrize("name", ["voc-animals", "voc-animals-squeezenet"])
+def test_the_animals_presets_differ_in_names_counts_and_what_is_held_out_alone(name):
+    used, developed = load_preset(name), load_preset(f"{name}-dev")
     held = developed.data.holdout
     assert (used.data.holdout, held) == (0, developed.data.num_val) and held > 0
     # The images that settings are chosen on come from the train list: what is left is learnt from, val is not touched.
@@ -101,6 +104,13 @@ def test_the_animals_presets_differ_in_names_counts_and_what_is_held_out_alone()
     counts = {name: getattr(used.data, name) for name in ("name", "num_strong", "num_train", "num_val", "holdout")}
     renamed = replace(developed, name=used.name, title=used.title, data=replace(developed.data, **counts))
     assert renamed == used
+
+
+@pytest.mark.parametrize("end", ["", "-dev"])
+def test_the_animals_presets_of_both_backbones_share_their_data_set(end):
+    lite, squeezenet = load_preset(f"voc-animals{end}"), load_preset(f"voc-animals-squeezenet{end}")
+    assert lite.data == squeezenet.data and lite.data.name == f"voc-animals{end}"
+    assert (lite.network.backbone, squeezenet.network.backbone) == ("efficientnet_lite0", "squeezenet1_1")
 
 
 # ---------------------------------------------------------------- what every setting says of itself

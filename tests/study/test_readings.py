@@ -85,3 +85,10 @@ def test_readings_do_not_move_the_ids_of_what_the_tables_need():
     assert len(at.runs) > len(plain.runs)
     for run in plain.runs.values():
         assert at.run(run, 0).id == plain.run(run, 0).id
+
+
+def test_a_reading_leaves_out_runs_that_cannot_be_built_on_the_backbone():
+    lite0 = graph(changed(PRESET, "network", backbone="efficientnet_lite0", weights="imagenet-lite"))
+    asked = questions([BY_KEY["occurrences"]], TABLES, False)
+    left_out = plan_readings(graph(), asked, [0]).keys() - plan_readings(lite0, asked, [0]).keys()
+    assert {place.cell for place in left_out} == {f"4:{k}.decouplednet-measured" for k in (5, 10, 25)}

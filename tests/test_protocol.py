@@ -1,0 +1,73 @@
+"""The protocol by which settings are chosen: its rule, its number of runs, and that its page says what is run."""
+
+import importlib.util
+import re
+import sys
+
+from conftest import REPOSITORY
+
+from swdb.specs.presets import load_preset
+from swdb.specs.toml import read_toml
+
+SPEC = importlib.util.spec_from_file_location("protocol", REPOSITORY / "bench" / "protocol.py")
+protocol = sys.modules["protocol"] = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(protocol)
+RUNS = read_toml(protocol.PROTOCOL)
+DEV = load_preset(RUNS["preset"])
+
+
+class Made:
+    """A bench that makes nothing: scores by the name of a run, 50 where none is given."""
+
+    def __init__(self, **scores):
+        self.scores, self.made = scores, []
+
+    def score(self, preset, judged):
+        key = preset.name.removeprefix(f"{DEV.name}-")
+        self.made.append((key, judged, preset))
+        return self.scores.get(key.replace("-", "_"), 50.0)
+
+
+def test_the_cheapest_within_the_tie_is_taken_and_of_equals_the_first():
+    one, two, dear = (protocol.Candidate(key, cost, {}) for key, cost in (("one", 1), ("two", 1), ("dear", 2)))
+    every = [one, two, dear]
+    assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 50}, 1.0) is one
+    assert protocol.chosen(every, {"one": 50, "two": 51.1, "dear": 52}, 1.0) is two
+    assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 52.1}, 1.0) is dear
+
+
+def test_a_protocol_has_at_most_12_runs_and_never_judges_a_dual_one():
+    assert protocol.count(RUNS) == protocol.MOST_RUNS == 12
+    assert {stage["judged"] for stage in RUNS["stage"]} == set(protocol.JUDGED) and protocol.STRONG == "strong"
+    assert not any("dual" in shown["run"] for shown in RUNS["shown"])
+
+
+def test_the_first_run_is_the_preset_as_it_is():
+    first = protocol.candidates_of(RUNS["stage"][0])[0]
+    assert protocol.changed(DEV, protocol.pairs(first.changes), "first") == DEV
+
+
+def test_where_nothing_is_better_the_cheapest_is_kept(tmp_path):
+    bench = Made()
+    assert protocol.follow(RUNS, DEV, bench, tmp_path) == {"dsrg.steps": 500}
+    assert all(preset.data == DEV.data and preset.evaluation == DEV.evaluation for _, _, preset in bench.made)
+    assert [judged for _, judged, _ in bench.made[-2:]] == ["weak", "all-strong"]
+
+
+def test_a_stage_goes_on_from_what_was_chosen_and_every_figure_is_written(tmp_path):
+    bench = Made(rate_3e_4=52.0, head_6=52.0, head_as_it_is=52.0, stride_8=55.0, steps_1200=55.5)
+    assert protocol.follow(RUNS, DEV, bench, tmp_path) == {
+        "training.lr_backbone": 3e-4, "network.backbone": "efficientnet_lite0_stride8", "network.head_dilation": 6,
+        "dsrg.dilations": (3, 6, 9, 12), "dsrg.steps": 500,
+    }  # fmt: skip
+    last = bench.made[-1][2]
+    assert last.training.lr_backbone == 3e-4 and last.network.head_dilation == 6 and last.training.steps == 600
+    page = (tmp_path / "protocol.md").read_text()
+    assert all(f"| {key} |" in page for key, _, _ in bench.made) and "| stride-8 |" in page and "55.50" in page
+
+
+def test_the_page_lists_the_runs_in_their_order():
+    page = (REPOSITORY / "docs" / "protocol-voc-animals.md").read_text()
+    keys = [one["key"] for stage in RUNS["stage"] for one in stage["candidates"]]
+    assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", page, re.MULTILINE) == keys
+    assert all(f"`{shown['key']}`" in page for shown in RUNS["shown"])
