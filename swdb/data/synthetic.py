@@ -24,6 +24,7 @@ from swdb.specs.presets import Data
 DRAWING_VERSION = 1  # raised by hand whenever the same seed would draw another scene
 
 CLASSES = ("background", "alpha", "beta", "gamma", "delta", "epsilon")
+RADII = ("badge_radius", "body_radius")  # what [data] may say of scenes, by the same names
 PRETEXT_DEAL = 1  # the world that the initial weights come from: the same badges mean other classes
 
 
@@ -39,6 +40,12 @@ class Scene:
     num_colours: int = 8  # of which a badge shows two different ones
     deal: int = 0  # which random dealing of colour pairs to classes
     noise: float = 10.0  # standard deviation in grey levels
+
+
+def scene_of(settings: Data, deal: int = 0) -> Scene:
+    """Return the scenes that [data] asks for; what it does not set is as `Scene` has it."""
+    radii = {key: value for key in RADII if (value := getattr(settings, key))}
+    return Scene(size=settings.image_size, deal=deal, **radii)
 
 
 def draw(seed: int, index: int, scene: Scene) -> tuple[np.ndarray, np.ndarray]:

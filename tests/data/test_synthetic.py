@@ -1,12 +1,17 @@
 """The synthetic scenes: reproducible, correctly labelled, and with the partial evidence they were designed for."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
+from conftest import TINY
 
-from swdb.data.synthetic import CLASSES, DRAWING_VERSION, PRETEXT_DEAL, SCENES, Scene, badges, draw
+from swdb.data.synthetic import CLASSES, DRAWING_VERSION, PRETEXT_DEAL, SCENES, Scene, badges, draw, scene_of
 from swdb.data.voc import VOC2012
+from swdb.specs.presets import Data, load_preset
 
 SCENE = Scene()
+DATA = load_preset(TINY).data  # says nothing of scenes
 NUM = 60
 
 
@@ -96,6 +101,28 @@ def test_the_telling_part_is_only_a_part(scenes):
 
 def test_clutter_and_background_have_no_telling_part(scenes):
     assert not any(colourful(image)[mask == 0].any() for image, mask in scenes)
+
+
+def test_a_preset_that_says_nothing_of_scenes_draws_them_as_before():
+    assert scene_of(DATA) == Scene(size=32)
+    assert scene_of(DATA, PRETEXT_DEAL) == Scene(size=32, deal=PRETEXT_DEAL)
+
+
+@pytest.mark.parametrize("key", ["badge_radius", "body_radius"])
+def test_a_preset_s_radii_are_those_of_its_scenes_and_say_what_they_are_without(key):
+    assert scene_of(replace(DATA, **{key: (6.5, 9.0)})) == replace(Scene(size=32), **{key: (6.5, 9.0)})
+    unit = next(one for one in fields(Data) if one.name == key).metadata["unit"]
+    assert unit.endswith("none: {:g} to {:g}".format(*getattr(Scene(), key)))
+
+
+def test_larger_badges_show_more_of_their_class_and_smaller_bodies_leave_less_to_miss():
+    def share(**radii) -> float:
+        scene = replace(SCENE, **radii)
+        drawn = (draw(3, index, scene) for index in range(NUM))
+        return float(np.mean([colourful(image)[(mask > 0) & (mask < 255)].mean() for image, mask in drawn]))
+
+    assert share(badge_radius=(6.5, 9.0)) > share() + 0.1
+    assert share(body_radius=(6.0, 9.0)) > share() + 0.05
 
 
 def test_badges_are_dealt_out_so_that_each_means_one_class():

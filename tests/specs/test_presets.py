@@ -144,7 +144,7 @@ def test_settings_that_were_added_later_are_marked_and_have_defaults():
     assert marked == {
         "data.classes", "data.require", "data.available_only", "data.holdout", "training.longest_side",
         "network.neck_init", "training.kl_mean", "dsrg.crf_gradient",
-        "dsrg.head_init",
+        "dsrg.head_init", "data.badge_radius", "data.body_radius",
     }  # fmt: skip
     assert all(SETTINGS[name][1].default is not dataclasses.MISSING for name in marked)
 
@@ -162,6 +162,8 @@ def test_what_was_added_later_stays_out_of_ids_at_its_default_and_all_else_is_in
         ("data", "require", ("cat",), ["cat"]),
         ("data", "available_only", True, True),
         ("data", "holdout", 7, 7),
+        ("data", "badge_radius", (6.0, 8.5), [6.0, 8.5]),
+        ("data", "body_radius", (8.0, 8.0), [8.0, 8.0]),
         ("training", "longest_side", 250, 250),
     ],
 )
@@ -310,6 +312,18 @@ MISTAKES = {
         "num_val = 6", 'num_val = 6\nrequire = ["a", "b", "a"]', "data.require", "['a', 'b', 'a']", "every name once",
     ),
     "classes that are not a list": ("num_val = 6", 'num_val = 6\nclasses = "cat"', "data.classes", "'cat'", "a list"),
+    "one radius": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [6]", "data.badge_radius", "[6.0]", "none, or two values above 0, the least and the largest",
+    ),
+    "radii upside down": (
+        "num_val = 6", "num_val = 6\nbody_radius = [9, 7]", "data.body_radius", "[9.0, 7.0]", "none, or two values above 0, the least and the largest",
+    ),
+    "a radius of nothing": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [0, 7]", "data.badge_radius", "[0.0, 7.0]", "none, or two values above 0, the least and the largest",
+    ),
+    "a radius beyond the image": (
+        "num_val = 6", "num_val = 6\nbody_radius = [9, 70]", "data.body_radius", "[9.0, 70.0]", "at most 32",
+    ),
     "available in part": ("num_val = 6", "num_val = 6\navailable_only = 1", "data.available_only", "1", "bool"),
     "no steps": ("steps = 6\nbatch = 4", "steps = 0\nbatch = 4", "training.steps", "0", "1 or more"),
     "odd batch": ("batch = 4", "batch = 5", "training.batch", "5", "an even number, 2 or more"),
