@@ -30,7 +30,7 @@ from swdb.specs.settings import (
     IMAGES,
     INFERRED,
     PROBABILITY,
-    RADII,
+    RADIUS,
     SCALE,
     SEEDS,
     SHARE,
@@ -100,15 +100,7 @@ class Data:
         "pixels of a 64-pixel image, least and largest; none: 5 to 7",
         UNKNOWN,
         "of drawn scenes alone: how much of an object tells its class",
-        RADII,
-        omit_default=True,
-        default=(),
-    )
-    body_radius: tuple[float, ...] = setting(
-        "pixels of a 64-pixel image, least and largest; none: 7 to 12",
-        UNKNOWN,
-        "of drawn scenes alone: how large the rest of an object is, and how large clutter",
-        RADII,
+        RADIUS,
         omit_default=True,
         default=(),
     )
