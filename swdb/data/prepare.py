@@ -128,7 +128,7 @@ def _keep_or_clear(partial: Path, contents: dict[str, Any]) -> None:
 
 def draw_scenes(settings: Data, sources: Sources, root: Path, progress: Progress) -> str:
     """Draw the synthetic set: train images first (the strong ones lead), then val; tags are read off the masks."""
-    scene = synthetic.Scene(size=settings.image_size)
+    scene = synthetic.scene_of(settings)
     total = settings.num_train + settings.num_val
     ids = [f"{settings.seed:04d}_{index:06d}" for index in range(total)]
     train, val = ids[: settings.num_train], ids[settings.num_train :]

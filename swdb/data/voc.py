@@ -74,6 +74,8 @@ def _faults(settings: Data) -> Iterator[Fault]:
     kept = len(settings.classes) + 1 if settings.classes else len(CLASSES)
     if settings.num_classes > len(CLASSES) or (settings.classes and settings.num_classes != kept):
         yield Fault("num_classes", f"found {settings.num_classes}", f"{kept}, background included")
+    if settings.badge_radius:
+        yield Fault("badge_radius", f"found {settings.badge_radius}", "none: photographs are not drawn")
 
 
 VOC2012 = Facts(

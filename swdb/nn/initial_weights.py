@@ -204,7 +204,7 @@ def _pretext(artefact: Artefact, backbone: Backbone, tools: Tools) -> Backbone:
     """
     task: WeightsTask = artefact.task
     data = task.data
-    scene = synthetic.Scene(size=data.image_size, deal=synthetic.PRETEXT_DEAL)
+    scene = synthetic.scene_of(data, synthetic.PRETEXT_DEAL)
     drawn = [synthetic.draw(PRETEXT_SEED + data.seed, index, scene) for index in range(data.num_train)]
     tags = np.array([[(mask == label).any() for label in range(1, data.num_classes)] for _, mask in drawn])
     store = Store([], np.stack([image for image, _ in drawn]), None, torch.full((len(drawn), 2), data.image_size))

@@ -30,6 +30,7 @@ from swdb.specs.settings import (
     IMAGES,
     INFERRED,
     PROBABILITY,
+    RADIUS,
     SCALE,
     SEEDS,
     SHARE,
@@ -94,6 +95,14 @@ class Data:
         AT_LEAST_0,
         omit_default=True,
         default=0,
+    )
+    badge_radius: tuple[float, ...] = setting(
+        "pixels of a 64-pixel image, least and largest; none: 5 to 7",
+        UNKNOWN,
+        "of drawn scenes alone: how much of an object tells its class",
+        RADIUS,
+        omit_default=True,
+        default=(),
     )
 
 

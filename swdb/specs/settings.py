@@ -64,6 +64,11 @@ PROBABILITY = Check(lambda value: 0 <= value < 1, "0 to below 1")
 EVEN = Check(lambda value: value >= 2 and value % 2 == 0, "an even number, 2 or more", most=16_384)
 FOLDER_NAME = Check(is_plain_name, "a folder's name")
 UNIQUE = Check(lambda value: len(set(value)) == len(value), "every name once")
+RADIUS = Check(
+    lambda value: not value or (len(value) == 2 and 0 < value[0] <= value[1]),
+    "none, or two values above 0, the least and the largest",
+    most=32,
+)
 ANY = Check(lambda value: True, "")
 
 

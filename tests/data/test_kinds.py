@@ -89,6 +89,7 @@ MISTAKES = {  # the preset, its group, what is set, the key that is named, a par
     "a required class that is not kept": (
         ANIMALS, "data", {"require": ("bus",)}, "data.require", "'bus'", ", ".join(sorted(ANIMALS.data.classes)),
     ),
+    "badges of photographs": (VOC, "data", {"badge_radius": (6.0, 8.0)}, "data.badge_radius", "(6.0, 8.0)", "none: photographs"),
     "pretext weights for real images": (VOC, "network", {"weights": "pretext"}, "network.weights", "'pretext'", "synthetic"),
 }  # fmt: skip
 
@@ -109,6 +110,7 @@ def test_what_the_data_set_cannot_have_is_named_with_preset_and_key(mistake):
         (VOC, "data", {"available_only": True}),
         (VOC, "network", {"weights": "random"}),
         (SYNTHETIC, "network", {"weights": "random"}),
+        (SYNTHETIC, "data", {"badge_radius": (6.0, 8.0)}),
     ],
 )
 def test_parts_that_there_can_be_are_accepted(preset, group, values):

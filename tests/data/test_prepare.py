@@ -146,6 +146,17 @@ def test_the_same_preset_draws_the_same_set(synthetic, tmp_path):
     assert again.manifest == synthetic.manifest and files_of(again.root) == files_of(synthetic.root)
 
 
+def test_a_set_s_scenes_are_as_the_preset_says(tmp_path):
+    settings = replace(TINY_DATA, badge_radius=(7.0, 9.0), num_strong=5, num_train=8, num_val=1)
+    larger = prepare(settings, tmp_path / "tiny", NO_SOURCES, silent)
+    image_id = larger.ids("val")[0]
+    _, mask = draw(TINY_DATA.seed, 8, Scene(size=32, badge_radius=(7.0, 9.0)))
+    assert np.array_equal(larger.mask(image_id, "val"), mask)
+    assert not np.array_equal(mask, draw(TINY_DATA.seed, 8, Scene(size=32))[1])
+    with pytest.raises(MissingArtefact, match="prepared with other settings"):
+        load(replace(settings, badge_radius=()), larger.root)
+
+
 def test_another_seed_draws_another_set_under_other_names(synthetic, tmp_path):
     other = prepare(replace(TINY_DATA, seed=1, num_train=13, num_val=1), tmp_path / "tiny", NO_SOURCES, silent)
     assert other.digest != synthetic.digest

@@ -1,12 +1,17 @@
 """The synthetic scenes: reproducible, correctly labelled, and with the partial evidence they were designed for."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
+from conftest import TINY
 
-from swdb.data.synthetic import CLASSES, DRAWING_VERSION, PRETEXT_DEAL, SCENES, Scene, badges, draw
+from swdb.data.synthetic import CLASSES, DRAWING_VERSION, PRETEXT_DEAL, SCENES, Scene, badges, draw, scene_of
 from swdb.data.voc import VOC2012
+from swdb.specs.presets import Data, load_preset
 
 SCENE = Scene()
+DATA = load_preset(TINY).data  # says nothing of scenes
 NUM = 60
 
 
@@ -96,6 +101,25 @@ def test_the_telling_part_is_only_a_part(scenes):
 
 def test_clutter_and_background_have_no_telling_part(scenes):
     assert not any(colourful(image)[mask == 0].any() for image, mask in scenes)
+
+
+def test_a_preset_that_says_nothing_of_scenes_draws_them_as_before():
+    assert scene_of(DATA) == Scene(size=32)
+    assert scene_of(DATA, PRETEXT_DEAL) == Scene(size=32, deal=PRETEXT_DEAL)
+
+
+def test_a_preset_s_badges_are_those_of_its_scenes_and_it_says_how_large_they_are_without():
+    assert scene_of(replace(DATA, badge_radius=(6.5, 9.0))) == Scene(size=32, badge_radius=(6.5, 9.0))
+    unit = next(one for one in fields(Data) if one.name == "badge_radius").metadata["unit"]
+    assert unit.endswith("none: {:g} to {:g}".format(*Scene().badge_radius))
+
+
+def test_larger_badges_tell_the_class_on_more_of_an_object():
+    def share(scene: Scene) -> float:
+        drawn = (draw(3, index, scene) for index in range(NUM))
+        return float(np.mean([colourful(image)[(mask > 0) & (mask < 255)].mean() for image, mask in drawn]))
+
+    assert share(Scene(badge_radius=(6.5, 9.0))) > share(SCENE) + 0.1
 
 
 def test_badges_are_dealt_out_so_that_each_means_one_class():

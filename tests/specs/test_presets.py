@@ -154,14 +154,14 @@ def test_settings_that_were_added_later_are_marked_and_have_defaults():
     assert marked == {
         "data.classes", "data.require", "data.available_only", "data.holdout", "training.longest_side",
         "network.neck_init", "training.kl_mean", "dsrg.crf_gradient",
-        "dsrg.head_init",
+        "dsrg.head_init", "data.badge_radius",
     }  # fmt: skip
     assert all(SETTINGS[name][1].default is not dataclasses.MISSING for name in marked)
 
 
 @pytest.mark.parametrize("group", SECTIONS)
 def test_what_was_added_later_stays_out_of_ids_at_its_default_and_all_else_is_in(group):
-    values = load_preset("synthetic").groups[group]
+    values = load_preset(TINY).groups[group]
     assert fingerprint(values).keys() == {one.name for one in dataclasses.fields(values)} - omitted(group)
 
 
@@ -172,6 +172,7 @@ def test_what_was_added_later_stays_out_of_ids_at_its_default_and_all_else_is_in
         ("data", "require", ("cat",), ["cat"]),
         ("data", "available_only", True, True),
         ("data", "holdout", 7, 7),
+        ("data", "badge_radius", (6.0, 8.5), [6.0, 8.5]),
         ("training", "longest_side", 250, 250),
     ],
 )
@@ -187,15 +188,16 @@ def test_what_enters_ids_is_as_json_gives_it_back(name):
 
 
 def test_a_data_set_that_version_0_1_prepared_still_has_the_same_key():
-    assert digest(data_key(load_preset("synthetic").data))[:16] == "d61b8c022f270cdf"
+    data = replace(load_preset("synthetic").data, num_strong=180, badge_radius=())
+    assert digest(data_key(data))[:16] == "d61b8c022f270cdf"
 
 
 def test_what_enters_ids_does_not_change_by_accident():
     # Whatever changes one of these orphans what was made with it.
     digests = {name: digest(fingerprint(group))[:16] for name, group in load_preset("synthetic").groups.items()}
     assert digests == {
-        "data": "88aa0aad8f51866e", "network": "3e7648b109b894d8", "training": "1111525e6b8eae05",
-        "proxy": "62bd7019f26effe0", "dsrg": "b4311a12cc0b7e7f", "decouplednet": "4904b7c382329f52",
+        "data": "bd3221d15ae8935d", "network": "3e7648b109b894d8", "training": "1111525e6b8eae05",
+        "proxy": "734c79b33c28e464", "dsrg": "b4311a12cc0b7e7f", "decouplednet": "4904b7c382329f52",
         "evaluation": "993d575d553fe56c",
     }  # fmt: skip
 
@@ -288,6 +290,7 @@ def test_a_written_preset_keeps_whatever_a_setting_can_hold(tmp_path):
 
 # ---------------------------------------------------------------- mistakes
 
+RADIUS = "none, or two values above 0, the least and the largest"
 # A name for the mistake: what is replaced by what, the setting that the error names, what it found, what it expected.
 MISTAKES = {
     "wrong type": ("crop = 32", 'crop = "32"', "training.crop", "'32'", "int"),
@@ -320,6 +323,18 @@ MISTAKES = {
         "num_val = 6", 'num_val = 6\nrequire = ["a", "b", "a"]', "data.require", "['a', 'b', 'a']", "every name once",
     ),
     "classes that are not a list": ("num_val = 6", 'num_val = 6\nclasses = "cat"', "data.classes", "'cat'", "a list"),
+    "one radius": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [6]", "data.badge_radius", "[6.0]", RADIUS,
+    ),
+    "radii upside down": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [9, 7]", "data.badge_radius", "[9.0, 7.0]", RADIUS,
+    ),
+    "a radius of nothing": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [0, 7]", "data.badge_radius", "[0.0, 7.0]", RADIUS,
+    ),
+    "a radius beyond the image": (
+        "num_val = 6", "num_val = 6\nbadge_radius = [9, 70]", "data.badge_radius", "[9.0, 70.0]", "at most 32",
+    ),
     "available in part": ("num_val = 6", "num_val = 6\navailable_only = 1", "data.available_only", "1", "bool"),
     "no steps": ("steps = 6\nbatch = 4", "steps = 0\nbatch = 4", "training.steps", "0", "1 or more"),
     "odd batch": ("batch = 4", "batch = 5", "training.batch", "5", "an even number, 2 or more"),
