@@ -20,7 +20,7 @@ from swdb.specs.presets import load_preset
 
 README = (REPOSITORY / "README.md").read_text()
 RESULTS = REPOSITORY / "results"
-PRESETS = ("synthetic", "voc-animals-squeezenet")
+PRESETS = ("synthetic", "synthetic-small-badges", "voc-animals-squeezenet")
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     [*(REPOSITORY / "docs").glob("*.md"), *RESULTS.glob("*/README.md")]
 )
@@ -93,7 +93,7 @@ def test_the_published_lists_of_real_images_are_those_that_were_trained_and_scor
 def test_neither_real_images_nor_weights_are_published():
     files = [path for path in RESULTS.glob("voc-animals*/**/*") if path.is_file()]
     assert len(files) > 20
-    assert {path.suffix for path in files} == {".md", ".csv", ".json", ".toml", ".txt"}
+    assert {path.suffix for path in files} == {".md", ".csv", ".json", ".svg", ".toml", ".txt"}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -38,6 +38,21 @@ STAGES = (
 )  # fmt: skip
 
 
+class Depthwise(nn.Conv2d):
+    """A convolution of each channel by itself, on a CPU in fp32: in bf16 the gradient of its weights takes four times as long."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, dilation: int):
+        padding = dilation * (kernel // 2)
+        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, h, w)."""
+        if inputs.device.type != "cpu":
+            return super().forward(inputs)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(inputs.float())
+
+
 class InvertedResidual(nn.Module):
     """Widens, looks around in each channel, narrows; what comes out is linear, and added to what went in where it fits."""
 
@@ -45,9 +60,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         inner, kernel = channels * stage.expand, stage.kernel
         self.stride, self.adds = stride, stride == 1 and channels == stage.channels
-        around = nn.Conv2d(
-            inner, inner, kernel, stride, padding=dilation * (kernel // 2), dilation=dilation, groups=inner
-        )
+        around = Depthwise(inner, kernel, stride, dilation)
         widen = [nn.Conv2d(channels, inner, 1), nn.ReLU6(inplace=True)] if stage.expand > 1 else []
         self.layers = nn.Sequential(*widen, around, nn.ReLU6(inplace=True), nn.Conv2d(inner, stage.channels, 1))
 

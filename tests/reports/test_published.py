@@ -29,7 +29,7 @@ README = "before\n<!-- tiny claims -->\nold\n<!-- end of claims -->\n" + "".join
     for name in ("tiny", "other")
     for number in (1, 2, 3, 4)
 )
-PUBLISHED = ("synthetic", "voc-animals-squeezenet")
+PUBLISHED = ("synthetic", "synthetic-small-badges", "voc-animals-squeezenet")
 
 
 @pytest.fixture

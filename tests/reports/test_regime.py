@@ -168,7 +168,7 @@ def test_a_damaged_table_is_named(tmp_path, damage):
     assert "table2.json" in str(caught.value.subject)
 
 
-@pytest.mark.parametrize("preset", ["synthetic", "voc-animals-squeezenet"])
+@pytest.mark.parametrize("preset", ["synthetic", "synthetic-small-badges", "voc-animals-squeezenet"])
 def test_published_ledgers_have_the_check(preset):
     ledger = read_json(PUBLISHED / preset / "ledger.json")
     assert len(ledger["regime"]["conditions"]) == 3
