@@ -97,7 +97,7 @@ test: $(READY) ## the quick tests, minutes on two cores
 slurm: $(READY) ## the tests of jobs on a Slurm of one node, with the slow one
 	$(PY) -m pytest -m 'slow or not slow' -rs tests/cluster/test_slurm.py
 
-mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 15 minutes)
+mechanism: $(READY) ## the slow test of the paper's mechanism, with planted faults (about 20 minutes)
 	$(PY) -m pytest -m slow -s tests/test_mechanism.py
 
 browser: $(READY) ## the slow test of the report in Chromium, with html-validate and axe-core from npm

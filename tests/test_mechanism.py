@@ -1,8 +1,8 @@
-"""The paper's mechanism on the synthetic preset, 3 seeds: mixed < strong alone < dual, by the rule of verdicts/rule.py.
+"""The paper's mechanism on the synthetic preset, 5 seeds, at its n = 3, by the rule of verdicts/rule.py: mixed < strong alone and
+mixed < dual. Whether strong alone < dual these seeds do not decide (results/synthetic says what more of them do).
 
-Slow (about 15 minutes on two cores): `make mechanism`. It asserts what results/synthetic shows: at n = 0 two branches gain
-over strong labels alone, at the paper's n = 3 the seeds do not decide it; nothing is tuned to make it pass. The rule must
-also be able to say no: three planted faults, each of which must turn it red.
+Slow (about 20 minutes): `make mechanism`. Nothing is tuned to make it pass. The rule must also be able to say no: with each of
+three planted faults in the paper's row, two branches are shown to lose against strong labels alone.
 """
 
 import shutil
@@ -22,8 +22,9 @@ from swdb.verdicts.engine import Family, judge
 from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED
 
 pytestmark = pytest.mark.slow
-SEEDS = (0, 1, 2)
-ROW = "dual-n0"  # faults are planted in the row where two branches gain most: where nothing shows, nothing can turn red
+SEEDS = range(5)
+ROW = "dual"  # the paper's, with n = 3
+PAIRS = (("mixed", "strong"), ("mixed", ROW), ("strong", ROW))
 
 
 class Loud(Watcher):
@@ -55,8 +56,7 @@ def measure(folder, name, seeds=SEEDS):
 def word(by_run, lower, higher):
     """Judge one claim of three, with the spread of all runs that are there."""
     claims = [
-        Claim(key=f"{a}-{b}", text=f"{a} < {b}", place="", kind="ordering", lower=(a,), higher=(b,))
-        for a, b in (("mixed", "strong"), ("strong", ROW), ("strong", "dual"))
+        Claim(key=f"{a}-{b}", text=f"{a} < {b}", place="", kind="ordering", lower=(a,), higher=(b,)) for a, b in PAIRS
     ]
     family = Family(tuple((0, claim) for claim in claims), {name: k for k, name in enumerate(by_run)})
     verdicts = {one.claim.key: one for one in judge(family, by_run, comparable=False).verdicts}
@@ -67,7 +67,7 @@ def word(by_run, lower, higher):
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mechanism") / "work"
-    return folder, {name: measure(folder, name) for name in ("mixed", "strong", "dual", ROW)}
+    return folder, {name: measure(folder, name) for name in ("mixed", "strong", ROW)}
 
 
 def test_mixing_is_worse_than_strong_labels_alone(honest):
@@ -75,14 +75,14 @@ def test_mixing_is_worse_than_strong_labels_alone(honest):
     assert word(by_run, "mixed", "strong") == REPRODUCED
 
 
-def test_two_branches_gain_over_strong_labels_alone_where_they_share_the_backbone_only(honest):
+def test_two_branches_gain_over_one_on_the_same_labels(honest):
     _, by_run = honest
-    assert word(by_run, "strong", ROW) == REPRODUCED
+    assert word(by_run, "mixed", ROW) == REPRODUCED
 
 
-def test_at_the_papers_n_two_branches_do_not_lose_against_strong_labels_alone(honest):
+def test_two_branches_do_not_lose_against_strong_labels_alone(honest):
     _, by_run = honest
-    assert word(by_run, "strong", "dual") != CONTRADICTED
+    assert word(by_run, "strong", ROW) != CONTRADICTED
 
 
 def swapped(self, network, batch, task):
@@ -120,9 +120,8 @@ def detached(self, network, batch, task):
 @pytest.mark.parametrize("fault", [swapped, merged, detached], ids=lambda fault: fault.__name__)
 def test_a_planted_fault_turns_the_rule_red(honest, fault, monkeypatch, tmp_path):
     folder, by_run = honest
-    assert word(by_run, "strong", ROW) == REPRODUCED
     planted = tmp_path / "work"
     shutil.copytree(folder, planted, ignore=shutil.ignore_patterns("dual-*"))
     monkeypatch.setattr(StrongWeak, "losses", fault)
     found = word(by_run | {ROW: measure(planted, ROW)}, "strong", ROW)
-    assert found != REPRODUCED, f"the rule did not notice the fault {fault.__name__}"
+    assert found == CONTRADICTED, f"the rule did not notice the fault {fault.__name__}"
