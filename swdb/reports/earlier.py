@@ -73,9 +73,7 @@ def _read(folder: Path) -> _Results:
     paths = sorted(folder.glob("table*.json"))
     if not paths:
         raise MissingArtefact(folder, "holds no tables", "table1.json and the like")
-    return _Results(
-        name, claims, tuple(measured_from_json(read_json(one), one) for one in paths), _settings(folder, name)
-    )
+    return _Results(name, claims, tuple(measured_from_json(read_json(one), one) for one in paths), _settings(folder))
 
 
 def _claim(found: Mapping[str, Any]) -> _Claim:
@@ -86,10 +84,10 @@ def _claim(found: Mapping[str, Any]) -> _Claim:
     return _Claim(str(found["claim"]["text"]), str(found["word"]), said)
 
 
-def _settings(folder: Path, preset: str) -> dict[str, Any]:
-    """Return what the preset's file beside the tables sets; nothing where there is none."""
-    path = folder / "specs" / f"{preset}.toml"
-    if not path.is_file():
+def _settings(folder: Path) -> dict[str, Any]:
+    """Return what the preset's file beside the tables sets, whatever the preset was called then; nothing where there is none."""
+    path = next((one for one in sorted(folder.glob("specs/*.toml")) if not one.stem.startswith("table")), None)
+    if path is None:
         return {}
     try:
         return dict(_flat(tomllib.loads(path.read_text(encoding="utf-8"))))

@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 from swdb.core.errors import BadInput, MissingArtefact
 from swdb.reports.earlier import PAGE, main, page
 
-PRESET = "synthetic"
+FOLDER, PRESET = "synthetic-small-badges", "synthetic"  # what it was called when it was computed
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folders(tmp_path) -> tuple[Path, Path]:
     for side in ("earlier", "now"):
         for name in names:
             (tmp_path / side / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / "results" / PRESET / name, tmp_path / side / name)
+            shutil.copy(REPOSITORY / "results" / FOLDER / name, tmp_path / side / name)
     return tmp_path / "earlier", tmp_path / "now"
 
 

@@ -25,7 +25,7 @@ from swdb.verdicts.verdict import CONTRADICTED, NOT_MET, Ledger, Verdict
 PUBLISHED = REPOSITORY / "results"
 
 
-def measured(weak=0.0, proxies=52.0, preset="synthetic"):
+def measured(weak=0.0, proxies=52.0, preset="synthetic-small-badges"):
     """The published tables with other scores of the weak row and its proxies; 3 seeds."""
     paths = [PUBLISHED / preset / f"table{number}.json" for number in (1, 2, 3, 4)]
     found = [read_json(path) for path in paths]
