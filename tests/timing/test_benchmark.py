@@ -108,7 +108,7 @@ def test_what_dies_beside_it_is_told_and_the_rest_is_kept(monkeypatch):
 
 
 def test_a_study_of_real_images_needs_none_and_has_no_classifier(monkeypatch, tmp_path):
-    preset = load_preset("voc-animals")
+    preset = load_preset("voc-animals-squeezenet")
     small = replace(
         preset,
         training=replace(preset.training, batch=2, crop=64, longest_side=100),
