@@ -21,7 +21,7 @@ from swdb.core.files import write_json, write_text
 from swdb.core.markdown import markdown_table
 from swdb.specs.changes import changed, check_changes
 from swdb.specs.presets import Preset, load_preset, write_preset
-from swdb.specs.toml import read_toml
+from swdb.specs.toml import Pairs, read_dataclass, read_toml
 
 PROTOCOL = Path(__file__).parent / "protocol-voc-animals.toml"
 MOST_RUNS = 12
@@ -35,7 +35,7 @@ class Candidate:
 
     key: str
     cost: float
-    changes: Mapping[str, Any]
+    changes: Pairs
 
 
 def chosen(candidates: list[Candidate], scores: Mapping[str, float], tie: float) -> Candidate:
@@ -46,15 +46,11 @@ def chosen(candidates: list[Candidate], scores: Mapping[str, float], tie: float)
 
 def candidates_of(stage: Mapping[str, Any]) -> list[Candidate]:
     """Read the candidates of a stage; refuses changes of settings that there are not."""
-    found = [Candidate(**one) for one in stage["candidates"]]
+    where = f"protocol, stage {stage['key']!r}"
+    found = [read_dataclass(Candidate, one, where) for one in stage["candidates"]]
     for one in found:
-        check_changes(pairs(one.changes), f"protocol, candidate {one.key!r}")
+        check_changes(one.changes, f"{where}, candidate {one.key!r}")
     return found
-
-
-def pairs(changes: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return changes as swdb has them."""
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in changes.items())
 
 
 def count(protocol: Mapping[str, Any]) -> int:
@@ -101,7 +97,7 @@ def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path
         candidates, made = candidates_of(stage), {}
         for one in candidates:
             name = f"protocol {base.name}, {one.key}"
-            made[one.key] = changed(preset, pairs(one.changes), name)
+            made[one.key] = changed(preset, one.changes, name)
             scores[one.key] = bench.score(replace(made[one.key], name=f"{base.name}-{one.key}"), stage["judged"])
             lines.append({"stage": stage["key"], "key": one.key, "judged": stage["judged"], "cost": one.cost,
                           "changes": dict(one.changes), "miou": scores[one.key], "taken": False})  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean
 
 from swdb.core.artefact import Artefact
+from swdb.core.markdown import markdown_table
 from swdb.data.synthetic import BADGE_RADIUS
 from swdb.specs.presets import Preset, load_preset
 from swdb.specs.register import as_text
@@ -50,28 +51,26 @@ def proxies_score(quality: Artefact) -> float:
     return quality.read_record()["masks"]["miou"]
 
 
-def line(name: str, seed: str, settings: list[str], proxies: float, scores: list[float]) -> str:
+def line(words: list[str], proxies: float, scores: list[float]) -> list[str | float]:
     """Return a line of the table."""
-    differences = [scores[one] - scores[other] for one, other in DIFFERENCES.values()]
-    return f"| {' | '.join([name, *settings, seed, *(f'{one:.1f}' for one in (proxies, *scores, *differences))])} |"
+    return [*words, proxies, *scores, *(scores[one] - scores[other] for one, other in DIFFERENCES.values())]
 
 
 def main(workdir: Path, files: list[str]) -> None:
     """Print the table."""
-    titles = ["trial", *LEVERS, "seed", "proxies", *ROWS, *DIFFERENCES]
-    print(f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}")
+    words, lines = ["trial", *LEVERS, "seed"], []
     for file in files:
         preset = load_preset(file)
         graph = Graph(Study(workdir, preset, "bf16", {}), all_runs(load_tables()))
-        settings = [value_of(preset, key) for key in LEVERS.values()]
+        named = [preset.name, *(value_of(preset, key) for key in LEVERS.values())]
         proxies = proxies_score(graph.quality(graph.proxies(1)))
         by_seed = figures(graph)
         for seed, scores in by_seed.items():
-            print(line(preset.name, str(seed), settings, proxies, scores))
+            lines.append(line([*named, str(seed)], proxies, scores))
         if len(by_seed) > 1:
-            print(
-                line(preset.name, "mean", settings, proxies, [mean(one) for one in zip(*by_seed.values(), strict=True)])
-            )
+            means = [mean(one) for one in zip(*by_seed.values(), strict=True)]
+            lines.append(line([*named, "mean"], proxies, means))
+    print("\n".join(markdown_table([*words, "proxies", *ROWS, *DIFFERENCES], lines, len(words))))
 
 
 if __name__ == "__main__":

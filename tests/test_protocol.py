@@ -29,7 +29,7 @@ class Made:
 
 
 def test_the_cheapest_within_the_tie_is_taken_and_of_equals_the_first():
-    one, two, dear = (protocol.Candidate(key, cost, {}) for key, cost in (("one", 1), ("two", 1), ("dear", 2)))
+    one, two, dear = (protocol.Candidate(key, cost, ()) for key, cost in (("one", 1), ("two", 1), ("dear", 2)))
     every = [one, two, dear]
     assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 50}, 1.0) is one
     assert protocol.chosen(every, {"one": 50, "two": 51.1, "dear": 52}, 1.0) is two
@@ -44,7 +44,7 @@ def test_a_protocol_has_at_most_12_runs_and_never_judges_a_dual_one():
 
 def test_the_first_run_is_the_preset_as_it_is():
     first = protocol.candidates_of(RUNS["stage"][0])[0]
-    assert protocol.changed(DEV, protocol.pairs(first.changes), "first") == DEV
+    assert protocol.changed(DEV, first.changes, "first") == DEV
 
 
 def test_where_nothing_is_better_the_cheapest_is_kept(tmp_path):

@@ -76,7 +76,7 @@ class Search:
             steps = self.steps(found, family, open_claims, price)
             if not steps:
                 keys = ", ".join(one.claim.key for one in open_claims)
-                makeable = all(self._can_make(one.claim.measured_cells) for one in open_claims)
+                makeable = all(price.can_make(one.claim.measured_cells) for one in open_claims)
                 why = f"would take more than {last_look()} seeds, as it looks" + (
                     ", or cannot be made" if self.failed or not makeable else ""
                 )
@@ -96,7 +96,7 @@ class Search:
             if not within_reach(verdict, found, family, spreads):
                 continue
             cells, look = verdict.claim.measured_cells, rule.next_look(len(verdict.seeds))
-            if look > last_look() or not self._can_make(cells):
+            if look > last_look() or not price.can_make(cells):
                 continue
             missing = [seed for seed in range(look + len(verdict.seeds)) if seed not in verdict.seeds]
             missing = missing[: look - len(verdict.seeds)]
@@ -107,12 +107,6 @@ class Search:
             cost = sum(whole.values()) if whole is not None else float(sum(one.steps for one in self._todo(scores)))
             steps.append(Step(verdict.claim.key, missing[0], scores, cost, None if now is None else sum(now.values())))
         return sorted(steps, key=lambda step: step.cost)
-
-    def _can_make(self, cells: Iterable[str]) -> bool:
-        from swdb.specs.tables import measured_cells
-
-        sources = measured_cells(self.tables)
-        return all(self.graph.can_make(*sources[cell].runs) for cell in cells)
 
     def _scores(self, cells: Iterable[str], seed: int) -> list["Artefact"]:
         from swdb.specs.tables import measured_cells

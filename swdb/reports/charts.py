@@ -240,7 +240,8 @@ def sweep(key: str, title: str, parameter: str, series: Sequence[Series], orient
     """Draw values along a parameter beside the paper's; `orientation`: the paper's are of another scale."""
     with canvas(key, WIDTH, 230) as figure:
         axes = figure.subplots()
-        shift = BESIDE * (max(at for one in series for at in one.at) - min(at for one in series for at in one.at))
+        places = [at for one in series for at in one.at]
+        shift = BESIDE * (max(places) - min(places))
         ours = [one.name for one in series if any(one.by_seed)]
         for one, (colour, sign) in zip(series, zip(LINES, SIGNS, strict=True), strict=False):
             if one.name in ours:

@@ -24,6 +24,9 @@ PAGE = "changes.md"
 LEDGER = "ledger.json"
 ABSENT = "not there"
 DECIDED = (REPRODUCED, CONTRADICTED)
+FELL, DECIDED_NOW, OTHERWISE, STAND = (
+    "Verdicts that did not stand", "Decided now, and not earlier", "Changed otherwise", "As they were",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,14 @@ def _conditions(then: _Results, today: _Results) -> Iterator[tuple[str, str, str
 
 def _verdict_lines(then: _Results, today: _Results) -> Iterator[str]:
     """Yield the claims by what became of their verdicts, those that did not stand first."""
-    groups: dict[str, list[tuple[str, ...]]] = {"did not stand": [], "decided now": [], "other": [], "stand": []}
+    groups: dict[str, list[tuple[str, ...]]] = {title: [] for title in (FELL, DECIDED_NOW, OTHERWISE, STAND)}
     for key in dict.fromkeys((*then.claims, *today.claims)):
         sides = then.claims.get(key), today.claims.get(key)
         groups[_became(*sides)].append(
             (escaped((sides[1] or sides[0]).text), *(one.said if one else ABSENT for one in sides))
         )
-    titles = {
-        "did not stand": "Verdicts that did not stand",
-        "decided now": "Decided now, and not earlier",
-        "other": "Changed otherwise",
-        "stand": "As they were",
-    }
-    for name, rows in groups.items():
-        yield f"## {titles[name]}: {len(rows)}"
+    for title, rows in groups.items():
+        yield f"## {title}: {len(rows)}"
         yield ""
         if rows:
             yield from markdown_table(("claim", "earlier", "now"), rows, words=3)
@@ -149,10 +146,10 @@ def _verdict_lines(then: _Results, today: _Results) -> Iterator[str]:
 def _became(then: _Claim | None, now: _Claim | None) -> str:
     before, after = (one.word if one else "" for one in (then, now))
     if before in DECIDED and after != before:
-        return "did not stand"
+        return FELL
     if after in DECIDED and before != after:
-        return "decided now"
-    return "stand" if before == after else "other"
+        return DECIDED_NOW
+    return STAND if before == after else OTHERWISE
 
 
 def _values(then: _Results, today: _Results) -> Iterator[tuple[str, ...]]:

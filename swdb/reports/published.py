@@ -17,6 +17,7 @@ from typing import Any
 from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
+from swdb.reports.earlier import LEDGER
 from swdb.reports.ledger import ledger_of
 from swdb.reports.mask_scores import of_report
 from swdb.reports.regime import OUTSIDE, block_lines, comparison
@@ -31,7 +32,6 @@ SAME = ("claim_sha256", "effect", "seeds")  # of a claim whose interval over ima
 TABLES = (1, 2, 3, 4)
 REGIMES = "regimes"  # the marker of the table of all presets
 PAYS = "second branch"  # that of the section of `results/README.md`
-LEDGER = "ledger.json"
 MOST_NAMED = 12  # claims of one verdict
 CURVES = (
     "<sub>lines: means over seeds, with one standard deviation; faint points: single seeds; dashed: the paper's printed "

@@ -13,6 +13,7 @@ from typing import Any
 from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import markdown_table
 from swdb.proxy.quality_page import PUBLISHED_BY_SET
+from swdb.reports import charts
 from swdb.reports.charts import LINES, WIDTH, interval, number, seeds_in_words
 from swdb.reports.regime import words_of
 from swdb.reports.results import MeasuredTable, measured_from_json
@@ -24,7 +25,7 @@ from swdb.verdicts.verdict import NOT_RUN
 DUAL = "2:dual.miou"
 FIGURE = "second-branch.svg"  # beside the presets' folders
 WHOSE = "several-crf"  # how a network is scored where DSRG's own figure was published
-SIGNS = ("o", "s", "^", "v", "P")  # with four colours: twenty presets that look different
+SIGNS = (*charts.SIGNS, "P")  # with four colours: twenty presets that look different
 TITLE = "When does a second branch pay? One point a preset"
 APART, GAIN, POINTS = "strong − weak", "dual − strong", "points of mIoU"
 Ends = tuple[float, float, float]  # lowest, middle, highest
