@@ -23,7 +23,7 @@ HOUSE = {
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (
-        "efficientnet", "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "packaged_weights", "initial_weights", "head_weights",
+        "depthwise", "efficientnet", "networks", "losses", "sampling", "cuda", "compute", "memory", "model", "checkpoints", "beside", "step", "trainer", "classifier", "weights_file", "packaged_weights", "initial_weights", "head_weights",
         "permutohedral", "dense_crf", "labelling", "stages",
     ),
     "methods": (

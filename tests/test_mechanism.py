@@ -13,7 +13,7 @@ from studies import Watcher, study_of
 
 from swdb.methods.strong_weak import StrongWeak
 from swdb.nn import losses
-from swdb.nn.compute import Compute, choose_device, preferred_precision, use_threads
+from swdb.nn.compute import Compute, choose_device, preferred_precision, prepare_process
 from swdb.specs.claims import Claim
 from swdb.specs.tables import CellSource, all_runs, load_tables
 from swdb.study.graph import Graph
@@ -40,7 +40,7 @@ class Loud(Watcher):
 
 def measure(folder, name, seeds=SEEDS):
     """Train and score a run by its strong branch; returns mIoU by seed."""
-    use_threads(1)  # as every training
+    prepare_process(1)  # as every training
     device = choose_device("auto")
     compute = Compute(device, preferred_precision(device))
     study = replace(study_of(folder, "synthetic"), precision=compute.precision)

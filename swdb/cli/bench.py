@@ -41,11 +41,11 @@ def bench(
     typed = arguments.precision(precision)
     study = open_study(workdir, preset, typed, remember=False)
     with progress.bar() as bar, contextlib.redirect_stdout(sys.stderr):
-        from swdb.nn.compute import Compute, choose_device, preferred_precision, use_threads
+        from swdb.nn.compute import Compute, choose_device, preferred_precision, prepare_process
         from swdb.timing.benchmark import benchmark
 
         chosen = choose_device(device)
-        use_threads(threads_of(Resources(device, threads=threads)))
+        prepare_process(threads_of(Resources(device, threads=threads)))
         decided = typed or known_precision(study) or preferred_precision(chosen)
         found = benchmark(study.preset, Compute(chosen, decided), steps, bar.progress)
     path = bench_path(workdir, study.preset.name)

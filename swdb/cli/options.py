@@ -218,9 +218,9 @@ def _compute(resources: "Resources", study: "Study", threads: int, slots: list["
     import torch
 
     from swdb.core.processor import usable_cores
-    from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
+    from swdb.nn.compute import Compute, StepSettings, choose_device, prepare_process
 
-    use_threads(threads)
+    prepare_process(threads)
     alone = resources.jobs is None and len(slots) < 2 and usable_cores() > 1
     step = StepSettings(compile=study.compile, core_is_idle=lambda: alone)
     if len(slots) > 1 and slots[0].device == "cuda":

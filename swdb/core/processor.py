@@ -3,6 +3,7 @@
 A container or a batch job often gets a few cores and gibibytes of a node; what the machine has is not asked anywhere else.
 """
 
+import ctypes
 import math
 import os
 import platform
@@ -12,6 +13,7 @@ from pathlib import Path
 
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
 CGROUPS = Path("/sys/fs/cgroup")
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # options of glibc's mallopt
 
 
 def processor_name() -> str:
@@ -101,8 +103,19 @@ def usable_memory() -> float:
     return least
 
 
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for what it asks for next; with a C library that is not glibc, do nothing.
+
+    Else every step of a training gets its larger tensors from the kernel anew, which clears them page by page: 5 to 10 % of
+    the time on photographs. `forget_peak_memory` gives back what is free.
+    """
+    for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**26)):
+        _c_library("mallopt", option, value)
+
+
 def forget_peak_memory() -> None:
-    """Let `peak_memory` count from now on, where the system can."""
+    """Let `peak_memory` count from now on, and only what is in use, where the system can."""
+    _c_library("malloc_trim", 0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -110,6 +123,12 @@ def forget_peak_memory() -> None:
 def peak_memory() -> int:
     """Return the most bytes of memory that this process held since the peak was forgotten; 0 where nobody says so."""
     return int(_number("/proc/self/status", "VmHWM:") * 1024)
+
+
+def _c_library(function: str, *values: int) -> None:
+    """Call a function of the C library, if it has it."""
+    with suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows there is no library of this name
+        getattr(ctypes.CDLL(None), function)(*values)
 
 
 def _number(path: Path | str, *names: str) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from swdb.core.errors import BadInput
-from swdb.core.processor import has_fast_bf16, processor_name
+from swdb.core.processor import has_fast_bf16, keep_freed_memory, processor_name
 from swdb.nn import cuda
 
 
@@ -80,10 +80,11 @@ class Compute:
         }
 
 
-def use_threads(count: int) -> None:
-    """Let this process compute with so many threads: sums of more threads add up in another order."""
-    torch.set_num_threads(count)
-    cv2.setNumThreads(count)
+def prepare_process(threads: int) -> None:
+    """Let this process compute with so many threads, for sums of more add up in another order, and keep the memory it frees."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    keep_freed_memory()
 
 
 def choose_device(name: str) -> torch.device:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from swdb.nn.depthwise import Depthwise
+
 STEM = 32  # channels, at stride 2
 EPSILON = 1e-3  # what its batch norms add to a variance
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -36,21 +38,6 @@ STAGES = (
     Stage(1, 3, 1, 16, 1), Stage(6, 3, 2, 24, 2), Stage(6, 5, 2, 40, 2), Stage(6, 3, 2, 80, 3), Stage(6, 5, 1, 112, 3),
     Stage(6, 5, 2, 192, 4), Stage(6, 3, 1, 320, 1),
 )  # fmt: skip
-
-
-class Depthwise(nn.Conv2d):
-    """A convolution of each channel by itself, on a CPU never in bf16: the gradient of its weights takes four times as long there."""
-
-    def __init__(self, channels: int, kernel: int, stride: int, dilation: int):
-        padding = dilation * (kernel // 2)
-        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, h, w)."""
-        if inputs.device.type != "cpu":
-            return super().forward(inputs)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(inputs.to(self.weight.dtype))
 
 
 class InvertedResidual(nn.Module):

@@ -135,10 +135,10 @@ def main(fd: int) -> int:
 
 def _begin(connection: Connection, reporter: Reporter, core_is_idle: threading.Event) -> tuple[Making, Queue]:
     """Load torch, then wait for what is to be done."""
-    from swdb.nn.compute import Compute, StepSettings, choose_device, use_threads
+    from swdb.nn.compute import Compute, StepSettings, choose_device, prepare_process
 
     todo: Assignment = connection.recv()
-    use_threads(todo.threads)
+    prepare_process(todo.threads)
     step = StepSettings(compile=todo.compiler, core_is_idle=core_is_idle.is_set)
     compute = Compute(choose_device(todo.device), todo.precision, step)
     runner = Making(compute, reporter, todo.doing, workdir=todo.workdir)

@@ -60,11 +60,11 @@ def main(folder: str, preset: str, precision: str, run: str, threads: str, secon
     import torch
 
     from swdb.data.dataset import load
-    from swdb.nn.compute import Compute, use_threads
+    from swdb.nn.compute import Compute, prepare_process
     from swdb.study.stages import RUN
     from swdb.timing.stopwatch import Tools, time_training
 
-    use_threads(int(threads))
+    prepare_process(int(threads))
     graph = Graph(Study(Path(folder), load_preset(preset), precision), all_runs(load_tables()))
     data = load(graph.study.preset.data, graph.data.folder)
     artefact = graph.run(graph.run_spec(run), int(seed))

@@ -1,6 +1,7 @@
 """The processor is named, and asked for bf16, by what the system says of it; and so are the cores that a job may use."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -193,3 +194,46 @@ def test_the_peak_of_a_process_is_forgotten_and_measured():
     before, after, forgotten = map(int, result.stdout.split())
     assert 70 << 20 < after - before < 200 << 20
     assert forgotten < after - (40 << 20)
+
+
+KEPT = """
+import resource, sys
+from swdb.core import processor
+if "keep" in sys.argv:
+    processor.keep_freed_memory()
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        bytearray(40 << 20)  # as the tensors of a step: larger than what the C library keeps by itself
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+processor.forget_peak_memory()
+before = processor.peak_memory()
+bytearray(200 << 20)
+processor.forget_peak_memory()
+faults()
+print(faults(), processor.peak_memory() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_memory_that_is_freed_is_kept_for_what_comes_next_and_not_counted_as_used():
+    def measured(*words):
+        result = subprocess.run([sys.executable, "-c", KEPT, *words], capture_output=True, text=True, check=True)
+        return tuple(map(int, result.stdout.split()))
+
+    (usual, _), (kept, more) = measured(), measured("keep")
+    assert kept < 100 and usual > 10_000  # pages: ten blocks of 10,240
+    assert more < 150 << 20  # the block of 200 MiB has been given back
+
+
+def test_a_c_library_that_has_no_such_function_is_left_alone(monkeypatch):
+    def no_library(name):
+        raise TypeError(name)
+
+    processor._c_library("there_is_no_such_function", 1)
+    monkeypatch.setattr(processor.ctypes, "CDLL", no_library)
+    processor.keep_freed_memory()
+    processor.forget_peak_memory()

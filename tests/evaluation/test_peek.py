@@ -13,7 +13,7 @@ from swdb.data.facts import VAL_SPLIT
 from swdb.evaluation import peek as peeking
 from swdb.evaluation.peek import best, peek, steps_of
 from swdb.nn import trainer
-from swdb.nn.compute import use_threads
+from swdb.nn.compute import prepare_process
 from swdb.specs.tables import CellSource
 from swdb.study.graph import Graph
 from swdb.study.runner import Runner
@@ -26,7 +26,7 @@ def graph(finished, tmp_path) -> Graph:
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    use_threads(1)  # as the command line trained what is finished
+    prepare_process(1)  # as the command line trained what is finished
 
 
 def planned(graph: Graph, name: str = "dual"):

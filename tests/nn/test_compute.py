@@ -73,7 +73,7 @@ def test_a_result_says_on_what_and_with_which_versions_it_was_computed(monkeypat
 def test_a_process_computes_with_the_threads_it_is_told():
     before = torch.get_num_threads()
     try:
-        compute.use_threads(2)
+        compute.prepare_process(2)
         assert torch.get_num_threads() == 2 == Compute(CPU, "fp32").describe()["threads"]
     finally:
-        compute.use_threads(before)
+        compute.prepare_process(before)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from swdb.nn.efficientnet import EPSILON, STAGES, Depthwise, InvertedResidual, folded, lite0_layers
+from swdb.nn.depthwise import Depthwise
+from swdb.nn.efficientnet import EPSILON, STAGES, InvertedResidual, folded, lite0_layers
 from swdb.nn.initial_weights import load_into
 from swdb.nn.networks import BACKBONES
 from swdb.nn.packaged_weights import PACKAGED
@@ -149,20 +150,6 @@ def test_what_is_not_the_originals_is_left_as_it_is(real, lacking):
 
 def test_another_backbone_takes_nothing_of_them(real):
     assert folded(real, BACKBONES["squeezenet1_1"]().state_dict())[1] == {}
-
-
-def test_depthwise_convolutions_are_computed_in_fp32_on_a_cpu_and_the_others_as_asked():
-    layer = Depthwise(8, 5, 1, 2)
-    inputs = torch.randn(2, 8, 9, 9, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = layer(inputs.bfloat16())
-        assert nn.Conv2d(8, 8, 1)(found).dtype == torch.bfloat16
-    expected = nn.functional.conv2d(
-        inputs.bfloat16().float(), layer.weight, layer.bias, padding=4, dilation=2, groups=8
-    )
-    assert found.dtype == torch.float32 and torch.equal(found, expected)
-    found.sum().backward()
-    assert layer.weight.grad.dtype == torch.float32 and torch.isfinite(inputs.grad).all()
 
 
 def test_all_depthwise_convolutions_of_the_network_are_such():
