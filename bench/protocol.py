@@ -1,8 +1,9 @@
-"""Makes the development runs of a protocol one by one, and lets its rule choose. `python bench/protocol.py --work work --cues FILE`.
+"""Makes the development runs of a protocol, and lets its rule choose. `python bench/protocol.py --work work --cues FILE`.
 
 The stages stand in `bench/protocol-voc-animals.toml`. Each candidate is the preset with what earlier stages chose and its own
-changes, written below the work directory; `swdb` trains and scores it there. What is finished is not made again, so an interrupted
-protocol goes on. Of a stage's candidates within `tie` points of the best, the cheapest is taken, of equally cheap ones the first.
+changes, written below the work directory; `swdb` trains and scores it there, `--jobs` of a stage's at once. What is finished is
+not made again, so an interrupted protocol goes on. Of a stage's candidates within `tie` points of the best, the cheapest is
+taken, of equally cheap ones the first.
 
 in: a protocol, a work directory with the data set -> out: `results/<preset>/protocol.{md,json}` (or --output), the changes chosen
 """
@@ -12,13 +13,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from swdb.core.errors import BadInput
 from swdb.core.files import write_json, write_text
 from swdb.core.markdown import markdown_table
+from swdb.core.processor import usable_cores
 from swdb.specs.changes import changed, check_changes
 from swdb.specs.presets import Preset, load_preset, write_preset
 from swdb.specs.toml import Pairs, read_dataclass, read_toml
@@ -66,6 +70,7 @@ class Bench:
     work: Path
     options: tuple[str, ...]  # of every command of swdb that computes
     cues: Path | None
+    jobs: int = 1
 
     def score(self, preset: Preset, judged: str) -> float:
         """Train and score a preset's run, or make its masks; returns mIoU in %."""
@@ -94,23 +99,26 @@ def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path
     preset, lines = base, []
     for stage in protocol["stage"]:
         scores: dict[str, float] = {}
-        candidates, made = candidates_of(stage), {}
-        for one in candidates:
-            name = f"protocol {base.name}, {one.key}"
-            made[one.key] = changed(preset, one.changes, name)
-            scores[one.key] = bench.score(replace(made[one.key], name=f"{base.name}-{one.key}"), stage["judged"])
-            lines.append({"stage": stage["key"], "key": one.key, "judged": stage["judged"], "cost": one.cost,
-                          "changes": dict(one.changes), "miou": scores[one.key], "taken": False})  # fmt: skip
-            write(output, protocol, lines, taken)
+        candidates = candidates_of(stage)
+        made = {one.key: changed(preset, one.changes, f"protocol {base.name}, {one.key}") for one in candidates}
+        named = [replace(made[one.key], name=f"{base.name}-{one.key}") for one in candidates]
+        with ThreadPoolExecutor(bench.jobs) as jobs:
+            found = jobs.map(bench.score, named, repeat(stage["judged"]))
+            for one, scores[one.key] in zip(candidates, found, strict=True):
+                lines.append({"stage": stage["key"], "key": one.key, "judged": stage["judged"], "cost": one.cost,
+                              "changes": dict(one.changes), "miou": scores[one.key], "taken": False})  # fmt: skip
+                write(output, protocol, lines, taken)
         one = chosen(candidates, scores, protocol["tie"])
         preset, taken = made[one.key], {**taken, **differences(preset, made[one.key])}
         next(line for line in lines if line["key"] == one.key)["taken"] = True
         write(output, protocol, lines, taken)
-    for shown in protocol["shown"]:
-        value = bench.score(replace(preset, name=f"{base.name}-{shown['key']}"), shown["run"])
-        lines.append({"stage": "shown", "key": shown["key"], "judged": f"row {shown['run']}", "cost": None,
-                      "changes": {}, "miou": value, "taken": False})  # fmt: skip
-        write(output, protocol, lines, taken)
+    named = [replace(preset, name=f"{base.name}-{shown['key']}") for shown in protocol["shown"]]
+    rows = [shown["run"] for shown in protocol["shown"]]
+    with ThreadPoolExecutor(bench.jobs) as jobs:
+        for shown, value in zip(protocol["shown"], jobs.map(bench.score, named, rows), strict=True):
+            lines.append({"stage": "shown", "key": shown["key"], "judged": f"row {shown['run']}", "cost": None,
+                          "changes": {}, "miou": value, "taken": False})  # fmt: skip
+            write(output, protocol, lines, taken)
     return taken
 
 
@@ -147,6 +155,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work"))
     parser.add_argument("--cues", type=Path)
     parser.add_argument("--output", type=Path, help="else results/<preset>/")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="runs of a stage at once")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", help="of all runs; else the work directory's")
     typed = parser.parse_args()
@@ -156,7 +165,7 @@ def main() -> None:
         options = ("--device", typed.device, *(("--precision", typed.precision) if typed.precision else ()))
         if count(protocol) > MOST_RUNS:
             raise BadInput(typed.protocol, f"{count(protocol)} runs", f"at most {MOST_RUNS}")
-        bench = Bench(typed.work, options, typed.cues)
+        bench = Bench(typed.work, options, typed.cues, max(1, typed.jobs))
         output = typed.output or Path("results") / base.name
         taken = follow(protocol, base, bench, output)
     except BadInput as error:

@@ -19,8 +19,8 @@ DEV = load_preset(RUNS["preset"])
 class Made:
     """A bench that makes nothing: scores by the name of a run, 50 where none is given."""
 
-    def __init__(self, **scores):
-        self.scores, self.made = scores, []
+    def __init__(self, jobs=1, **scores):
+        self.jobs, self.scores, self.made = jobs, scores, []
 
     def score(self, preset, judged):
         key = preset.name.removeprefix(f"{DEV.name}-")
@@ -64,6 +64,13 @@ def test_a_stage_goes_on_from_what_was_chosen_and_every_figure_is_written(tmp_pa
     assert last.training.lr_backbone == 3e-4 and last.network.head_dilation == 6 and last.training.steps == 600
     page = (tmp_path / "protocol.md").read_text()
     assert all(f"| {key} |" in page for key, _, _ in bench.made) and "| stride-8 |" in page and "55.50" in page
+
+
+def test_runs_of_a_stage_at_once_choose_the_same_and_are_listed_in_their_order(tmp_path):
+    found = [protocol.follow(RUNS, DEV, Made(jobs, crop_241=53.0), tmp_path / str(jobs)) for jobs in (1, 3)]
+    assert found[0] == found[1] == {"training.crop": 241, "dsrg.steps": 500}
+    one, three = ((tmp_path / jobs / "protocol.json").read_text() for jobs in "13")
+    assert one == three
 
 
 def test_the_page_lists_the_runs_in_their_order():
