@@ -49,7 +49,7 @@ def bundle(
     plan = read_plan(study)
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")
-    study = as_planned(study, plan)
+    study, plan = as_planned(study, plan), plan.part()
     if table != "all":
         plan = plan.part({place[:2] for place in plan.scores if place.table in chosen})
     place = output or study.reports / "bundle.zip"

@@ -4,6 +4,7 @@ in: a graph, tables, rows, seeds -> out: a `Plan`, artefacts to be made; the dry
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,12 +72,16 @@ def needed(graph: "Graph", plan: "Plan") -> list["Artefact"]:
     return still_needed(with_inputs(*scores) if recorded else graph.needed(*scores))
 
 
-def record(study: "Study", plan: "Plan", finished: bool) -> None:
-    """Write the plan down; a disk that does not take it is no matter where everything is finished."""
+def record(graph: "Graph", plan: "Plan", finished: bool, more: Iterable["Artefact"] = ()) -> None:
+    """Write the plan down, with all that is made for it and for more scores; a disk that does not take it is no matter
+    where everything is finished.
+    """
     from swdb.study.plan import write_plan
 
+    in_tables = {one.id for one in plan.artefacts}
+    beside = tuple(one for one in graph.needed(*plan.scores.values(), *more) if one.id not in in_tables)
     try:
-        write_plan(study, plan)
+        write_plan(graph.study, replace(plan, beside=beside))
     except DiskRefused:
         if not finished:
             raise

@@ -150,7 +150,7 @@ def reproduce(line: CommandLine, graph: "Graph", asked: Asked, resources: "Resou
     todo, peeks = with_peeks(graph, plan, todo, asked.show_peek)
     failed = None
     if not asked.looks:
-        record(graph.study, plan, finished := all(artefact.done for artefact in todo))
+        record(graph, plan, finished := all(artefact.done for artefact in todo))
         if queue is not None and not finished:
             return queue.submit(graph.study, todo, asked.number)
         failed = None if finished else make_most(line, graph.study, resources, todo)
@@ -179,7 +179,7 @@ def decide(
         return planned(graph, [*every.values()], seeds, recorded=False)
 
     def make(part: "Plan", todo: list["Artefact"]) -> None:
-        record(study, part, finished=False)
+        record(graph, part, finished=False)
         failures.append(make_most(line, study, resources, todo))
 
     jobs = len(slots(resources, graph.everything(range(1)), study.folder))

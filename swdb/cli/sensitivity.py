@@ -113,13 +113,13 @@ def answer(
     dry_run: print what would be made, how long it may take and what room.
     """
     whole, study = plan_whole(asked), asked.graph.study
-    wanted, todo = left_of(asked, whole)
+    wanted, readings, todo = left_of(asked, whole)
     if dry_run:
         show_plan(line, asked.graph, todo, precision, resources, ([], asked.seeds))
         return propose(line, study, "reproduce-table", SENSITIVITY, *limits(line))
     failed = None
     if not asked.looks:
-        record(study, wanted, finished := all(artefact.done for artefact in todo))
+        record(asked.graph, wanted, finished := all(artefact.done for artefact in todo), readings)
         if queue is not None and not finished:
             return queue.submit(study, todo, SENSITIVITY)
         failed = None if finished else make_most(line, study, resources, todo)
@@ -139,8 +139,10 @@ def plan_whole(asked: Asked) -> Planned:
     return Planned(tables, plan_readings(asked.graph, asked.all_questions, seeds))
 
 
-def left_of(asked: Asked, whole: Planned) -> tuple["Plan", list["Artefact"]]:
-    """Return the part of the tables that the wanted claims rest on, and all that is to be made for both sides of them."""
+def left_of(asked: Asked, whole: Planned) -> tuple["Plan", list["Artefact"], list["Artefact"]]:
+    """Return the part of the tables that the wanted claims rest on, the scores under their readings, and all that is to be
+    made for both.
+    """
     from swdb.core.artefact import still_needed
     from swdb.study.readings import rows_of
 
@@ -148,7 +150,7 @@ def left_of(asked: Asked, whole: Planned) -> tuple["Plan", list["Artefact"]]:
     scores = [one for place, one in whole.part(asked.seeds).readings.items() if place.reading in asked.keys]
     todo = {one.id: one for one in needed(asked.graph, tables)}
     todo |= {one.id: one for one in still_needed(asked.graph.needed(*scores))}
-    return tables, [*todo.values()]
+    return tables, scores, [*todo.values()]
 
 
 def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> list["Finding"]:

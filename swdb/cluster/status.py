@@ -13,7 +13,7 @@ from pathlib import Path
 
 from swdb.cluster.jobs import Noted
 from swdb.cluster.slurm import Queued
-from swdb.core.artefact import Artefact, with_inputs
+from swdb.core.artefact import Artefact
 from swdb.core.journal import ERROR, LOGS, last_lines
 from swdb.core.lease import STALE, Holder, Lease, now_on_disk
 from swdb.study.plan import Plan
@@ -39,7 +39,7 @@ def states(
 ) -> list[State]:
     """Return the state of every artefact of a plan, inputs first; queued: None where no queue can be asked."""
     view = _View(workdir, jobs or {}, queued)
-    return [view.state(artefact) for artefact in with_inputs(*plan.scores.values())]
+    return [view.state(artefact) for artefact in plan.artefacts]
 
 
 def counts(found: Iterable[State]) -> dict[str, int]:

@@ -43,6 +43,12 @@ class Plan:
 
     study: dict[str, Any]  # what tells this study from others in one work directory: settings, precision, files
     scores: Mapping[Place, Artefact]
+    beside: tuple[Artefact, ...] = ()  # what else is made with them: diagnoses, scores of the paper read in another way
+
+    @property
+    def artefacts(self) -> list[Artefact]:
+        """All that is made, inputs first."""
+        return with_inputs(*self.scores.values(), *self.beside)
 
     def is_of(self, study: Study) -> bool:
         """Whether this is the plan of a study, as far as that knows its files: they may be gone since."""
@@ -59,16 +65,20 @@ class Plan:
         return found
 
     def part(self, rows: Container[tuple[int, str]] | None = None, seeds: Container[int] | None = None) -> "Plan":
-        """Return this plan with some rows (table, row) and some seeds only; None: all."""
+        """Return the scores of this plan with some rows (table, row) and some seeds only; None: all."""
 
         def chosen(place: Place) -> bool:
             return (rows is None or place[:2] in rows) and (seeds is None or place.seed in seeds)
 
-        return replace(self, scores={place: score for place, score in self.scores.items() if chosen(place)})
+        scores = {place: score for place, score in self.scores.items() if chosen(place)}
+        return replace(self, scores=scores, beside=())
 
     def extended(self, other: "Plan | None") -> "Plan":
-        """Return this plan with the places of another one that it does not have itself."""
-        return self if other is None else replace(self, scores={**other.scores, **self.scores})
+        """Return this plan with what another one has and it has not itself."""
+        if other is None:
+            return self
+        beside = {one.id: one for one in (*other.beside, *self.beside)}
+        return replace(self, scores={**other.scores, **self.scores}, beside=tuple(beside.values()))
 
 
 def mious(scores: Mapping[Any, Artefact]) -> dict[str, dict[int, float]]:
@@ -141,7 +151,7 @@ def from_json(study: Study, found: Any, path: Path) -> Plan:
         }
         if not isinstance(found["study"]["files"], dict):
             raise TypeError
-        return Plan(found["study"], scores)
+        return Plan(found["study"], scores, tuple(artefacts[other] for other in found.get("beside", ())))
     except (KeyError, TypeError, AttributeError):
         raise MissingArtefact(path, "damaged", "a plan") from None
 
@@ -169,13 +179,14 @@ def to_json(study: Study, plan: Plan) -> dict[str, Any]:
             "steps": artefact.steps,
             "key": artefact.key,
         }
-        for artefact in with_inputs(*plan.scores.values())
+        for artefact in plan.artefacts
     }
     return {
         "version": VERSION,
         "preset": study.preset.name,
         "study": plan.study,
         "cells": cells,
+        **({"beside": [artefact.id for artefact in plan.beside]} if plan.beside else {}),
         "artefacts": artefacts,
     }
 

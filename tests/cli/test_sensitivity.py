@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from commands import FP32, call, contents, next_command, only, preset_file, succeed, the_error
+from conftest import TINY
 from made_up_scores import finish_score, study
 
 from swdb.specs.sensitivity import every_run, load_sensitivity
@@ -54,6 +55,9 @@ def test_it_trains_what_a_reading_changes_and_leaves_everything_else_as_it_is(ow
     assert float(lines[0]["otherwise_effect"]) == pytest.approx(dual - kl, abs=1e-4)
     assert line_of(written(own), "random-neck", "kl-hurts")["default_verdict"] == "NOT RUN"
     assert next_command(result)[:2] == ["reproduce-table", "all"]
+    told = json.loads(succeed("status", "--preset", TINY, "--json", "--workdir", own).stdout)
+    listed = {entry["name"] for entry in told["artefacts"] if entry["state"] == "done"}
+    assert {"dual-kl-kl-over-classes-s0", "weak-same-total-s0", "weak-then-strong-same-total-s0-val-strong"} <= listed
 
 
 def test_the_tables_say_the_same_before_and_after(own):

@@ -32,6 +32,12 @@ def test_a_finished_study_is_done(finished, tmp_path):
     assert contents(work) == before
 
 
+def test_diagnoses_beside_the_scores_are_listed(finished):
+    told = json.loads(look(finished, "--json").stdout)
+    kinds = {entry["kind"] for entry in told["artefacts"]}
+    assert {"score", "quality", "dsrg-score", "recognition"} <= kinds
+
+
 def test_what_runs_what_failed_and_what_is_to_do_stand_apart(partly, finished):
     running, failed, _ = (only(finished, f"runs/{name}-s0-*").name for name in ("strong", "dual-n0", "all-strong"))
     held = Lease(partly / "runs" / running, "swdb train")

@@ -144,6 +144,19 @@ def test_a_plan_that_was_written_is_read_again(at):
     assert plan_path(at.study) == at.study.folder / "reports" / "tiny" / "plan.json"
 
 
+def test_what_is_made_besides_is_written_and_read_and_belongs_to_no_cell(at):
+    plan = make_plan(at, rows(4), [0])
+    beside = [one for one in at.needed(*plan.scores.values()) if one not in plan.artefacts]
+    assert {"quality", "dsrg-score", "recognition"} <= {one.kind for one in beside}
+    first, second = (replace(plan, beside=tuple(part)) for part in (beside[:2], beside[1:]))
+    write_plan(at.study, first)
+    write_plan(at.study, second)
+    again = read_plan(at.study)
+    assert ids(again) == ids(plan) and [one.id for one in again.beside] == [one.id for one in beside]
+    assert {one.id for one in again.artefacts} == {one.id for one in at.needed(*plan.scores.values())}
+    assert again.part().beside == () and ids(again.part()) == ids(plan)
+
+
 def test_the_file_says_which_runs_stand_behind_a_cell(at):
     write_plan(at.study, make_plan(at, rows(4)[:1], [1]))
     said = json.loads(plan_path(at.study).read_text())
