@@ -129,9 +129,18 @@ def _difference(planned: Artefact, expected: Artefact) -> str | None:
     pairs = zip(with_inputs(planned), with_inputs(expected), strict=False)
     same_length = len(with_inputs(planned)) == len(with_inputs(expected))
     for one, other in pairs:
-        if (one.kind, one.name, _plain(one.key)) != (other.kind, other.name, _plain(other.key)):
+        if _made_with(one) != _made_with(other):
             return one.id
     return None if same_length else planned.id
+
+
+def _made_with(artefact: Artefact) -> tuple[str, str, str]:
+    """Return what the specs decide of an artefact. Of weights from a file that is its contents: no bundle says what the file
+    was called, from which their name comes and, where its contents are not known, their preprocessing.
+    """
+    if artefact.kind == "weights" and "file" in artefact.key:
+        return artefact.kind, "", _plain({name: artefact.key.get(name) for name in ("backbone", "file")})
+    return artefact.kind, artefact.name, _plain(artefact.key)
 
 
 def _plain(value: Any) -> str:

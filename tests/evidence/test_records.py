@@ -1,15 +1,23 @@
 """Records fit together, or it is said where they do not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bundles import findings, spoiled
+from conftest import TINY
+from studies import graph_of
 
 from swdb.core.errors import MissingArtefact
 from swdb.evidence.bundle_reader import opened, unpack
-from swdb.evidence.records import faults, named_below, read_contents, read_recorded
-from swdb.study.plan import read_plan
+from swdb.evidence.layout import About, study_of
+from swdb.evidence.records import Recorded, _planned, faults, named_below, read_contents, read_recorded
+from swdb.specs.study import NamedFile
+from swdb.specs.tables import load_tables
+from swdb.study.plan import make_plan, read_plan
+
+TABLES = load_tables()
 
 
 def edited(**values):
@@ -47,6 +55,21 @@ def test_a_setting_that_was_not_planned_with_is_found(ours, tmp_path):
         ours, tmp_path, **{"specs/tiny.toml": replaced("steps = 6\nbatch = 4\ncrop", "steps = 7\nbatch = 4\ncrop")}
     )
     assert "specs/tiny.toml: has the settings " in said and "made with other values than the specs say" in said
+
+
+def test_weights_that_were_named_are_known_by_their_bytes_alone(tmp_path):
+    # ... for what their file was called is not in the bundle.
+    def planned(**digests: str):
+        files = {"weights": NamedFile(Path("gone/mine.npz"), digests)}
+        graph = graph_of(tmp_path, TINY, **files)
+        return graph, make_plan(graph, [(TABLES[4], row) for row in TABLES[4].rows], [0])
+
+    (graph, plan), (_, other) = planned(file="1"), planned(file="2")
+    study = study_of(tmp_path, graph.study.preset, plan.study)
+    about = About(TINY, (4,), "2026-01-31", {})
+    assert list(_planned(Recorded(about, study, plan, TABLES))) == []
+    found = list(_planned(Recorded(about, study, replace(plan, scores=other.scores), TABLES)))
+    assert len(found) == len(plan.scores) and all("mine-" in str(one) for one in found)
 
 
 def test_a_row_that_trains_something_else_is_found(ours, tmp_path):
