@@ -26,6 +26,7 @@ from swdb.specs.study import Study
 from swdb.study.costs import read_cost
 
 VERSION = 1  # of bench/<preset>.json
+RECENT = 5  # finished artefacts of a kind: what else the machine does may change
 RECORDS = ("*/*/done.json", "proxies/*/quality.json", "proxies/*/val.json", "*/*/evals/*/result.json")
 BEHIND = {"score": "run", "dsrg-score": "proxies"}  # with whose settings an artefact counts
 SHARED_LAYERS = RunSpec.__dataclass_fields__["shared_layers"].default
@@ -106,7 +107,7 @@ def _is_whole(found: Mapping[str, Any]) -> bool:
 
 @dataclass
 class Finished:
-    """Artefacts of one kind and one set of values that are finished."""
+    """Artefacts of one kind and one set of values that are finished, in the order in which they were."""
 
     per_step: list[float] = field(default_factory=list)  # seconds of training
     beyond: list[float] = field(default_factory=list)  # seconds of making it besides
@@ -126,6 +127,11 @@ class Finished:
         self.folders.append(folder)
 
 
+def usual(seconds: list[float]) -> float:
+    """Return what is usual of late."""
+    return statistics.median(seconds[-RECENT:])
+
+
 def _values(kind: str, key: Mapping[str, Any]) -> str:
     """Return the values that artefacts of one kind must share to be equally fast: not which run, nor its seed or length."""
     values = {name: value for name, value in key.items() if name not in ("run", "seed")}
@@ -142,12 +148,19 @@ def _group(artefact: Artefact) -> tuple[str, str]:
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the records below a work directory, those of trainings before those of scores, the oldest first."""
     for pattern in RECORDS:
-        for path in folder.glob(pattern):
+        for path in sorted(folder.glob(pattern), key=_written_at):
             with suppress(MissingArtefact, OSError):
                 found = read_json(path)
                 if isinstance(found, dict) and isinstance(found.get("key"), dict) and "kind" in found:
                     yield path, found
+
+
+def _written_at(path: Path) -> float:
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
 
 
 def read_finished(folder: Path) -> dict[tuple[str, str], Finished]:
@@ -198,7 +211,7 @@ class Rates:
             if per_step is None:
                 return None
             alone = artefact.steps * per_step
-        around = statistics.median(same.beyond) if same.beyond else None
+        around = usual(same.beyond) if same.beyond else None
         images = image_kind(artefact)
         if images is None:
             return Work(alone + (around or 0.0))
@@ -217,17 +230,17 @@ class Rates:
         """Return what a step takes: by artefacts of the same kind of step, by the benchmark, by others of its kind."""
         step = step_kind(artefact.kind, artefact.key)
         if artefact.kind == "run" and (exact := self.finished.get((step, values))) and exact.per_step:
-            return statistics.median(exact.per_step)
+            return usual(exact.per_step)
         same = self.finished.get((artefact.kind, values))
         if artefact.kind != "run" and same and same.per_step:
-            return statistics.median(same.per_step)
+            return usual(same.per_step)
         if (measured := self._benched(step, jobs)) is not None:
             batch = artefact.key.get("training", {}).get("batch", self.batch) if artefact.kind == "run" else self.batch
             return measured * batch / self.batch  # a run may change it; what was measured is the preset's
         nearest = self.finished.get((step.partition("-n")[0], values)) if artefact.kind == "run" else None
         for found in (nearest, same):
             if found and found.per_step:
-                return statistics.median(found.per_step)
+                return usual(found.per_step)
         return None
 
     def _benched(self, kind: str | None, jobs: int) -> float | None:

@@ -1,6 +1,7 @@
 """How fast each kind of work is: which finished artefacts count, and which benchmark."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,14 @@ def test_finished_runs_stand_before_the_benchmark(graph):
         0.0,
     )  # as it was made, whatever ran beside
     assert found.work(graph.run(graph.run_spec("dual"), 0)) == (12.0, 0.0)
+
+
+def test_what_was_finished_last_says_how_fast_the_machine_is_now(graph):
+    dual = graph.run_spec("dual")
+    for seed, seconds in enumerate([60.0] * 9 + [6.0] * 3):  # the disk lists them in any order
+        finish(run := graph.run(dual, seed), **trained(seconds, 6))
+        os.utime(run.record, (seed, seed))
+    assert read_rates(graph.study).work(graph.run(dual, 20)) == (6.0, 0.0)
 
 
 @pytest.mark.parametrize(
