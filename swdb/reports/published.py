@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from swdb.core.errors import BadInput, SwdbError
 from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
@@ -191,5 +192,15 @@ def claim_lines(ledger: dict[str, Any]) -> list[str]:
     return lines
 
 
+def main(arguments: list[str]) -> None:
+    """Publish a preset's results; raises BadInput for anything but its name, and perhaps `again` behind it."""
+    if len(arguments) not in (1, 2) or arguments[1:] not in ([], ["again"]):
+        raise BadInput("the arguments", " ".join(arguments) or "none", "a preset, and perhaps the word again")
+    publish(Path.cwd(), arguments[0], again=arguments[1:] == ["again"])
+
+
 if __name__ == "__main__":
-    publish(Path.cwd(), sys.argv[1], again=sys.argv[2:] == ["again"])
+    try:
+        main(sys.argv[1:])
+    except SwdbError as error:
+        raise SystemExit(f"error: {error}") from None

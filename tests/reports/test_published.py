@@ -251,3 +251,14 @@ def test_a_page_of_what_changed_is_linked_where_it_is(root):
     assert "](changes.md)" not in page(load_preset("tiny"), target)
     (target / "changes.md").write_text("what changed")
     assert "](changes.md)" in page(load_preset("tiny"), target)
+
+
+@pytest.mark.parametrize(
+    "words", [["published"], ["published", "tiny", "once"], ["published", "nothing"], ["earlier", "."]]
+)
+def test_wrong_words_are_told_in_one_line(words, tmp_path):
+    module, *arguments = words
+    command = [sys.executable, "-m", f"swdb.reports.{module}", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
