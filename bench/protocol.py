@@ -15,11 +15,10 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput
+from swdb.core.errors import BadInput, told_in_one_line
 from swdb.core.files import write_json, write_text
 from swdb.core.markdown import markdown_table
 from swdb.core.processor import usable_cores
@@ -38,7 +37,7 @@ class Candidate:
     """Settings that a stage may choose; those with the changes of an earlier one are the same run."""
 
     key: str
-    cost: float
+    cost: float | None  # of one that is shown: none, for it decides nothing
     changes: Pairs
 
 
@@ -97,28 +96,29 @@ def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path
     """Make all runs in order, writing what is known after each; returns the settings that were chosen."""
     taken: dict[str, Any] = {}
     preset, lines = base, []
-    for stage in protocol["stage"]:
+
+    def score(stage: str, tries: list[tuple[Candidate, Preset, str]]) -> dict[str, float]:
+        """Make the runs of a stage, each by what it is judged, as many at once as there are jobs; returns what came out by key."""
+        presets = [replace(own, name=f"{base.name}-{one.key}") for one, own, _ in tries]
         scores: dict[str, float] = {}
-        candidates = candidates_of(stage)
-        made = {one.key: changed(preset, one.changes, f"protocol {base.name}, {one.key}") for one in candidates}
-        named = [replace(made[one.key], name=f"{base.name}-{one.key}") for one in candidates]
         with ThreadPoolExecutor(bench.jobs) as jobs:
-            found = jobs.map(bench.score, named, repeat(stage["judged"]))
-            for one, scores[one.key] in zip(candidates, found, strict=True):
-                lines.append({"stage": stage["key"], "key": one.key, "judged": stage["judged"], "cost": one.cost,
+            found = jobs.map(bench.score, presets, [judged for *_, judged in tries])
+            for (one, _, judged), scores[one.key] in zip(tries, found, strict=True):
+                words = judged if judged in JUDGED else f"row {judged}"
+                lines.append({"stage": stage, "key": one.key, "judged": words, "cost": one.cost,
                               "changes": dict(one.changes), "miou": scores[one.key], "taken": False})  # fmt: skip
                 write(output, protocol, lines, taken)
+        return scores
+
+    for stage in protocol["stage"]:
+        candidates = candidates_of(stage)
+        made = {one.key: changed(preset, one.changes, f"protocol {base.name}, {one.key}") for one in candidates}
+        scores = score(stage["key"], [(one, made[one.key], stage["judged"]) for one in candidates])
         one = chosen(candidates, scores, protocol["tie"])
         preset, taken = made[one.key], {**taken, **differences(preset, made[one.key])}
         next(line for line in lines if line["key"] == one.key)["taken"] = True
         write(output, protocol, lines, taken)
-    named = [replace(preset, name=f"{base.name}-{shown['key']}") for shown in protocol["shown"]]
-    rows = [shown["run"] for shown in protocol["shown"]]
-    with ThreadPoolExecutor(bench.jobs) as jobs:
-        for shown, value in zip(protocol["shown"], jobs.map(bench.score, named, rows), strict=True):
-            lines.append({"stage": "shown", "key": shown["key"], "judged": f"row {shown['run']}", "cost": None,
-                          "changes": {}, "miou": value, "taken": False})  # fmt: skip
-            write(output, protocol, lines, taken)
+    score("shown", [(Candidate(shown["key"], None, ()), preset, shown["run"]) for shown in protocol["shown"]])
     return taken
 
 
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", help="of all runs; else the work directory's")
     typed = parser.parse_args()
-    try:
+    with told_in_one_line():
         protocol = read_toml(typed.protocol)
         base = load_preset(protocol["preset"])
         options = ("--device", typed.device, *(("--precision", typed.precision) if typed.precision else ()))
@@ -168,8 +168,6 @@ def main() -> None:
         bench = Bench(typed.work, options, typed.cues, max(1, typed.jobs))
         output = typed.output or Path("results") / base.name
         taken = follow(protocol, base, bench, output)
-    except BadInput as error:
-        raise SystemExit(f"error: {error}") from None
     print("\n".join(f"{name} = {value}" for name, value in taken.items()))
     print(f"written: {output / 'protocol.md'}", file=sys.stderr)
 

@@ -49,9 +49,8 @@ def bundle(
     plan = read_plan(study)
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")
-    study, plan = as_planned(study, plan), plan.part()
-    if table != "all":
-        plan = plan.part({place[:2] for place in plan.scores if place.table in chosen})
+    study = as_planned(study, plan)
+    plan = plan.part(None if table == "all" else {place[:2] for place in plan.scores if place.table in chosen})
     place = output or study.reports / "bundle.zip"
     with progress.bar() as bar:
         missing = write(study, plan, spec_of(study, preset), tables, chosen, place, bar.progress)

@@ -16,7 +16,8 @@ is a DiskRefused, whatever its number. Anything else that is raised is a bug of 
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def unknown(what: str, word: str, known: Iterable[str]) -> BadInput:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the known word that was probably meant; empty where none is like it."""
     return next(iter(get_close_matches(word, known, n=1, cutoff=0.5)), "")
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End a program with an error's line in place of its traceback: for tools that are no commands of swdb, which has hints, too."""
+    try:
+        yield
+    except SwdbError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

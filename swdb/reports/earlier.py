@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.errors import BadInput, MissingArtefact, told_in_one_line
 from swdb.core.files import damage_of, read_json, write_text
 from swdb.core.markdown import escaped, markdown_table
 from swdb.reports.charts import interval, number
@@ -174,7 +174,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line():
         main(sys.argv[1:])
-    except SwdbError as error:
-        raise SystemExit(f"error: {error}") from None

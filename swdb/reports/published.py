@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, SwdbError
+from swdb.core.errors import BadInput, told_in_one_line
 from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
@@ -200,7 +200,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with told_in_one_line():
         main(sys.argv[1:])
-    except SwdbError as error:
-        raise SystemExit(f"error: {error}") from None
