@@ -3,7 +3,7 @@
 in: `tables/table*.toml` -> out: frozen dataclasses, or one error naming file, row and key
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -283,6 +283,17 @@ def _check_references(row: Row, table: Table, runs: Mapping[str, RunSpec], where
 def cell_name(table: int, row: str, column: str) -> str:
     """Name a cell as claims do, by the keys of its row and column."""
     return f"{table}:{row}.{column}"
+
+
+def rows_in_words(cells: Iterable[str]) -> str:
+    """Say in which rows cells stand, by their keys, as in "rows n0, n1 of Table 3": `--rows` takes them."""
+    found: dict[str, dict[str, None]] = {}  # tables, and the rows of each, in order
+    for cell in cells:
+        table, _, place = cell.partition(":")
+        found.setdefault(table, {})[place.rpartition(".")[0]] = None
+    return " and ".join(
+        f"row{'s' if len(rows) > 1 else ''} {', '.join(rows)} of Table {table}" for table, rows in found.items()
+    )
 
 
 def measured_cells(tables: Mapping[int, Table]) -> dict[str, CellSource]:

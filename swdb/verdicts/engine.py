@@ -12,7 +12,7 @@ import numpy as np
 
 from swdb.core.errors import BadInput
 from swdb.specs.claims import ONLY_COMPARABLE, Claim, contrary
-from swdb.specs.tables import Table, measured_cells, printed_values
+from swdb.specs.tables import Table, measured_cells, printed_values, rows_in_words
 from swdb.verdicts import images, rule
 from swdb.verdicts.contrasts import Outcome
 from swdb.verdicts.spread import Noise
@@ -30,7 +30,6 @@ from swdb.verdicts.verdict import (
 
 Values = Mapping[str, Mapping[int, float]]  # mIoU in % by cell ("N:row.column") and seed
 Counts = Mapping[str, Mapping[int, np.ndarray]]  # images.parts by cell and seed
-MOST_NAMED = 3  # cells that nobody ran, in words
 LEAST_ALIKE = 3  # different scores that two seeds share before they are taken for one
 
 
@@ -145,10 +144,9 @@ def _refuse_twins(seeds: Sequence[int], scores: np.ndarray) -> None:
 
 
 def _lacking(family: Family, claim: Claim, scores: np.ndarray) -> str:
-    """Name the cells of a claim that nobody ran."""
+    """Name the rows of a claim that nobody ran."""
     lacking = [cell for cell in claim.measured_cells if np.isnan(scores[family.arms[cell]]).all()]
-    more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
-    return f"nobody ran {', '.join(lacking[:MOST_NAMED])}{more}" if lacking else ""
+    return f"nobody ran {rows_in_words(lacking)}" if lacking else ""
 
 
 def _incomparable(claim: Claim) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from swdb.specs.regime import CONDITIONS, Condition
+from swdb.specs.tables import rows_in_words
 from swdb.verdicts import rule
 from swdb.verdicts.contrasts import Estimate
 from swdb.verdicts.engine import Family, Values, collect
@@ -58,7 +59,7 @@ def _checked(
     said = {"condition": condition, "printed": _printed(condition, family.printed)}
     ran = ~np.isnan(scores[at])
     if lacking := [cell for cell, of_cell in zip(condition.cells, ran, strict=True) if not of_cell.any()]:
-        return Checked(word=NOT_RUN, why=f"nobody ran {' and '.join(lacking)}", **said)
+        return Checked(word=NOT_RUN, why=f"nobody ran {rows_in_words(lacking)}", **said)
     common = np.flatnonzero(ran.all(0))
     if not len(common):
         return Checked(word=NOT_DECIDED, why="its cells have no seed in common", **said)

@@ -58,7 +58,7 @@ def test_the_lines_say_verdict_effect_interval_p_seeds_and_spread(measured):
         "UNDECIDED: plain is worse than marked (+0.2 points; other trainings -1.2 to +1.6; adjusted p 1; 3 seeds; spread 0.72; "
         "finds a true 1-point effect in 2 %; would take 12 seeds)"
         " - chance may make such a difference (p 0.79 before any adjustment)",
-        "NOT RUN: absent is worse than plain (would take 5 seeds) - nobody ran 9:absent.strong; "
+        "NOT RUN: absent is worse than plain (would take 5 seeds) - nobody ran row absent of Table 9; "
         "the paper contradicts itself: it prints 50.0 (9:plain.strong) against 52.0 (9:absent.strong)",
         "MECHANISM NOT SHOWN: the text is worse than plain "
         "(-10.3 points; other trainings -11.3 to -9.4; adjusted p < 0.0001; 3 seeds; spread 0.50; "

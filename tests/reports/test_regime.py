@@ -124,7 +124,7 @@ def test_nothing_run_is_not_run():
               for one in measured()]  # fmt: skip
     ledger = ledger_of(tables, PRESET, images=False, powers=False)
     assert regime_words(ledger) == "NOT RUN" and len(rule_lines(ledger)) > 4
-    assert condition_line(ledger.regime[0]).endswith(" - nobody ran 2:weak.miou and 2:strong.miou")
+    assert condition_line(ledger.regime[0]).endswith(" - nobody ran rows weak, strong of Table 2")
 
 
 # ---------------------------------------------------------------- from files

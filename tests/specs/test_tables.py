@@ -21,6 +21,7 @@ from swdb.specs.tables import (
     measured_cells,
     printed_by_source,
     printed_values,
+    rows_in_words,
     runs_of,
 )
 
@@ -768,3 +769,15 @@ def test_what_the_paper_prints_for_a_prediction_is_found_whatever_table_it_stand
     assert printed[CellSource((runs["dual"],), "strong")] == 72.2
     assert printed[CellSource((runs["strong"],), "strong")] == 68.9
     assert CellSource((runs["strong"],), "weak") not in printed
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["2:weak.miou"], "row weak of Table 2"),
+        (["3:n0.strong", "3:n0.weak", "3:n1.strong"], "rows n0, n1 of Table 3"),
+        (["1:mixed.miou", "2:dual.miou"], "row mixed of Table 1 and row dual of Table 2"),
+    ],
+)
+def test_rows_are_named_by_the_keys_that_a_command_takes(cells, words):
+    assert rows_in_words(cells) == words

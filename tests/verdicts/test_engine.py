@@ -94,7 +94,7 @@ def test_a_claim_whose_cells_nobody_ran_names_them():
     ledger = judge(FAMILY, values, True)
     verdict = one(ledger, "strong-branch-robust")
     assert verdict.word == NOT_RUN and verdict.effect is None
-    assert verdict.why == "nobody ran 3:n0.strong, 3:n1.strong, 3:n2.strong and 1 more"
+    assert verdict.why == "nobody ran rows n0, n1, n2, n3 of Table 3"
     assert one(ledger, "mixing-hurts").word == REPRODUCED
 
 

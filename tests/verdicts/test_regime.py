@@ -92,7 +92,7 @@ def test_what_nobody_ran_is_not_run():
     assert words(checked({})) == [NOT_RUN] * 3 and not checked({}).outside
     ledger = checked({cell: by_seed for cell, by_seed in values.items() if FAMILY.arms[cell] != FAMILY.arms[WEAK]})
     assert [one.word == NOT_RUN for one in ledger.regime] == [True, False, True]
-    assert ledger.regime[0].why == "nobody ran 2:weak.miou"
+    assert ledger.regime[0].why == "nobody ran row weak of Table 2"
 
 
 def test_one_seed_has_numbers_and_decides_nothing():
