@@ -2,8 +2,8 @@
 
 The stages stand in `bench/protocol-voc-animals.toml`. Each candidate is the preset with what earlier stages chose and its own
 changes, written below the work directory; `swdb` trains and scores it there, `--jobs` of a stage's at once. What is finished is
-not made again, so an interrupted protocol goes on. Of a stage's candidates within `tie` points of the best, the cheapest is
-taken, of equally cheap ones the first.
+not made again, so an interrupted protocol goes on; on another machine, too, with `protocol.json` alone. Of a stage's candidates
+within `tie` points of the best, the cheapest is taken, of equally cheap ones the first.
 
 in: a protocol, a work directory with the data set -> out: `results/<preset>/protocol.{md,json}` (or --output), the changes chosen
 """
@@ -12,23 +12,28 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from swdb.core.errors import BadInput, told_in_one_line
-from swdb.core.files import write_json, write_text
+from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.core.markdown import markdown_table
 from swdb.core.processor import usable_cores
 from swdb.specs.changes import changed, check_changes
 from swdb.specs.presets import Preset, load_preset, write_preset
+from swdb.specs.sensitivity import every_run
+from swdb.specs.tables import CellSource
 from swdb.specs.toml import Pairs, read_dataclass, read_toml
+from swdb.study.graph import Graph
+from swdb.study.workdir import Named, open_study
 
 PROTOCOL = Path(__file__).parent / "protocol-voc-animals.toml"
 MOST_RUNS = 12
 STRONG = "strong"  # the run that stages judge: never a dual one
+FOUND = ("miou", "machine")  # of a run, once it is made
 JUDGED = {"run": "mIoU of row strong on the held-out images", "masks": "mIoU of DSRG's masks on the training images"}
 
 
@@ -70,19 +75,34 @@ class Bench:
     options: tuple[str, ...]  # of every command of swdb that computes
     cues: Path | None
     jobs: int = 1
+    precision: str | None = None
 
-    def score(self, preset: Preset, judged: str) -> float:
-        """Train and score a preset's run, or make its masks; returns mIoU in %."""
+    def id_of(self, preset: Preset, judged: str) -> str:
+        """Return the id of the score, or of the masks, by which a preset is judged: the same for the same data and settings."""
+        study = open_study(self.work, str(self._written(preset)), self.precision, Named(cues=self.cues))
+        graph = Graph(study, every_run())
+        if judged == "masks":
+            return graph.proxies(1).id
+        run = graph.runs[STRONG if judged == "run" else judged]
+        return graph.score(CellSource((run,), STRONG), 0).id
+
+    def score(self, preset: Preset, judged: str) -> Mapping[str, Any]:
+        """Train and score a preset's run, or make its masks; returns mIoU in % and the machine that it is from."""
+        cues = ("--cues", str(self.cues)) if self.cues else ()
+        precision = ("--precision", self.precision) if self.precision else ()
+        where = ("--preset", str(self._written(preset)), "--workdir", str(self.work), *self.options, *precision, *cues)
+        if judged == "masks":
+            (only,) = self._swdb("make-proxy", "--set", "1", *where, "--json").values()
+            return {"miou": only["masks"]["miou"], "machine": only["network"]["machine"]}
+        run = STRONG if judged == "run" else judged
+        self._swdb("train", run, "--seed", "0", *where)
+        found = self._swdb("eval", run, "--seed", "0", *where, "--json")
+        return {"miou": found["miou"], "machine": found["machine"]}
+
+    def _written(self, preset: Preset) -> Path:
         path = self.work / "presets" / f"{preset.name}.toml"
         write_preset(path, preset)
-        cues = ("--cues", str(self.cues)) if self.cues else ()
-        where = ("--preset", str(path), "--workdir", str(self.work), *self.options)
-        if judged == "masks":
-            (only,) = self._swdb("make-proxy", "--set", "1", *where, *cues, "--json").values()
-            return only["masks"]["miou"]
-        run = STRONG if judged == "run" else judged
-        self._swdb("train", run, "--seed", "0", *where, *cues)
-        return self._swdb("eval", run, "--seed", "0", *where, *cues, "--json")["miou"]
+        return path
 
     @staticmethod
     def _swdb(*words: str) -> Any:
@@ -92,34 +112,72 @@ class Bench:
         return json.loads(done.stdout) if "--json" in words else None
 
 
+class Record:
+    """The runs of a protocol as they become known, in `protocol.json` and `.md`; what is there already is not made again."""
+
+    def __init__(self, protocol: Mapping[str, Any], output: Path) -> None:
+        self.protocol, self.path = protocol, output / "protocol.json"
+        self.lines: list[dict[str, Any]] = []  # of finished stages
+        self.taken: dict[str, Any] = {}
+        self.known = {}  # lines by the id of what judges them
+        if self.path.exists():
+            with damage_of(self.path, "a protocol"):
+                self.known = {line["id"]: {name: line[name] for name in FOUND} for line in read_json(self.path)["runs"]}
+
+    def write(self, more: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write what is known, with lines of a stage that is not finished."""
+        write(self.path.parent, self.protocol, [*self.lines, *more], self.taken)
+
+
 def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path) -> dict[str, Any]:
     """Make all runs in order, writing what is known after each; returns the settings that were chosen."""
-    taken: dict[str, Any] = {}
-    preset, lines = base, []
-
-    def score(stage: str, tries: list[tuple[Candidate, Preset, str]]) -> dict[str, float]:
-        """Make the runs of a stage, each by what it is judged, as many at once as there are jobs; returns what came out by key."""
-        presets = [replace(own, name=f"{base.name}-{one.key}") for one, own, _ in tries]
-        scores: dict[str, float] = {}
-        with ThreadPoolExecutor(bench.jobs) as jobs:
-            found = jobs.map(bench.score, presets, [judged for *_, judged in tries])
-            for (one, _, judged), scores[one.key] in zip(tries, found, strict=True):
-                words = judged if judged in JUDGED else f"row {judged}"
-                lines.append({"stage": stage, "key": one.key, "judged": words, "cost": one.cost,
-                              "changes": dict(one.changes), "miou": scores[one.key], "taken": False})  # fmt: skip
-                write(output, protocol, lines, taken)
-        return scores
-
+    record, preset = Record(protocol, output), base
     for stage in protocol["stage"]:
         candidates = candidates_of(stage)
         made = {one.key: changed(preset, one.changes, f"protocol {base.name}, {one.key}") for one in candidates}
-        scores = score(stage["key"], [(one, made[one.key], stage["judged"]) for one in candidates])
-        one = chosen(candidates, scores, protocol["tie"])
-        preset, taken = made[one.key], {**taken, **differences(preset, made[one.key])}
-        next(line for line in lines if line["key"] == one.key)["taken"] = True
-        write(output, protocol, lines, taken)
-    score("shown", [(Candidate(shown["key"], None, ()), preset, shown["run"]) for shown in protocol["shown"]])
-    return taken
+        tries = [(one, replace(made[one.key], name=f"{base.name}-{one.key}"), stage["judged"]) for one in candidates]
+        lines = score(stage["key"], tries, bench, record)
+        one = chosen(candidates, {key: line["miou"] for key, line in lines.items()}, protocol["tie"])
+        lines[one.key]["taken"] = True
+        record.taken |= differences(preset, made[one.key])
+        preset = made[one.key]
+    shown = [Candidate(one["key"], None, ()) for one in protocol["shown"]]
+    runs = [one["run"] for one in protocol["shown"]]
+    named = [replace(preset, name=f"{base.name}-{one.key}") for one in shown]
+    score("shown", [*zip(shown, named, runs, strict=True)], bench, record)
+    record.write()
+    return record.taken
+
+
+def score(
+    stage: str, tries: list[tuple[Candidate, Preset, str]], bench: Bench, record: Record
+) -> dict[str, dict[str, Any]]:
+    """Make the runs of a stage, each by what it is judged, as many at once as there are jobs; returns their lines by key.
+
+    Nothing is written before something new is known, so an interrupted protocol never says less than it did.
+    """
+    lines = {}
+    for one, preset, judged in tries:
+        of_run = {"stage": stage, "key": one.key, "judged": judged if judged in JUDGED else f"row {judged}",
+                  "cost": one.cost, "changes": dict(one.changes), "taken": False, "id": bench.id_of(preset, judged)}  # fmt: skip
+        lines[one.key] = of_run | record.known.get(of_run["id"], {})
+    with ThreadPoolExecutor(bench.jobs) as jobs:
+        new = {
+            jobs.submit(bench.score, preset, judged): lines[one.key]
+            for one, preset, judged in tries
+            if "miou" not in lines[one.key]
+        }
+        for future in as_completed(new):
+            if future.exception():  # the others go on, and are written
+                continue
+            line, found = new[future], future.result()
+            line |= found
+            record.known[line["id"]] = found
+            record.write([line for line in lines.values() if "miou" in line])
+    for future in new:
+        future.result()
+    record.lines += lines.values()
+    return lines
 
 
 def differences(before: Preset, after: Preset) -> dict[str, Any]:
@@ -162,10 +220,9 @@ def main() -> None:
     with told_in_one_line():
         protocol = read_toml(typed.protocol)
         base = load_preset(protocol["preset"])
-        options = ("--device", typed.device, *(("--precision", typed.precision) if typed.precision else ()))
         if count(protocol) > MOST_RUNS:
             raise BadInput(typed.protocol, f"{count(protocol)} runs", f"at most {MOST_RUNS}")
-        bench = Bench(typed.work, options, typed.cues, max(1, typed.jobs))
+        bench = Bench(typed.work, ("--device", typed.device), typed.cues, max(1, typed.jobs), typed.precision)
         output = typed.output or Path("results") / base.name
         taken = follow(protocol, base, bench, output)
     print("\n".join(f"{name} = {value}" for name, value in taken.items()))

@@ -1,11 +1,15 @@
 """The protocol by which settings are chosen: its rule, its number of runs, and that its page says what is run."""
 
 import importlib.util
+import json
 import re
 import sys
+from dataclasses import replace
 
+import pytest
 from conftest import REPOSITORY
 
+from swdb.core.errors import MissingArtefact
 from swdb.specs.presets import load_preset
 from swdb.specs.toml import read_toml
 
@@ -14,6 +18,7 @@ protocol = sys.modules["protocol"] = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(protocol)
 RUNS = read_toml(protocol.PROTOCOL)
 DEV = load_preset(RUNS["preset"])
+MACHINE = {"device": "cpu", "torch": "2.15.0"}
 
 
 class Made:
@@ -22,10 +27,13 @@ class Made:
     def __init__(self, jobs=1, **scores):
         self.jobs, self.scores, self.made = jobs, scores, []
 
+    def id_of(self, preset, judged):
+        return f"{judged}-{replace(preset, name='any').digest}"
+
     def score(self, preset, judged):
         key = preset.name.removeprefix(f"{DEV.name}-")
         self.made.append((key, judged, preset))
-        return self.scores.get(key.replace("-", "_"), 50.0)
+        return {"miou": self.scores.get(key.replace("-", "_"), 50.0), "machine": MACHINE}
 
 
 def test_the_cheapest_within_the_tie_is_taken_and_of_equals_the_first():
@@ -71,6 +79,66 @@ def test_runs_of_a_stage_at_once_choose_the_same_and_are_listed_in_their_order(t
     assert found[0] == found[1] == {"training.crop": 241, "dsrg.steps": 500}
     one, three = ((tmp_path / jobs / "protocol.json").read_text() for jobs in "13")
     assert one == three
+
+
+class Broken(Made):
+    """A bench that stops at a run."""
+
+    def __init__(self, at, jobs=1):
+        super().__init__(jobs)
+        self.at = at
+
+    def score(self, preset, judged):
+        if preset.name.endswith(self.at):
+            raise SystemExit(1)
+        return super().score(preset, judged)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("at", ["rate-3e-4", "stride-8", "dsrg-1000", "weak"])
+def test_what_was_written_is_not_made_again_on_another_machine(tmp_path, at, jobs):
+    whole = Made()
+    protocol.follow(RUNS, DEV, whole, tmp_path / "whole")
+    before, after = Broken(at, jobs), Made()
+    with pytest.raises(SystemExit):
+        protocol.follow(RUNS, DEV, before, tmp_path)
+    protocol.follow(RUNS, DEV, after, tmp_path)
+    made = [key for key, *_ in [*before.made, *after.made]]
+    assert sorted(made) == sorted(key for key, *_ in whole.made) and at in [key for key, *_ in after.made]
+    assert (tmp_path / "protocol.json").read_text() == (tmp_path / "whole" / "protocol.json").read_text()
+
+
+def test_a_start_that_makes_nothing_loses_no_line(tmp_path):
+    with pytest.raises(SystemExit):
+        protocol.follow(RUNS, DEV, Broken("stride-8"), tmp_path)
+    kept = (tmp_path / "protocol.json").read_text()
+    with pytest.raises(SystemExit):
+        protocol.follow(RUNS, DEV, Broken(""), tmp_path)
+    assert (tmp_path / "protocol.json").read_text() == kept
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "protocol.json").write_text('{"runs": [{"key": "rate-1e-4"}]}')
+    with pytest.raises(MissingArtefact, match=r"protocol\.json"):
+        protocol.follow(RUNS, DEV, Made(), tmp_path)
+
+
+def test_each_run_is_written_with_its_id_and_machine(tmp_path):
+    protocol.follow(RUNS, DEV, Made(), tmp_path)
+    lines = json.loads((tmp_path / "protocol.json").read_text())["runs"]
+    assert all(line["machine"] == MACHINE for line in lines)
+    assert len({line["id"] for line in lines}) == protocol.count(
+        RUNS
+    )  # those without changes are the one that was chosen
+
+
+def test_a_run_is_known_by_what_it_is_made_from_whatever_its_name(tmp_path):
+    dev = load_preset("synthetic-dev")
+    bench = protocol.Bench(tmp_path, (), None, precision="fp32")
+    one, again = (bench.id_of(replace(dev, name=name), "run") for name in ("one", "again"))
+    other = bench.id_of(replace(dev, training=replace(dev.training, steps=10)), "run")
+    assert one == again != other and one.startswith("strong-s0-val-strong-")
+    assert bench.id_of(dev, "masks").startswith("dsrg-1-") and bench.id_of(dev, "weak").startswith("weak-s0-val-")
 
 
 def test_the_page_lists_the_runs_in_their_order():
