@@ -8,6 +8,7 @@ import typer
 from swdb.cli.command_line import CommandLine
 from swdb.cli.options import PresetName, ProxySeeds, Workdir, open_graph, propose
 from swdb.cli.planning import planned
+from swdb.cli.sensitivity import finished
 from swdb.cli.showing import registered_in
 from swdb.core.errors import BadInput, MissingArtefact, NotOurs, SwdbError
 from swdb.core.files import write_text
@@ -102,6 +103,7 @@ def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) ->
         commands=commands_of(graph, preset, seeds),
         dataset=_dataset(graph),
         photographs=photographs,
+        readings=finished(graph, tables),
     )
 
 

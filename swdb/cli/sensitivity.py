@@ -175,6 +175,17 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
     return found
 
 
+def finished(graph: "Graph", every: Mapping[int, "Table"]) -> list["Finding"]:
+    """Return the readings of which something is finished, as a report shows them; none where nobody has tried any."""
+    from swdb.reports.sensitivity import FORMATS, is_kept
+
+    if not is_kept(graph.study.reports):
+        return []
+    asked = ask(graph, every, None, None, FORMATS[0], looks=True)
+    found = findings(asked, asked.all_questions, plan_whole(asked))
+    return [one for one in found if any(line.otherwise is not None for line in one.comparisons)]
+
+
 def show(asked: Asked, found: list["Finding"]) -> None:
     """Print the table."""
     from swdb.cli import console

@@ -27,12 +27,14 @@ from swdb.reports.notes import notes
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.regime import regime_words, titled
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
+from swdb.reports.sensitivity import Finding, by_claim, words_of
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import STATUSES, register
 from swdb.specs.sentences import load_sentences
 from swdb.specs.tables import cell_name
+from swdb.verdicts.readings import TOGETHER
 from swdb.verdicts.verdict import Ledger
 
 GENERATOR = "swdb"  # in the page's head: told from files that are not ours
@@ -64,6 +66,7 @@ class Evidence:
     commands: Commands
     dataset: DataSet | None  # None: it is not there any more
     photographs: bool = False  # whether images that are not drawn are shown
+    readings: Sequence[Finding] = ()  # the paper read otherwise, as far as somebody tried
 
     @cached_property
     def cells(self) -> dict[str, dict[int, Artefact]]:
@@ -147,6 +150,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
         "claims": claims,
         "claims_chart": intervals_chart(claims),
         "sentences": [*_sentences(claims)],
+        "readings": _readings(evidence.readings, claims),
         "tables": [_table(measured, evidence, claims) for measured in evidence.tables],
         "sweeps": _sweeps(evidence),
         "classes": [*_classes(evidence, work)],
@@ -230,6 +234,18 @@ def _sentences(claims: Sequence[ClaimShown]) -> Iterator[dict[str, Any]]:
     for one in load_sentences():
         read = [by_key[key] for key in one.claims if key in by_key]
         yield {"place": one.place, "words": one.words, "note": one.note or one.why, "claims": read}
+
+
+def _readings(findings: Sequence[Finding], claims: Sequence[ClaimShown]) -> dict[str, Any]:
+    """Return what each claim becomes where the paper is read otherwise: a column for each word that there is."""
+    found = by_claim(findings)
+    words = [word for word in TOGETHER if any(word in readings for readings in found.values())]
+    rows = [
+        (one, [", ".join(found[key].get(word, [])) or "–" for word in words])
+        for one in claims
+        if (key := one.verdict.claim.key) in found
+    ]
+    return {"words": words, "rows": rows, "asked": [words_of(one.reading) for one in findings]}
 
 
 def _lacking_words(not_run: Sequence[str], done: int) -> str:

@@ -23,6 +23,7 @@ from swdb.verdicts.rule import ALPHA
 from swdb.verdicts.verdict import NOT_RUN, Interval
 
 FORMATS = ("md", "csv", "json")
+FILE = "sensitivity.json"
 HEADER = ("Claim", "as the tables read it", "read otherwise", "change", "together")
 CSV_HEADER = (
     "reading", "claim", "table", "kind", "seeds",
@@ -163,9 +164,14 @@ def write(findings: Sequence[Finding], heading: str, preset: Preset, folder: Pat
     return paths
 
 
+def is_kept(folder: Path) -> bool:
+    """Whether somebody has tried readings: their table lies in a folder."""
+    return (folder / FILE).exists()
+
+
 def lacks(findings: Iterable[Finding], folder: Path) -> int:
     """Count the comparisons that a table on disk has, and these have not."""
-    path = folder / "sensitivity.json"
+    path = folder / FILE
     there = {
         (one.reading.key, line.claim.key) for one in findings for line in one.comparisons if line.default is not None
     }

@@ -124,6 +124,17 @@ def test_the_effect_under_a_reading_is_paired_by_seed_with_that_of_the_tables(sc
     assert line_of(written(scored), "no-neck", "dual-over-strong")["otherwise_verdict"] == "NOT RUN"
 
 
+def test_a_report_shows_the_readings_that_somebody_tried(scored):
+    path = scored / "reports/tiny/index.html"
+    succeed("report", "--preset", TINY, "--workdir", scored)
+    assert 'id="readings"' not in path.read_text()
+    readings(scored, "--seeds", "3", "--no-train")
+    succeed("report", "--preset", TINY, "--workdir", scored)
+    shown = path.read_text().partition('id="readings"')[2].partition("<h2")[0]
+    assert "<li>kl-over-classes: " in shown and "<li>occurrences: " in shown and "no-neck" not in shown  # NOT RUN
+    assert shown.count('<tr><th scope="row">') == 4 and 'scope="col">NOT RUN' not in shown  # a claim each
+
+
 @pytest.mark.parametrize("form", ["rich", "md", "csv", "json"])
 def test_every_form_says_which_claims_of_which_readings(scored, form):
     text = readings(scored, "--seeds", "3", "--no-train", "--rows", "kl-over-classes", "--format", form).stdout

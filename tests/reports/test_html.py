@@ -17,6 +17,10 @@ from swdb.cli.report import evidence_of, plan_of
 from swdb.core.files import read_json, write_json
 from swdb.core.progress import silent
 from swdb.reports.html import Evidence, hours, page
+from swdb.reports.sensitivity import Finding
+from swdb.specs.sensitivity import load_sensitivity
+from swdb.specs.tables import load_tables
+from swdb.verdicts.readings import FOR, Comparison, Side
 from swdb.verdicts.verdict import Interval, Ledger, Verdict
 
 HOSTILE = '</td></svg><script>alert("1")</script><img src=x onerror=alert(1)>{{ 7*7 }}&amp;'
@@ -129,6 +133,21 @@ def test_the_regime_check_stands_on_the_first_screen(evidence, whole):
     text, said = whole.text(), regime_lines(evidence.ledger)
     assert len(said) == 4 and all(line in text for line in said)
     assert regime_words(evidence.ledger) in text
+
+
+def test_readings_stand_beside_their_claims_with_the_words_that_there_are(evidence):
+    (read, other) = (one.reading for one in load_sensitivity(load_tables()).readings[:2])
+    (claim,) = [one.claim for one in evidence.ledger.verdicts if one.claim.key == "kl-hurts"]
+    side = Side(1.26, Interval(0.5, 2.02), 0.004, FOR)
+    compared = Comparison(claim, 2, (0, 1), side, side, 0.0, None)
+    read = replace(read, question=HOSTILE)
+    found = replace(few(evidence), readings=[Finding(one, (), (compared,)) for one in (read, other)])
+    shown = Page(text := page(found, silent))
+    (table,) = [one for one in shown.all("section", tabindex="0") if one.attributes["aria-label"].endswith("otherwise")]
+    assert f"{read.key}, {other.key}" in text and "same-total: " in text and HOSTILE not in text
+    assert table and 'scope="col">agrees<' in text and 'scope="col">other verdict<' not in text
+    levels = [int(one.name[1]) for one in shown.elements if re.fullmatch("h[1-6]", one.name)]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_the_tables_are_those_that_are_printed(evidence, whole):
