@@ -63,7 +63,7 @@ def run_and_seed(runs: Mapping[str, RunSpec], run: str, seed: int | None) -> tup
     name, dash, number = run.rpartition("-s")
     if dash and number.isdecimal() and run not in runs:
         if seed is not None and seed != int(number):
-            raise BadInput(f"run {run}", f"seed {number} in its name, --seed {seed} beside it", "one of them")
+            raise BadInput(f"run {run}", f"seed {number} in its name, --seed {seed} beside it", "only one of the two")
         if len(number) > 9:
             raise BadInput(f"run {run[:100]}", "a seed of many digits in its name", f"at most {MOST_SEED:,}")
         run, seed = name, int(number)

@@ -3,7 +3,7 @@
     a SwdbError, an OSError            `error:` and perhaps `hint:`; 2 or 3
     no memory                          `error:`; 2
     Ctrl-C                             how to go on; 130
-    anything else: a bug of ours       `error:` with the file that holds the traceback; 1
+    anything else: a bug of ours       `error:` with the file that holds the traceback; 70
 
 in: an exception, the command line -> out: lines on stderr, an exit code
 """
@@ -24,7 +24,7 @@ from swdb.cli.terminal import on_one_line
 from swdb.core.errors import BadInput, SwdbError, disk_error, reason
 from swdb.core.files import write_text
 
-INTERRUPTED, BUG = 130, 1
+INTERRUPTED, BUG = 130, 70  # 70: as BSD's sysexits.h has it; 1 is for `verify --strict`
 NO_MEMORY = (
     "out of memory",
     "can't allocate memory",

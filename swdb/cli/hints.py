@@ -38,6 +38,7 @@ MADE = (  # folders of artefacts by id
 )
 NETWORK = "val.json"  # what DSRG's own network scores, beside the masks
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
+ANIMALS_LISTS = "results/voc-animals/lists"  # below the checkout: the images that the presets of animals count on
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
 
 
@@ -113,7 +114,10 @@ def _sources(line: CommandLine) -> list[str]:
     preset = _preset(line)
     if preset is None or facts_of(preset.data).synthetic or line.option("voc"):
         return []
-    return ["--voc", "DIR", "--sbd", "DIR"] if preset.data.available_only else ["--download"]
+    if not preset.data.available_only:
+        return ["--download"]
+    lists = ["--lists", ANIMALS_LISTS] if preset.data.name.startswith("voc-animals") else []
+    return ["--voc", "DIR", "--sbd", "DIR", *lists]
 
 
 def _preset(line: CommandLine) -> Preset | None:
@@ -196,9 +200,9 @@ def _about_words(error: SwdbError, subject: str, line: CommandLine) -> str:
     if subject.startswith("--workdir "):
         return "choose another place with --workdir DIR"
     if subject == "--on slurm" and "submitit" in error.found:
-        return "pip install 'swdb[slurm]'"
-    if subject.startswith("package ") and (extra := re.search(r"swdb\[\w+\]", error.expected)):
-        return f"pip install '{extra[0]}'"
+        return "in swdb's checkout: pip install '.[slurm]'"
+    if subject.startswith("package ") and (extra := re.search(r"swdb(\[\w+\])", error.expected)):
+        return f"in swdb's checkout: pip install '.{extra[1]}'"
     if subject.startswith("id "):
         return f"see the ids of this study: {line.other('reproduce-table', 'all', '--dry-run')}"
     if subject.startswith("--"):

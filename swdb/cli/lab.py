@@ -24,7 +24,7 @@ def refuse_beside_lab(lab: bool, form: str, others: Mapping[str, Any]) -> None:
     """Refuse options that say how one score is made where all are asked for, and a form that only many have."""
     typed = [option for option, value in others.items() if value]
     if lab and typed:
-        raise BadInput(f"--lab {typed[0]}", "--lab scores in all ways at once", "one of them")
+        raise BadInput(f"--lab {typed[0]}", "--lab scores in all ways at once", "only one of the two")
     if form not in FORMATS:
         raise unknown("--format", form, FORMATS)
     if not lab and form != "rich":

@@ -35,9 +35,8 @@ def complete_runs(incomplete: str) -> list[str]:
 
 
 Workdir = Annotated[Path, typer.Option("--workdir", help="Where everything is kept.")]
-PresetName = Annotated[
-    str, typer.Option("--preset", help="The scale: synthetic, voc, or a TOML file.", autocompletion=_presets)
-]
+NAMED = ", ".join(name for name in preset_names() if not name.endswith("-dev"))
+PresetName = Annotated[str, typer.Option("--preset", help=f"{NAMED}, or a TOML file.", autocompletion=_presets)]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[
     str,
@@ -47,7 +46,11 @@ Jobs = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads of each job; 1, as more of them add up in another order."),
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Threads of each job: 1 by default; more add up in another order and change scores slightly.",
+    ),
 ]
 Devices = Annotated[str | None, typer.Option("--devices", help="GPUs by number, as in 0,1,2; else all.")]
 PerDevice = Annotated[int, typer.Option("--per-device", min=1, max=64, help="How many jobs share a GPU.")]
@@ -56,7 +59,8 @@ Precision = Annotated[
     typer.Option("--precision", help="fp32 or bf16; else the preset's, or what the first training here chose."),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", help="Initial backbone weights, .pth or .npz, instead of the preset's.")
+    Path | None,
+    typer.Option("--weights", help="Initial backbone weights, .pth, .npz or .safetensors, instead of the preset's."),
 ]
 Preprocessing = Annotated[
     str | None,
@@ -70,7 +74,10 @@ Cues = Annotated[
     typer.Option("--cues", help="Seed cues: localization_cues.pickle.gz as published, or a cues.npz of swdb's."),
 ]
 ProxySeeds = Annotated[
-    bool, typer.Option("--proxy-seeds", help="Make proxies anew for every seed; else all seeds share those of seed 0.")
+    bool,
+    typer.Option(
+        "--proxy-seeds", help="The study in which every seed has proxies of its own; else all share those of seed 0."
+    ),
 ]
 RunName = Annotated[
     str,
@@ -114,7 +121,9 @@ AuditSplits = Annotated[
 # of reproduce-table
 TableNumber = Annotated[
     str,
-    typer.Argument(metavar="N", help="1, 2, 3, 4, all, or sensitivity: the claims as the paper could be read, too."),
+    typer.Argument(
+        metavar="N", help="A table, 1 to 4; all; or sensitivity: the claims under other readings of the paper."
+    ),
 ]
 Rows = Annotated[
     str | None,

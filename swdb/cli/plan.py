@@ -17,11 +17,17 @@ WITHIN, OVER, NEVER, UNKNOWN = "within", "over", "never", "unknown"
 COLOURS = {WITHIN: "green", OVER: "yellow", NEVER: "red", UNKNOWN: "dim"}
 
 PowerShare = Annotated[
-    float, typer.Option("--power", min=0.05, max=0.99, help="In which share of studies a true effect is to be found.")
+    float,
+    typer.Option("--power", min=0.05, max=0.99, help="The share of studies in which a true effect should be found."),
 ]
 SpreadPoints = Annotated[
     float | None,
-    typer.Option("--spread", min=0.01, max=50, help="Points by which a run differs; else as measured here, or 1.0."),
+    typer.Option(
+        "--spread",
+        min=0.01,
+        max=50,
+        help="Standard deviation of a run from seed to seed, in points; else as measured here, or 1.0.",
+    ),
 ]
 
 

@@ -40,7 +40,7 @@ SHOWN = ("List", "Images", "Finely labelled (%)", "Only in SBD", "In val", "Not 
 
 def prepare_voc(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="synthetic or voc; the same as --preset.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="The same as --preset.")] = None,
     preset: PresetName = "synthetic",
     voc: Voc = None,
     sbd: Sbd = None,

@@ -39,7 +39,7 @@ def check_options(
     for option, there in {**typed, "--dry-run": dry_run, "--no-train": no_train}.items():
         if there:
             found = "found beside --until-decided, which chooses rows and seeds, and runs them here"
-            raise BadInput(option, found, "one of them")
+            raise BadInput(option, found, "only one of the two")
     return arguments.duration("--budget", budget)
 
 

@@ -57,7 +57,7 @@ def verify(
 
     tables = load_tables()
     if sentences and number != "all":
-        raise BadInput(f"--table {number}", "--sentences are those of the whole supplement", "one of them")
+        raise BadInput(f"--table {number}", "--sentences are those of the whole supplement", "only one of the two")
     chosen = {table.number for table in arguments.chosen_tables(tables, number)}
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = planned(graph, [*tables.values()], range(0), recorded=True)

@@ -20,7 +20,7 @@ def footnote(preset: Preset, table: int) -> str:
     """Say under a table what stands behind its numbers, and which unknown things they may hang on."""
     rows = register(preset)
     unknown = ", ".join(row.key for row in of_weight(rows, table))
-    weight = f"; of weight here and unknown: {unknown}" if unknown else ""
+    weight = f"; unknown, and may matter here: {unknown}" if unknown else ""
     return f"settings and choices: {number_words(rows)}{weight}; swdb assumptions lists them"
 
 

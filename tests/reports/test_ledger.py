@@ -57,7 +57,7 @@ def test_the_lines_say_verdict_effect_interval_p_seeds_and_spread(measured):
         "finds a true 2-point effect in 47 %)",
         "UNDECIDED: plain is worse than marked (+0.2 points; other trainings -1.2 to +1.6; adjusted p 1; 3 seeds; spread 0.72; "
         "finds a true 1-point effect in 2 %; would take 12 seeds)"
-        " - chance may make such a difference (p 0.79 before any adjustment)",
+        " - the difference may be chance (p 0.79 before any adjustment)",
         "NOT RUN: absent is worse than plain (would take 5 seeds) - nobody ran row absent of Table 9; "
         "the paper contradicts itself: it prints 50.0 (9:plain.strong) against 52.0 (9:absent.strong)",
         "MECHANISM NOT SHOWN: the text is worse than plain "
@@ -139,7 +139,7 @@ def test_how_it_was_judged_names_family_looks_spread_and_limits(measured):
     assert "adjusted for all 4 claims of the tables that seeds can decide (Holm) and for looks at 3 seeds" in lines[0]
     assert "squeezed towards that of all cells (5 of them" in lines[0]
     assert "other trainings" in lines[1] and "other images" in lines[1]
-    assert lines[2:] == ["registered: no claim was, neither before nor after these runs", *limits(preset())]
+    assert lines[2:] == ["registered: no claim was preregistered", *limits(preset())]
     assert "looks, the first at 3 seeds" in rule_lines(Ledger("tiny", False, (), 4, ()))[0]
 
 
@@ -147,7 +147,7 @@ def test_how_it_was_judged_says_which_claims_were_fixed_before_the_runs():
     def said(**standing: str) -> str:
         return registered_line(Ledger("tiny", False, (), 4, (), registered=standing))
 
-    assert said(a="not", b="not") == said() == "registered: no claim was, neither before nor after these runs"
+    assert said(a="not", b="not") == said() == "registered: no claim was preregistered"
     assert said(a="before", b="before") == "registered: all 2 claims were fixed before the runs behind them"
     assert said(a="before", b="after").startswith(
         "registered: 1 claims were fixed before the runs behind them; fixed after"

@@ -50,7 +50,7 @@ def test_a_setting_is_known_by_its_former_name_too():
     assert read_dataclass(Renamed, {"old": 1}, "file.toml") == read_dataclass(Renamed, {"new": 1}, "file.toml")
     with pytest.raises(BadInput) as caught:
         read_dataclass(Renamed, {"old": 1, "new": 1}, "file.toml")
-    assert caught.value.subject == "file.toml, key 'old'" and caught.value.expected == "one of them"
+    assert caught.value.subject == "file.toml, key 'old'" and caught.value.expected == "only one of the two"
 
 
 def test_values_are_read_in_the_declared_types():
