@@ -9,12 +9,15 @@ import contextlib
 import glob
 import hashlib
 import json
+import lzma
 import os
 import re
 import secrets
 import shutil
 import stat
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,12 @@ from typing import IO, Any
 
 from swdb.core.errors import DiskRefused, MissingArtefact, disk_error
 from swdb.core.lease import check_lease
+
+# All that zipfile, numpy and the file system raise over the bytes of an .npz that they cannot make sense of.
+BROKEN_NPZ = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError,
+    LookupError, ArithmeticError, RuntimeError, AttributeError, MemoryError,
+)  # fmt: skip
 
 MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),

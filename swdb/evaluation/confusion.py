@@ -5,10 +5,29 @@ void pixels left out; a class with neither prediction nor truth has no IoU and i
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
+from swdb.core.errors import MissingArtefact
+from swdb.core.files import BROKEN_NPZ
+
 PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
+
+
+def read_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids of a score's images (N,) and what was counted of each, (N, C, C) int64; raises MissingArtefact."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            ids, counts = stored["ids"], stored["counts"]
+        square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
+        if not (square and ids.shape == counts.shape[:1] and len(ids) and counts.min() >= 0):
+            raise ValueError
+        return ids, counts.astype(np.int64)
+    except FileNotFoundError:
+        raise MissingArtefact(path, "missing", "counts of every image") from None
+    except BROKEN_NPZ:
+        raise MissingArtefact(path, "damaged", "counts of every image") from None
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:

@@ -6,12 +6,11 @@ in: images in parts, and what counts one part -> out: the arrays of every part; 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from swdb.core.artefact import Artefact
-from swdb.core.files import digest, remove_folder, write_atomic
+from swdb.core.files import BROKEN_NPZ, digest, remove_folder, write_atomic
 from swdb.core.progress import Advance
 from swdb.core.shares import Terms, open_folder
 
@@ -37,7 +36,7 @@ def counted_parts(
 def _kept(path: Path, make: Callable[[], Counted]) -> Counted:
     """Read a part that is there, else make and keep it."""
     with (
-        suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
+        suppress(*BROKEN_NPZ),
         path.open("rb") as stream,
         np.load(stream) as saved,
     ):

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from swdb.data.images import image_size, read_mask
 from swdb.data.resident import sent
 from swdb.data.voc import IGNORE
 from swdb.evaluation.choices import Choice, Geometry, choices_of
-from swdb.evaluation.confusion import COUNTS, miou
+from swdb.evaluation.confusion import COUNTS, miou, read_counts
 from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import PREDICTIONS, batches_of, counted, images_of, true_masks
 from swdb.evaluation.geometry import arranged, brought_back, on_grid, shrunk
@@ -88,17 +87,14 @@ def _number(value: float) -> float | None:
 
 def stored_counts(score: Artefact, dataset: DataSet) -> tuple[np.ndarray, float]:
     """Return the counts of a finished score (N, C, C) and its mIoU; raises MissingArtefact where they do not agree."""
-    path = score.folder / COUNTS
-    try:
-        with path.open("rb") as stream, np.load(stream) as saved:
-            ids, counts = saved["ids"].tolist(), saved["counts"].astype(np.int64)
-    except FileNotFoundError:
-        raise MissingArtefact(path, "missing") from None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        raise MissingArtefact(path, "damaged", "counts by image") from None
+    ids, counts = read_counts(path := score.folder / COUNTS)
     with damage_of(score.record, "a score"):
         stored = float(score.read_record()["miou"])
-    if ids != dataset.ids(VAL_SPLIT) or counts.shape[1:] != (dataset.num_classes,) * 2 or miou(counts.sum(0)) != stored:
+    if (
+        ids.tolist() != dataset.ids(VAL_SPLIT)
+        or counts.shape[1:] != (dataset.num_classes,) * 2
+        or miou(counts.sum(0)) != stored
+    ):
         raise MissingArtefact(path, "counts that do not give the score", f"those of {stored:.2f}")
     return counts, stored
 

@@ -6,7 +6,6 @@ findings, so that all of them are known at once.
 in: a .zip -> out: its files as they are listed, findings, the small ones in a folder
 """
 
-import hashlib
 import json
 import math
 import unicodedata
@@ -66,12 +65,14 @@ class Bundle:
     names: frozenset[str]  # what is there
     read: Callable[[str], bytes]
     findings: list[Finding] = field(default_factory=list)
+    checked: set[str] = field(default_factory=set)  # names that were looked for and compared with what is listed
 
     def content(self, name: str) -> bytes | None:
         """Return a file whose bytes are as they are listed; None, with a finding, where it is not there or is damaged.
 
         Bytes other than were listed are told and returned: what they change is told further on.
         """
+        self.checked.add(name)
         if name not in self.names:
             self.findings.append(Finding(name, "missing", "a file that the bundle lists"))
             return None
@@ -86,10 +87,12 @@ class Bundle:
 
     def fault_of(self, name: str, content: bytes) -> Finding | None:
         """Say where the bytes of a file are not those that are listed."""
-        found, listed = hashlib.sha256(content).hexdigest(), self.listed.get(name)
-        if listed is None or found == listed.sha256:
+        found, listed = Listed.of(content), self.listed.get(name)
+        if listed is None or found == listed:
             return None
-        return Finding(name, f"has other bytes (sha256 {found[:10]})", f"sha256 {listed.sha256[:10]}")
+        if found.sha256 != listed.sha256:
+            return Finding(name, f"has other bytes (sha256 {found.sha256[:10]})", f"sha256 {listed.sha256[:10]}")
+        return Finding(name, f"has {found.size} bytes", f"{listed.size}, as it is listed")
 
 
 @contextmanager
@@ -127,6 +130,12 @@ def unpack(bundle: Bundle, root: Path) -> None:
             place = folder_of(root, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
+
+
+def check_rest(bundle: Bundle) -> None:
+    """Compare masks that nothing asked for with what is listed: those of no finished score, say."""
+    for name in sorted(bundle.listed.keys() - bundle.checked):
+        bundle.content(name)
 
 
 def is_mask(name: str) -> bool:
@@ -248,9 +257,10 @@ def _about(found: Any, path: Path) -> About:
     try:
         preset, tables, published = found["preset"], tuple(found["tables"]), found["published"]
         versions, parts = dict(found["versions"]), tuple(found["parts"])
+        digests = [part["sha256"] for part in parts]
     except (KeyError, TypeError, ValueError):
         raise BadInput(where, "has another form", "what a bundle says of itself") from None
-    texts = (published, *versions, *versions.values())
+    texts = (published, *versions, *versions.values(), *digests)
     if (
         not is_plain_name(preset)
         or not all(type(one) is int for one in tables)

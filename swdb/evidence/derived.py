@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from swdb.core.artefact import Artefact
+from swdb.core.files import damage_of
 from swdb.evidence.crate import as_text, crate
 from swdb.evidence.layout import ABOUT, CLAIMS, CRATE, DIGESTS, ENVIRONMENT, About, Listed, finished, reports_folder
 from swdb.evidence.rendered import FORMATS, SETTINGS, rendered
@@ -58,11 +59,11 @@ def as_json(value: Any) -> str:
 def digests(done: list[Artefact]) -> dict[str, Any]:
     """Return what runs and proxies were made from, by digest, and the files that were named to their inputs."""
     records = {one.id: one.read_record() for one in done}
-    named = {
-        one.kind: records[one.id]["key"]["file"]
-        for one in done
-        if one.kind in ("weights", "cues") and "file" in records[one.id].get("key", {})
-    }
+    named = {}
+    for one in (one for one in done if one.kind in ("weights", "cues")):
+        with damage_of(one.record):
+            if "file" in (key := records[one.id].get("key", {})):
+                named[one.kind] = key["file"]
     inputs = {
         kind: {one.id: records[one.id].get("inputs", {}) for one in done if one.kind == kind}
         for kind in ("run", "proxies")

@@ -116,7 +116,13 @@ def place_of(artefact: Artefact, root: Path) -> str:
 
 
 def study_of(root: Path, preset: Preset, planned: dict[str, Any]) -> Study:
-    """Return the study of a plan below a folder; the files that were named to it are known by their digests alone."""
+    """Return the study of a plan below a folder; the files that were named to it are known by their digests alone.
+
+    Raises what reading JSON of another form does.
+    """
+    for name, digests in planned["files"].items():
+        if type(digests["saliency" if name == "saliency" else "file"]) is not str:
+            raise TypeError
     files = {
         name: NamedFile(Path(f"(not in the bundle)/{name}"), digests) for name, digests in planned["files"].items()
     }

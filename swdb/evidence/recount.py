@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.files import BROKEN_NPZ
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
 from swdb.data.audit import mask_digest
@@ -18,7 +19,7 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import decode_mask, size_text
 from swdb.data.voc import IGNORE
-from swdb.evaluation.confusion import COUNTS, PREDICTIONS, confusion
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS, confusion, read_counts
 from swdb.evidence.bundle_reader import Bundle, Finding
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -39,20 +40,19 @@ class Counted:
         return f"{self.place}/{PREDICTIONS}/{image_id}.png"
 
 
-def read_counts(place: str, folder: Path, ids: Sequence[str], num_classes: int) -> Counted:
+def counted_before(place: str, folder: Path, ids: Sequence[str], num_classes: int) -> Counted:
     """Read what was counted image by image; raises MissingArtefact where it is not for these images and classes."""
     where, shape = f"{place}/{COUNTS}", (len(ids), num_classes, num_classes)
     try:
         with zipfile.ZipFile(folder / COUNTS) as packed:
             if sum(one.file_size for one in packed.infolist()) > 8 * np.prod(shape) + 1000 * len(ids) + 4096:
                 raise ValueError
-        with np.load(folder / COUNTS, allow_pickle=False) as found:
-            counts, named = found["counts"], found["ids"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
+        named, counts = read_counts(folder / COUNTS)
+    except (*BROKEN_NPZ, MissingArtefact):
         raise MissingArtefact(where, "damaged or missing", "counts by image") from None
-    if counts.shape != shape or counts.dtype.kind not in "iu" or named != list(ids):
+    if counts.shape != shape or named.tolist() != list(ids):
         raise MissingArtefact(where, "is of other images or classes", f"{shape[0]} images, {num_classes} classes")
-    return Counted(place, counts.astype(np.int64))
+    return Counted(place, counts)
 
 
 def recount(
@@ -84,6 +84,7 @@ def recount(
 
 
 def _content(bundle: Bundle, name: str) -> bytes | Finding:
+    bundle.checked.add(name)
     if name not in bundle.names:
         return Finding(name, "missing", "a prediction that was counted")
     if name not in bundle.listed:

@@ -21,11 +21,11 @@ from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
 from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou_by_name, miou
-from swdb.evidence.bundle_reader import Bundle, Finding, opened, unpack
+from swdb.evidence.bundle_reader import Bundle, Finding, check_rest, opened, unpack
 from swdb.evidence.derived import derived, derived_names
 from swdb.evidence.layout import About, Listed, place_of, versions_here
 from swdb.evidence.records import Recorded, faults, named_below, read_contents, read_recorded
-from swdb.evidence.recount import Counted, Truth, bundled_truth, named_truth, read_counts, recount
+from swdb.evidence.recount import Counted, Truth, bundled_truth, counted_before, named_truth, recount
 
 CLOSE = 1e-9  # points: sums of the last bits may differ between processors, and no digit that is shown does
 
@@ -68,6 +68,7 @@ def rescored(path: Path, data: Path | None, progress: Progress) -> Iterator[Resc
             if isinstance(error, DataNeeded):
                 raise
             bundle.findings.append(Finding.of(error))
+        check_rest(bundle)
         yield Rescored(bundle, recorded, list(dict.fromkeys(bundle.findings)), len(scores), predictions)
 
 
@@ -85,7 +86,7 @@ def _check_scores(bundle: Bundle, recorded: Recorded, data: Path | None, progres
     known: list[tuple[Artefact, Counted]] = []
     for score in recorded.scores:
         try:
-            known.append((score, read_counts(place_of(score, root), score.folder, ids, dataset.num_classes)))
+            known.append((score, counted_before(place_of(score, root), score.folder, ids, dataset.num_classes)))
         except MissingArtefact as error:
             bundle.findings.append(Finding.of(error))
     totals, findings = recount(bundle, [one for _, one in known], dataset, truth, progress)

@@ -9,7 +9,6 @@ in: ids, maps, class names -> out: `<name>.npz`; and back, row by row of the ids
 import io
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import write_atomic
+from swdb.core.files import BROKEN_NPZ, write_atomic
 from swdb.data.voc import IGNORE
 from swdb.proxy.grid import GRID
 from swdb.proxy.pickle_reader import Refused
@@ -31,7 +30,6 @@ HEADER = re.compile(  # as numpy writes it; everything else is not ours, and is 
     rb"\x93NUMPY\x01\x00..\{'descr': '(\|u1|<U[0-9]{1,4})', 'fortran_order': False, 'shape': \(([0-9, ]{2,40})\), \} *\n",
     re.DOTALL,
 )
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError, OverflowError, RuntimeError)
 
 
 def write_cue_file(path: Path, ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> None:
@@ -77,7 +75,7 @@ def read_cue_file(path: Path) -> Contents:
         if fault := _fault(*found):
             raise Refused(*fault)
         return found
-    except BROKEN as error:
+    except BROKEN_NPZ as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(path, f"cannot be read ({reason:.200})", "a whole cue file (.npz)") from None
     except Refused as refusal:

@@ -86,10 +86,7 @@ class Images:
     def _by_image(self, score: Artefact) -> np.ndarray:
         """Return the score of each validation image in %, NaN where all of it is void; raises MissingArtefact for damage."""
         if score.id not in self._scores:
-            path = score.folder / COUNTS
-            if not path.is_file():
-                raise MissingArtefact(path, "missing", "counts of every image")
-            ids, parts = read_parts(path)
+            ids, parts = read_parts(path := score.folder / COUNTS)
             if ids.tolist() != self.dataset.ids(VAL_SPLIT):
                 raise MissingArtefact(path, "has other images than the data set", "the validation images")
             self._scores[score.id] = np.where(parts[:, 1].any(-1), miou_of(parts), np.nan)

@@ -6,11 +6,11 @@ in: the measured tables -> out: a `Ledger`, a line for each claim, sentences on 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
+from swdb.evaluation.confusion import read_counts
 from swdb.reports.notes import cannot_be_run
 from swdb.reports.regime import regime_lines
 from swdb.reports.results import MeasuredTable
@@ -115,15 +115,8 @@ def _read_all(
 
 def read_parts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a score's images and, for each, hits and unions by class; raises MissingArtefact for damage."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            ids, counts = stored["ids"], stored["counts"]
-        square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
-        if not (square and ids.shape == counts.shape[:1] and len(ids) and counts.min() >= 0):
-            raise ValueError
-        return ids, parts(counts)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError, MemoryError):
-        raise MissingArtefact(path, "damaged", "counts of every image") from None
+    ids, counts = read_counts(path)
+    return ids, parts(counts)
 
 
 def _check_score(path: Path, score: float, kept: np.ndarray) -> None:

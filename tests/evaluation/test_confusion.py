@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from swdb.evaluation.confusion import confusion, iou, miou
+from swdb.core.errors import MissingArtefact
+from swdb.evaluation.confusion import confusion, iou, miou, read_counts
 
 VOID = 255
 # Class 0 and 1 are found, 2 is never hit, 3 is predicted only, 4 does not occur at all.
@@ -122,3 +123,30 @@ def test_all_definitions_over_the_split_agree_where_every_class_is_found(other):
     full = np.array([[8, 2], [1, 9]])  # 8/11 and 9/12
     assert other(full) == pytest.approx(73.864, abs=1e-3)
     assert miou(full) == pytest.approx(73.864, abs=1e-3)
+
+
+# ---------------------------------------------------------------- as they are kept
+
+
+def test_counts_that_are_kept_come_back(tmp_path):
+    found = np.random.default_rng(0).integers(0, 9, (3, 4, 4)).astype(np.uint32)
+    np.savez_compressed(path := tmp_path / "confusion.npz", ids=np.array(["a", "b", "c"]), counts=found)
+    ids, kept = read_counts(path)
+    assert ids.tolist() == ["a", "b", "c"] and kept.dtype == np.int64 and (kept == found).all()
+
+
+def test_no_byte_of_them_can_be_changed_into_a_crash(tmp_path):
+    """A byte within the packed numbers, within a header, within the directory: damaged, or the very same counts."""
+    found = np.random.default_rng(0).integers(0, 9, (9, 6, 6))
+    np.savez_compressed(path := tmp_path / "confusion.npz", ids=np.array([*"abcdefghi"]), counts=found)
+    content, named = path.read_bytes(), 0
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            _, kept = read_counts(path)
+        except MissingArtefact as error:
+            named += 1
+            assert error.found == "damaged"
+        else:
+            assert (kept == found).all()
+    assert named > len(content) / 2

@@ -1,6 +1,7 @@
 """Everything follows from the pixels: scores, verdicts, tables, byte for byte."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from conftest import REPOSITORY
 from cued import graph as cued_graph
 from drawn import ROWS, drawn_study, finish
 
-from swdb.core.errors import MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import write_json
 from swdb.core.progress import silent
 from swdb.data.images import read_mask, write_mask
@@ -220,3 +221,64 @@ def test_a_data_set_that_is_not_there_is_no_fault_of_the_bundle(ours, tmp_path):
 def test_drawn_scenes_may_be_named_too(ours, study):
     with rescored(ours, study.study.folder, silent) as found:
         assert found.findings == []
+
+
+# ---------------------------------------------------------------- what a forger may write
+
+
+def edited(change):
+    """Return what rewrites JSON."""
+
+    def write(content):
+        found = json.loads(content)
+        change(found)
+        return json.dumps(found).encode()
+
+    return write
+
+
+def test_a_file_that_is_listed_with_another_size_is_found(ours, tmp_path):
+    def longer(content):
+        lines = content.decode().splitlines()
+        place = next(k for k, line in enumerate(lines) if "predictions/" in line and "contentSize" in line)
+        lines[place] = re.sub(r'("contentSize": ")(\d+)', r"\g<1>1\g<2>", lines[place])
+        return ("\n".join(lines) + "\n").encode()
+
+    found = findings(spoiled(ours, tmp_path / "x.zip", {CRATE: longer}))
+    assert any("bytes; no pixel that counts is another one" in one.found for one in found)
+
+
+@pytest.mark.parametrize("damage", ["other", None])
+def test_a_true_mask_that_a_named_data_set_stands_in_for_is_checked_all_the_same(ours, study, tmp_path, damage):
+    name = next(name for name in contents(ours) if name.startswith("data/") and name.endswith(".png"))
+    path = spoiled(ours, tmp_path / "x.zip", {name: damage and (lambda content: content + b"more")})
+    with rescored(path, study.study.folder, silent) as found:
+        assert name in [one.where for one in found.findings] and not found.holds
+
+
+@pytest.mark.parametrize("key", [None, 7, ["file"]])
+def test_a_record_of_weights_without_values_is_no_crash(ours, tmp_path, key):
+    name = next(name for name in contents(ours) if name.startswith("weights/") and name.endswith("done.json"))
+    change = edited(lambda found: found.update(key=key))
+    found = findings(spoiled(ours, tmp_path / "x.zip", {name: change}, listed=True))
+    assert name in [one.where for one in found]
+
+
+@pytest.mark.parametrize(
+    "files", [{"weights": {}}, {"weights": {"file": 7}}, {"saliency": {"file": "0"}}, {"cues": None}]
+)
+def test_a_plan_whose_named_files_have_no_digests_is_no_crash(ours, tmp_path, files):
+    name = the_name(ours, "plan.json")
+    change = edited(lambda found: found["study"].update(files=files))
+    found = findings(spoiled(ours, tmp_path / "x.zip", {name: change}, listed=True))
+    assert name in [one.where for one in found]
+
+
+@pytest.mark.parametrize("parts", [["x"], [{}], [{"sha256": 7}], "parts"])
+def test_parts_that_are_none_are_refused(ours, tmp_path, parts):
+    change = edited(lambda found: found.update(parts=parts))
+    with (
+        pytest.raises(BadInput, match="another form"),
+        rescored(spoiled(ours, tmp_path / "x.zip", {ABOUT: change}), None, silent),
+    ):
+        pass
