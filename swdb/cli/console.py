@@ -125,8 +125,7 @@ def print_plan(
     for artefact in artefacts:
         if artefact.kind == "score":  # counted below: there is one behind every run
             continue
-        under_way = artefact.begun.is_file() or (artefact.folder / "checkpoint.pt").is_file()
-        state = "done" if artefact.done else "to resume" if under_way else "to do"
+        state = "done" if artefact.done else "to resume" if artefact.is_under_way else "to do"
         verb = "train" if artefact.kind == "run" else artefact.kind
         stage = artefact.name if verb in artefact.name else f"{verb} {artefact.name}"
         spent = "" if artefact.done else duration(seconds.get(artefact.id))

@@ -36,7 +36,7 @@ MADE = (  # folders of artefacts by id
     "averages",
     "peeks",
 )
-NETWORK = "val.json"  # what DSRG's own network scores, beside the masks
+DIAGNOSES = ("val.json", "quality.json")  # beside the masks: what DSRG's own network scores, and how good they are
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 ANIMALS_LISTS = "results/voc-animals/lists"  # below the checkout: the images that the presets of animals count on
 SOURCES = ("--voc", "--sbd", "--image-labels", "--lists")
@@ -151,7 +151,7 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
     if kind in MADE and "evals" in parts:
         folder = line.workdir.joinpath(*parts[:4])
         return f"delete it, then run again: rm -r {quoted(str(folder))}"
-    if kind == "proxies" and parts[-1] == NETWORK:  # a diagnosis: the masks beside it stay, which took hours
+    if kind == "proxies" and parts[-1] in DIAGNOSES:  # the masks beside it stay, which took hours
         return f"delete it, then run again: rm {place}"
     if kind in MADE and len(parts) > 1:
         return _about_artefact(line, kind, parts[1], isinstance(error, NotMade))

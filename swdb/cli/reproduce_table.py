@@ -184,7 +184,7 @@ def decide(
 
     jobs = len(slots(resources, graph.everything(range(1)), study.folder))
     chosen = frozenset(table.number for table in tables)
-    ended = Search(graph, every, chosen, plan, make, jobs, budget).run()
+    ended = Search(graph, every, chosen, plan, make, resources.device, jobs, budget).run()
     everything = plan(())
     seeds = range(1 + max((place.seed for place, one in everything.scores.items() if one.done), default=0))
     show_tables(graph, everything, every, tables, seeds, form, keep=False)

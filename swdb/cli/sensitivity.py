@@ -11,7 +11,7 @@ from swdb.cli.command_line import CommandLine
 from swdb.cli.on_slurm import OnSlurm, limits
 from swdb.cli.options import propose, say
 from swdb.cli.planning import make_most, needed, planned, record, show_plan
-from swdb.core.errors import BadInput, DiskRefused, unknown
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, unknown
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
@@ -176,13 +176,20 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
 
 
 def finished(graph: "Graph", every: Mapping[int, "Table"]) -> list["Finding"]:
-    """Return the readings of which something is finished, as a report shows them; none where nobody has tried any."""
+    """Return the readings of which something is finished, as a report shows them; none where nobody has tried any, or where
+    they cannot be planned any more.
+    """
     from swdb.reports.sensitivity import FORMATS, is_kept
 
     if not is_kept(graph.study.reports):
         return []
-    asked = ask(graph, every, None, None, FORMATS[0], looks=True)
-    found = findings(asked, asked.all_questions, plan_whole(asked))
+    try:
+        asked = ask(graph, every, None, None, FORMATS[0], looks=True)
+        whole = plan_whole(asked)
+    except MissingArtefact as error:  # a file that was named is gone
+        say(f"readings are left out: {error}")
+        return []
+    found = findings(asked, asked.all_questions, whole)
     return [one for one in found if any(line.otherwise is not None for line in one.comparisons)]
 
 

@@ -52,6 +52,7 @@ class Search:
     chosen: frozenset[int]  # tables whose claims are to be decided
     plan: "Callable[[Iterable[int]], Plan]"  # of all tables and some seeds, with all that was planned before
     make: "Callable[[Plan, list[Artefact]], None]"
+    device: str  # as typed
     jobs: int
     budget: float | None  # seconds
     began: float = field(default_factory=time.monotonic)
@@ -67,12 +68,14 @@ class Search:
         while True:
             plan = self.plan(())
             found = judged(self.graph, self.tables, plan, whole=False)
+            if found.problems:  # a score that is left out would be looked for again and again
+                raise found.problems[0]
             open_claims = [one for one in found.ledger.verdicts if one.table in self.chosen and is_open(one)]
             if not open_claims:
                 return self._ended("all is decided", found)
             if self._left() <= 0:
                 return self._ended("the budget is spent", found)
-            price = prices(self.graph, plan, measured_cells(self.tables), "auto", self.jobs)
+            price = prices(self.graph, plan, measured_cells(self.tables), self.device, self.jobs)
             steps = self.steps(found, family, open_claims, price)
             if not steps:
                 keys = ", ".join(one.claim.key for one in open_claims)

@@ -190,13 +190,13 @@ class Queued:
 
 def queue() -> dict[str, Queued] | None:
     """Return the user's jobs that Slurm still knows, by number; None where nobody can be asked."""
-    command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%j|%T|%N|%r"]
+    command = ["squeue", "--me", "--states=all", "--noheader", "--format=%i|%T|%N|%r|%j"]  # a name may hold anything
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    rows = (line.split("|") for line in done.stdout.splitlines())
-    return {number: Queued(name, state, node, reason) for number, name, state, node, reason in rows}
+    rows = (line.split("|", 4) for line in done.stdout.splitlines())
+    return {number: Queued(name, state, node, reason) for number, state, node, reason, name in rows}
 
 
 def cancel(job: str) -> None:

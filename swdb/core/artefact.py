@@ -82,6 +82,11 @@ class Artefact:
         return [other for other in self.inputs if not other.done]
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether somebody began it, and it can be gone on with."""
+        return self.begun.is_file() or (self.folder / "checkpoint.pt").is_file()
+
+    @property
     def begun(self) -> Path:
         """What an artefact under way was begun with."""
         return self.record.with_suffix(".begun.json")

@@ -31,15 +31,19 @@ from typing import Any
 from swdb.core.errors import DiskRefused, LeaseLost, disk_error
 
 
-def _stale_after(said: str) -> float:
-    """Return after how many seconds a silent holder is evicted: as said, 90 where that is no positive number."""
+def seconds_said(variable: str, default: float, zero: bool = False) -> float:
+    """Return the seconds that a variable of the environment says; the default where that is no number above zero.
+
+    zero: whether it may be zero.
+    """
     try:
-        return seconds if 0 < (seconds := float(said)) < math.inf else 90.0
+        seconds = float(os.environ.get(variable, ""))
     except ValueError:
-        return 90.0
+        return default
+    return seconds if 0 < seconds < math.inf or (zero and seconds == 0) else default
 
 
-STALE = _stale_after(os.environ.get("SWDB_LEASE_SECONDS", "90"))
+STALE = seconds_said("SWDB_LEASE_SECONDS", 90.0)  # a silent holder is evicted then
 NO_HARD_LINKS = "cannot hold a lease (the file system has no hard links)"
 LEASES = ".leases"  # where leases lie, beside what they protect
 POLL = 0.5  # seconds between two tries of one who waits

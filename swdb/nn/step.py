@@ -109,7 +109,7 @@ class Stepper:
             self.ahead = step + 1, beside.threads.submit(batch_at, step + 1)
         self._set_rates(rates)
         self.seed_dropout(step)
-        with beside():
+        with on_another_stream():
             terms = self.objective.losses(batch)
         return self._learn(terms, beside.backward)
 
@@ -184,7 +184,7 @@ class Stepper:
         before = self._state()
         packed = Packed(drawn)
         buffer = packed.sent(self.device)
-        with beside():
+        with on_another_stream():
             values = self.run(packed.parts(buffer))
         after = self._state()
         self._restore(before)
@@ -247,7 +247,7 @@ class Graph:
 
 
 @contextmanager
-def beside() -> Iterator[None]:
+def on_another_stream() -> Iterator[None]:
     """Work on another stream of the GPU, as torch wants it before something is recorded."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())

@@ -8,7 +8,6 @@ in: a network, its losses at a step -> out: `weights.pt`, `log.jsonl` (a line fo
 
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -23,14 +22,14 @@ from torch import Tensor, nn
 
 from swdb.core.errors import BadInput, disk_error
 from swdb.core.files import damage_of, read_json, sweep_temporary, write_atomic, write_json
-from swdb.core.lease import check_lease
+from swdb.core.lease import check_lease, seconds_said
 from swdb.core.progress import Advance, silent
 from swdb.nn.checkpoints import WEIGHTS, Checkpoints, load_weights, save_tensors
 from swdb.nn.compute import StepSettings
 from swdb.nn.sampling import INITIAL, rng_for
 from swdb.nn.step import Objective, Rates, Stepper
 
-CHECKPOINT_SECONDS = float(os.environ.get("SWDB_CHECKPOINT_SECONDS", "20"))
+CHECKPOINT_SECONDS = seconds_said("SWDB_CHECKPOINT_SECONDS", 20.0, zero=True)
 LOG_EVERY = 20  # steps; the losses stay on the device until then
 AS_THE_DEVICE_LIKES = StepSettings()
 

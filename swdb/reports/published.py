@@ -128,7 +128,7 @@ def page(preset: Preset, target: Path) -> str:
     reports = sorted(path.name for path in target.glob("quality-*.md"))
     others = {
         "settings": "settings.md",
-        **{f"quality of proxy set {name.split('-')[1].removesuffix('.md')}": name for name in reports},
+        **{f"quality of proxy set {name.removeprefix('quality-').removesuffix('.md')}": name for name in reports},
         "data set": "data.json",
         "digests of inputs": "digests.json",
         "machines and versions": "environment.json",

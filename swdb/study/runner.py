@@ -165,7 +165,7 @@ class Runner:
             with leased(artefact.leased_path, self.doing) as lease:
                 for other in artefact.inputs:
                     other.check()
-                if artefact.shares_folder or not artefact.folder.exists():
+                if artefact.shares_folder or not (artefact.folder.exists() or artefact.anew.done):
                     self._begin_and_finish(artefact)
                     continue
                 check_place(artefact.folder, artefact.record_name, artefact.begun.name, "training.json", "log.jsonl")
@@ -190,7 +190,7 @@ class Runner:
 
     def _begin_and_finish(self, artefact: Artefact) -> None:
         with self._noted(artefact):
-            gone_on_with = artefact.begun.is_file() or (artefact.folder / "checkpoint.pt").is_file()
+            gone_on_with = artefact.is_under_way
             registered = noted_at_begin(self.workdir, artefact, gone_on_with) if self.workdir is not None else []
             artefact.begin()
             forget_peak_memory()
@@ -243,7 +243,10 @@ class Runner:
         """Make what is free of a queue until nothing is left of it, nor comes; `failures` has what could not be made."""
         said: set[tuple[str, lease.Holder | None]] = set()
         pause = SHORTEST_POLL
-        while (left := queue.left()) or queue.is_open:
+        while True:
+            is_open = queue.is_open  # looked at first: whoever closes a queue has filled it before
+            if not (left := queue.left()) and not is_open:
+                break
             taken = queue.take()
             if taken is None:
                 self._wait(queue, left, said, pause)

@@ -6,7 +6,6 @@ CPU torch's own hooks mark every step: where the optimizer is done with one, and
 in: something to run -> out: seconds a step or an image, the share that was spent on data, waits for the device, memory
 """
 
-import ctypes
 import statistics
 import time
 import warnings
@@ -219,8 +218,6 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         return
-    with suppress(OSError, AttributeError):  # glibc's own
-        ctypes.CDLL(None).malloc_trim(0)
     forget_peak_memory()
 
 

@@ -89,6 +89,7 @@ def test_the_nearest_word_goes_before_everything_else():
         ("preregistration.json", "put back what was registered, or move it elsewhere and register anew: swdb preregister --preset"),
         ("data/synthetic/manifest.json", "prepare it: swdb prepare-voc --again --preset synthetic"),
         ("proxies/dsrg-1-1/val.json", "delete it, then run again: rm work/proxies/dsrg-1-1/val.json"),
+        ("proxies/dsrg-1-1/quality.json", "delete it, then run again: rm work/proxies/dsrg-1-1/quality.json"),
         ("runs/decoupled-5-s0-1/evals/recognition.json", "delete it, then run again: rm -r work/runs/decoupled-5-s0-1/evals/recognition.json"),
         ("runs/dual-s0-1/evals/val-weak/result.json", "delete it, then run again: rm -r work/runs/dual-s0-1/evals/val-weak"),
         ("elsewhere.txt", "run again: swdb train strong --seed 1"),

@@ -9,6 +9,7 @@ from commands import FP32, call, contents, next_command, only, preset_file, succ
 from conftest import TINY
 from made_up_scores import finish_score, study
 
+from swdb.core.errors import MissingArtefact
 from swdb.specs.sensitivity import every_run, load_sensitivity
 from swdb.specs.tables import load_tables
 from swdb.study.graph import Graph
@@ -133,6 +134,18 @@ def test_a_report_shows_the_readings_that_somebody_tried(scored):
     shown = path.read_text().partition('id="readings"')[2].partition("<h2")[0]
     assert "<li>kl-over-classes: " in shown and "<li>occurrences: " in shown and "no-neck" not in shown  # NOT RUN
     assert shown.count('<tr><th scope="row">') == 4 and 'scope="col">NOT RUN' not in shown  # a claim each
+
+
+def test_a_report_leaves_readings_out_that_cannot_be_planned_any_more(scored, monkeypatch):
+    readings(scored, "--seeds", "3", "--no-train")
+
+    def gone(*arguments):
+        raise MissingArtefact("--weights", "never named")
+
+    monkeypatch.setattr("swdb.study.readings.plan_readings", gone)
+    result = succeed("report", "--preset", TINY, "--workdir", scored)
+    assert "readings are left out: --weights: never named" in result.stderr
+    assert 'id="readings"' not in (scored / "reports/tiny/index.html").read_text()
 
 
 @pytest.mark.parametrize("form", ["rich", "md", "csv", "json"])

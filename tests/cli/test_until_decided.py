@@ -12,7 +12,8 @@ from studies import changed
 
 from swdb.cli import until_decided
 from swdb.cli.until_decided import Search, Step, batch, check_options, last_look
-from swdb.core.errors import BadInput
+from swdb.core.errors import BadInput, SwdbError
+from swdb.core.files import read_json, write_json
 from swdb.study.graph import Graph
 from swdb.study.plan import Plan, make_plan
 from swdb.verdicts.simulation import draw, exchanged
@@ -31,7 +32,7 @@ class World:
         self.seeds: set[int] = set(range(begin))
         self.broken = options.pop("broken", ())
         chosen = frozenset(options.pop("chosen", tables))
-        options = {"jobs": 1, "budget": None, **options}
+        options = {"device": "cpu", "jobs": 1, "budget": None, **options}
         self.search = Search(self.graph, TABLES, chosen, self.plan, self.make, **options)
 
     def plan(self, seeds) -> Plan:
@@ -88,6 +89,17 @@ def test_seeds_go_on_from_look_to_look_and_end_with_the_last_one(tmp_path, monke
     seeds = sorted({seed for _, seed in world.made})
     assert len(seeds) in (5, 8, 12) and seeds == list(range(len(seeds)))
     assert f"looked at {len(seeds)} seeds" in ended
+
+
+def test_a_score_that_cannot_be_believed_ends_it_with_its_name(tmp_path, monkeypatch):
+    only(monkeypatch, "mixing-hurts")
+    world = World(tmp_path, sd=0.3, begin=3)
+    edited = next(score for place, score in world.plan(()).scores.items() if place.row == "mixed")
+    record = read_json(edited.record)
+    write_json(edited.record, record | {"miou": 101.0})
+    with pytest.raises(SwdbError) as caught:
+        world.search.run()
+    assert caught.value.subject == edited.record and world.made == []
 
 
 def test_what_is_out_of_reach_gets_its_first_look_and_no_more(tmp_path, monkeypatch):

@@ -389,6 +389,11 @@ def test_nobody_to_ask_is_no_error(tmp_path, monkeypatch):
     assert queue() is None
 
 
+def test_a_name_with_bars_in_the_queue_is_a_name(tmp_path, monkeypatch):
+    pretended(tmp_path, monkeypatch, squeue="echo '7|RUNNING|node1|None|a|b'; echo '8|PENDING||Priority|x-1'")
+    assert queue() == {"7": Queued("a|b", "RUNNING", "node1", "None"), "8": Queued("x-1", "PENDING", "", "Priority")}
+
+
 def test_a_script_asks_for_what_was_typed(tmp_path):
     options = read_options("partition=gpu,time=90,gpus=2,cpus=8,mem=16G,exclude=n1,n2,reservation=r")
     values = Cluster(tmp_path, options)._parameters("x-1", "afterok:7", computes=True)

@@ -944,3 +944,12 @@ def test_a_full_disk_at_the_end_of_a_holding_keeps_nobody_waiting(tmp_path, monk
     second = Lease(tmp_path / "x")
     assert second.try_take()
     second.release()
+
+
+@pytest.mark.parametrize(
+    ("said", "zero", "seconds"),
+    [("30", False, 30.0), ("0", False, 90.0), ("0", True, 0.0), ("20s", True, 90.0), ("nan", True, 90.0), ("inf", True, 90.0), ("-1", True, 90.0), ("", True, 90.0)],
+)  # fmt: skip
+def test_seconds_of_the_environment_are_numbers_or_the_default(monkeypatch, said, zero, seconds):
+    monkeypatch.setenv("SWDB_TEST_SECONDS", said)
+    assert lease.seconds_said("SWDB_TEST_SECONDS", 90.0, zero) == seconds

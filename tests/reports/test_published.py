@@ -246,6 +246,14 @@ def test_all_presets_together_stand_between_their_markers(root):
     assert not readme.exists()
 
 
+def test_every_set_of_proxies_has_a_link_of_its_own(root):
+    target = root / "results" / "tiny"
+    for name in ("quality-1", "quality-1-s1", "quality-2-s1"):
+        (target / f"{name}.md").write_text("how good they are")
+    text = page(load_preset("tiny"), target)
+    assert all(f"]({name}.md)" in text for name in ("quality-1", "quality-1-s1", "quality-2-s1"))
+
+
 def test_a_page_of_what_changed_is_linked_where_it_is(root):
     target = root / "results" / "tiny"
     assert "](changes.md)" not in page(load_preset("tiny"), target)

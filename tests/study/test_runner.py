@@ -28,6 +28,7 @@ from swdb.specs.tables import CellSource
 from swdb.specs.tasks import Scoring
 from swdb.study.costs import read_cost
 from swdb.study.graph import Graph
+from swdb.study.queue import Queue
 from swdb.study.runner import Runner
 from swdb.study.stages import STAGES
 
@@ -560,6 +561,24 @@ def test_an_input_that_another_process_makes_again_is_waited_for(vanishing, monk
     assert vanishing["b"].done and any("making it again" in line for line in watcher.lines)
 
 
+class Filled(Queue):
+    """A queue that is filled and closed while somebody looks at what is left of it, as a worker's may be."""
+
+    def left(self):
+        found = super().left()
+        if self.is_open:
+            self.artefacts, self.is_open = self.late, False
+        return found
+
+
+def test_a_queue_that_is_closed_while_it_is_looked_at_is_worked_off(tmp_path, monkeypatch):
+    monkeypatch.setitem(STAGES, "toy", toys.Toy())
+    queue = Filled([], "a test", True)
+    queue.late = [*toys.planned(tmp_path).values()]
+    runner().make_free(queue)
+    assert sorted(toys.made(tmp_path)) == sorted(one.name for one in queue.late)
+
+
 # ---------------------------------------------------------------- again
 
 
@@ -587,6 +606,14 @@ def test_what_an_interrupted_start_made_again_is_gone_on_with_or_left_aside(own)
         runner().make_again([run])
         assert run.read_record()["digest"] == record["digest"]
         assert not run.anew.folder.exists()
+
+
+def test_a_kill_between_two_renames_costs_nothing(own):
+    run = run_of(graph_of(own), "strong")
+    before = times(run.folder)
+    run.folder.rename(run.anew.folder)  # whole, and what it was to replace is set aside
+    runner().make_again([run])
+    assert run.done and times(run.folder) == before and not run.anew.folder.exists()
 
 
 def test_what_is_not_there_is_made(own):
