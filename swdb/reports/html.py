@@ -245,7 +245,8 @@ def _readings(findings: Sequence[Finding], claims: Sequence[ClaimShown]) -> dict
         for one in claims
         if (key := one.verdict.claim.key) in found
     ]
-    return {"words": words, "rows": rows, "asked": [words_of(one.reading) for one in findings]}
+    seeds = sorted({seed for one in findings for compared in one.comparisons for seed in compared.seeds})
+    return {"words": words, "rows": rows, "seeds": seeds, "asked": [words_of(one.reading) for one in findings]}
 
 
 def _lacking_words(not_run: Sequence[str], done: int) -> str:

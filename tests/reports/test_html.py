@@ -145,7 +145,12 @@ def test_readings_stand_beside_their_claims_with_the_words_that_there_are(eviden
     shown = Page(text := page(found, silent))
     (table,) = [one for one in shown.all("section", tabindex="0") if one.attributes["aria-label"].endswith("otherwise")]
     assert f"{read.key}, {other.key}" in text and "same-total: " in text and HOSTILE not in text
-    assert table and 'scope="col">agrees<' in text and 'scope="col">other verdict<' not in text
+    assert (
+        table
+        and "over seeds 0, 1." in text
+        and 'scope="col">agrees<' in text
+        and 'scope="col">other verdict<' not in text
+    )
     levels = [int(one.name[1]) for one in shown.elements if re.fullmatch("h[1-6]", one.name)]
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
