@@ -11,6 +11,7 @@ from pathlib import Path
 
 from swdb.cli.command_line import CommandLine, quoted
 from swdb.cli.terminal import STDOUT
+from swdb.core.artefact import FOLDERS
 from swdb.core.errors import (
     BadInput,
     DiskRefused,
@@ -25,17 +26,6 @@ from swdb.core.errors import (
 )
 from swdb.specs.presets import Preset, load_preset
 
-MADE = (  # folders of artefacts by id
-    "weights",
-    "heads",
-    "classifiers",
-    "cues",
-    "proxies",
-    "recognizers",
-    "runs",
-    "averages",
-    "peeks",
-)
 DIAGNOSES = ("val.json", "quality.json")  # beside the masks: what DSRG's own network scores, and how good they are
 WRITTEN = ("output", "junit", "summary")  # options that name what is written outside the work directory
 ANIMALS_LISTS = "results/voc-animals/lists"  # below the checkout: the images that the presets of animals count on
@@ -148,12 +138,12 @@ def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
         return f"name the files again: {named_once(line)}"
     if kind == "data":
         return f"prepare it: {prepare_again(line, not isinstance(error, NotMade))}"
-    if kind in MADE and "evals" in parts:
+    if kind in FOLDERS and "evals" in parts:
         folder = line.workdir.joinpath(*parts[:4])
         return f"delete it, then run again: rm -r {quoted(str(folder))}"
     if kind == "proxies" and parts[-1] in DIAGNOSES:  # the masks beside it stay, which took hours
         return f"delete it, then run again: rm {place}"
-    if kind in MADE and len(parts) > 1:
+    if kind in FOLDERS and len(parts) > 1:
         return _about_artefact(line, kind, parts[1], isinstance(error, NotMade))
     return f"run again: {line.again()}"
 

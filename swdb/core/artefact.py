@@ -16,6 +16,9 @@ from typing import Any
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import digest, read_json, write_json
 
+# Folders of a work directory in which artefacts lie by their ids.
+FOLDERS = ("weights", "heads", "classifiers", "cues", "proxies", "recognizers", "runs", "averages", "peeks")
+
 
 @dataclass(frozen=True, eq=False)
 class Artefact:

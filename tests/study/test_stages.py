@@ -6,6 +6,7 @@ import sys
 import pytest
 from studies import graph_of
 
+from swdb.core.artefact import FOLDERS
 from swdb.core.stage import ChecksEarly
 from swdb.reports.ledger import ledger_of
 from swdb.reports.results import measure
@@ -17,6 +18,10 @@ from swdb.study.stages import STAGES, TABLE
 def test_a_stage_stands_under_its_own_kind():
     assert {kind: stage.kind for kind, stage in STAGES.items()} == {kind: kind for kind in STAGES}
     assert len(STAGES) == 15
+
+
+def test_every_stage_s_folder_is_known_to_hints_and_to_importers():
+    assert {stage.folder for stage in STAGES.values()} == {*FOLDERS, "data", "reports"}
 
 
 def test_every_kind_that_is_planned_has_a_stage(tmp_path):

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from swdb.core.artefact import FOLDERS
 from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.data.dataset import LABELS, MANIFEST, NOTE
 from swdb.specs.study import LAYOUT
@@ -38,9 +39,7 @@ ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 FILE, FOLDER = "a file", "a folder"
 # Folders of a work directory in which swdb alone writes. What it downloads is as good as what users have, and data sets are
 # told one by one: many people keep their own in a folder of that name.
-WRITTEN = (
-    "weights", "heads", "classifiers", "cues", "proxies", "recognizers", "runs", "averages", "peeks", "inputs", "reports",
-)  # fmt: skip
+WRITTEN = (*FOLDERS, "inputs", "reports")
 OWN, NOT_OWN = "was made by swdb itself", "a source: what others published"
 TAR_KINDS = {
     tarfile.REGTYPE: FILE, tarfile.AREGTYPE: FILE, tarfile.CONTTYPE: FILE, tarfile.DIRTYPE: FOLDER,
