@@ -4,6 +4,7 @@ mIoU here is the mean over all classes of sum(intersection) / sum(union), the su
 void pixels left out; a class with neither prediction nor truth has no IoU and is left out of the mean.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def iou(counts: np.ndarray) -> np.ndarray:
 def iou_by_name(counts: np.ndarray, names: Iterable[str]) -> dict[str, float | None]:
     """Return the IoU in % of every class by its name, from counts (C, C); None for a class that never appears."""
     return {name: None if np.isnan(value) else float(value) for name, value in zip(names, iou(counts), strict=True)}
+
+
+def known_mean(values: np.ndarray) -> float:
+    """Return the mean of those that are numbers; NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def json_number(value: float) -> float | None:
+    """Return what JSON can say of a mean: None where nothing was counted."""
+    return None if math.isnan(value) else value
 
 
 def miou(counts: np.ndarray) -> float:

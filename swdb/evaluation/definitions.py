@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swdb.evaluation.confusion import iou, miou
+from swdb.evaluation.confusion import iou, known_mean, miou
 
 BACKGROUND = 0  # the class
 BATCH = 16  # images, the paper's batch in training: it names none for validation
@@ -33,7 +33,7 @@ def _pooled(counts: np.ndarray, void: np.ndarray) -> float:
 
 def _hit(counts: np.ndarray, void: np.ndarray) -> float:
     total = counts.sum(0)
-    return _mean(iou(total)[total.diagonal() > 0])
+    return known_mean(iou(total)[total.diagonal() > 0])
 
 
 def _absent_as_0(counts: np.ndarray, void: np.ndarray) -> float:
@@ -42,11 +42,11 @@ def _absent_as_0(counts: np.ndarray, void: np.ndarray) -> float:
 
 def _true(counts: np.ndarray, void: np.ndarray) -> float:
     total = counts.sum(0)
-    return _mean(iou(total)[total.sum(1) > 0])
+    return known_mean(iou(total)[total.sum(1) > 0])
 
 
 def _foreground(counts: np.ndarray, void: np.ndarray) -> float:
-    return _mean(np.delete(iou(counts.sum(0)), BACKGROUND))
+    return known_mean(np.delete(iou(counts.sum(0)), BACKGROUND))
 
 
 def _float_sums(counts: np.ndarray, void: np.ndarray) -> float:
@@ -54,15 +54,15 @@ def _float_sums(counts: np.ndarray, void: np.ndarray) -> float:
     hits = np.diagonal(counts, axis1=1, axis2=2)
     union = counts.sum(1) + counts.sum(2) - hits
     inside, whole = (np.add.accumulate(one.astype(np.float32), 0, np.float32)[-1] for one in (hits, union))
-    return _mean(100 * np.divide(inside, whole, out=np.full(len(whole), np.nan, np.float32), where=whole > 0))
+    return known_mean(100 * np.divide(inside, whole, out=np.full(len(whole), np.nan, np.float32), where=whole > 0))
 
 
 def _of_images(counts: np.ndarray, void: np.ndarray) -> float:
-    return _mean(np.array([_mean(one) for one in iou(counts)]))
+    return known_mean(np.array([known_mean(one) for one in iou(counts)]))
 
 
 def _of_pairs(counts: np.ndarray, void: np.ndarray) -> float:
-    return _mean(iou(counts).ravel())
+    return known_mean(iou(counts).ravel())
 
 
 def _of_images_absent_as_1(counts: np.ndarray, void: np.ndarray) -> float:
@@ -71,7 +71,7 @@ def _of_images_absent_as_1(counts: np.ndarray, void: np.ndarray) -> float:
 
 def _of_batches(counts: np.ndarray, void: np.ndarray) -> float:
     starts = range(0, len(counts), BATCH)
-    return _mean(np.array([_mean(iou(counts[start : start + BATCH].sum(0))) for start in starts]))
+    return known_mean(np.array([known_mean(iou(counts[start : start + BATCH].sum(0))) for start in starts]))
 
 
 def _void_as_background(counts: np.ndarray, void: np.ndarray) -> float:
@@ -85,13 +85,7 @@ def _void_as_errors(counts: np.ndarray, void: np.ndarray) -> float:
     total = counts.sum(0)
     hits = total.diagonal().astype(np.float64)
     union = total.sum(0) + total.sum(1) - hits + void.sum(0)
-    return _mean(100 * np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0))
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of those that are numbers; NaN where none is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    return known_mean(100 * np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0))
 
 
 DEFINITIONS = (

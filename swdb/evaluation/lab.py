@@ -7,7 +7,6 @@ in: a laboratory's artefact, whose inputs are the data set, a finished run and i
 -> out: `runs/<id>/evals/lab.{json,md}`
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from swdb.data.images import image_size, read_mask
 from swdb.data.resident import sent
 from swdb.data.voc import IGNORE
 from swdb.evaluation.choices import Choice, Geometry, choices_of
-from swdb.evaluation.confusion import COUNTS, miou, read_counts
+from swdb.evaluation.confusion import COUNTS, json_number, miou, read_counts
 from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import PREDICTIONS, batches_of, counted, images_of, true_masks
 from swdb.evaluation.geometry import arranged, brought_back, on_grid, shrunk
@@ -67,22 +66,18 @@ def examine(artefact: Artefact, tools: Tools) -> dict[str, Any]:
         "miou": stored,
         "recomputed": named[0][1],
         "definitions": [
-            {"key": one.key, "words": one.words, "where": one.where, "miou": _number(one.score(counts, void))}
+            {"key": one.key, "words": one.words, "where": one.where, "miou": json_number(one.score(counts, void))}
             for one in DEFINITIONS
         ],
         "choices": [
-            {"key": one.key, "words": one.words, "where": one.where, "miou": _number(value)} for one, value in named[1:]
+            {"key": one.key, "words": one.words, "where": one.where, "miou": json_number(value)}
+            for one, value in named[1:]
         ],
         "passes": len(bench.passes),
         "machine": tools.compute.describe(),
     }
     write_text(artefact.record.with_suffix(".md"), markdown(record))
     return {"digest": digest([record["definitions"], record["choices"]]), **record}
-
-
-def _number(value: float) -> float | None:
-    """Return what JSON can say: None where nothing was counted."""
-    return None if math.isnan(value) else value
 
 
 def stored_counts(score: Artefact, dataset: DataSet) -> tuple[np.ndarray, float]:

@@ -20,7 +20,7 @@ from swdb.core.stage import Tools
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.voc import IGNORE
-from swdb.evaluation.confusion import confusion, iou
+from swdb.evaluation.confusion import confusion, iou, known_mean
 from swdb.proxy.cues import load_cues
 from swdb.proxy.grid import GRID, cue_quality, grid_points
 from swdb.proxy.quality_page import PUBLISHED, draw, network_beside, page, read_pair
@@ -145,7 +145,7 @@ def _read_all(folder: Path, dataset: DataSet, ids: list[str], advance: Advance) 
     for k, (pixels, counts, truth) in enumerate(in_order(compare, ids)):
         found.pixels[k] = pixels
         found.counts[:] += counts
-        found.scores[k] = _mean(iou(counts))
+        found.scores[k] = known_mean(iou(counts))
         if truth is not None:
             found.has_truth[k], found.truth_at_points[k] = True, truth
         advance(k + 1, len(ids))
@@ -159,12 +159,6 @@ def _percent(part: int, whole: int) -> float | None:
     return round(100 * float(part) / float(whole), 2) if whole else None
 
 
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of all that are numbers; NaN without any."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
-
-
 def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 2)
 
@@ -173,7 +167,7 @@ def _scores(counts: np.ndarray, names: list[str]) -> dict[str, Any]:
     """Return mIoU and the IoU by class name."""
     by_class = iou(counts)
     return {
-        "miou": _rounded(_mean(by_class)),
+        "miou": _rounded(known_mean(by_class)),
         "iou": {name: _rounded(value) for name, value in zip(names, by_class, strict=True)},
     }
 

@@ -8,7 +8,6 @@ where a preset's masks keep to the tags.
 in: a set of proxies, whose network is trained, and its quality -> out: `proxies/<id>/{val.json, quality.md}`
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from swdb.data.dataset import DataSet
 from swdb.data.facts import VAL_SPLIT
 from swdb.data.images import image_size
 from swdb.data.resident import sent
-from swdb.evaluation.confusion import iou_by_name, miou
+from swdb.evaluation.confusion import iou_by_name, json_number, miou
 from swdb.evaluation.definitions import DEFINITIONS
 from swdb.evaluation.evaluate import batches_of, counted, images_of, true_masks
 from swdb.evaluation.kept import Part, counted_parts
@@ -71,7 +70,7 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
             "views": list(way.views),
             "crf": task.dsrg.crf if way.crf else None,
             "miou": miou(total) if total.any() else None,
-            "miou_by_its_scorer": _number(BY_ITS_SCORER.score(total[None], np.zeros((1, len(total)), np.int64))),
+            "miou_by_its_scorer": json_number(BY_ITS_SCORER.score(total[None], np.zeros((1, len(total)), np.int64))),
             "iou": iou_by_name(total, dataset.class_names),
             "counts": total.tolist(),
         }
@@ -90,11 +89,6 @@ def score_network(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     }
     write_text(proxies.folder / "quality.md", page(artefact.input("quality").read_record(), found))
     return found
-
-
-def _number(value: float) -> float | None:
-    """Return what JSON can say: None where nothing was counted."""
-    return None if math.isnan(value) else value
 
 
 def _counts(artefact: Artefact, dataset: DataSet, task: ProxiesTask, model: Model, tools: Tools) -> np.ndarray:
