@@ -109,7 +109,7 @@ class Stepper:
             self.ahead = step + 1, beside.threads.submit(batch_at, step + 1)
         self._set_rates(rates)
         self.seed_dropout(step)
-        with on_another_stream():
+        with beside():
             terms = self.objective.losses(batch)
         return self._learn(terms, beside.backward)
 
