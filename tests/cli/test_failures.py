@@ -9,7 +9,7 @@ from refusing import NUMBERS, refusing
 
 from swdb.cli import failures
 from swdb.cli.command_line import CommandLine
-from swdb.cli.failures import exit_code_of
+from swdb.cli.failures import BUG, exit_code_of
 from swdb.core.errors import BadInput, MissingArtefact
 
 
@@ -47,7 +47,7 @@ def test_what_is_raised_becomes_a_line_and_a_code(error, code, line, capsys):
 
 def test_a_bug_leaves_its_traceback_in_the_work_directory(tmp_path, capsys):
     line = CommandLine(("train", "dual", "--workdir", str(tmp_path / "w")))
-    assert [exit_code_of(caught(ZeroDivisionError("two\nlines")), line) for _ in range(2)] == [1, 1]
+    assert [exit_code_of(caught(ZeroDivisionError("two\nlines")), line) for _ in range(2)] == [BUG, BUG]
     logs = list((tmp_path / "w" / "errors").iterdir())
     assert len(logs) == 2
     text = logs[0].read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_a_bug_leaves_its_traceback_in_the_work_directory(tmp_path, capsys):
 def test_a_work_directory_that_takes_nothing_leaves_it_among_temporary_files(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
-    assert exit_code_of(caught(KeyError("k")), CommandLine(("train", "--workdir", str(tmp_path / "file")))) == 1
+    assert exit_code_of(caught(KeyError("k")), CommandLine(("train", "--workdir", str(tmp_path / "file")))) == BUG
     (log,) = (tmp_path / "tmp").rglob("*.log")
     assert str(log) in capsys.readouterr().err
 
@@ -68,14 +68,14 @@ def test_a_work_directory_that_takes_nothing_leaves_it_among_temporary_files(tmp
 def test_where_nothing_can_be_written_the_traceback_is_printed(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setattr(failures.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    assert exit_code_of(caught(KeyError("k")), CommandLine(("train", "--workdir", str(tmp_path / "file")))) == 1
+    assert exit_code_of(caught(KeyError("k")), CommandLine(("train", "--workdir", str(tmp_path / "file")))) == BUG
     said = capsys.readouterr().err
     assert "Traceback" in said and said.splitlines()[-1].endswith("the traceback is above")
 
 
 def test_a_command_line_that_is_no_text_is_told_all_the_same(tmp_path, capsys):
     line = CommandLine(("train", "\udcff", "--workdir", str(tmp_path)))
-    assert exit_code_of(caught(KeyError("k")), line) == 1
+    assert exit_code_of(caught(KeyError("k")), line) == BUG
     (log,) = Path(tmp_path).rglob("*.log")
     assert "KeyError" in log.read_text(encoding="utf-8")
 
