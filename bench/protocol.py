@@ -119,6 +119,7 @@ class Record:
         self.protocol, self.path = protocol, output / "protocol.json"
         self.lines: list[dict[str, Any]] = []  # of finished stages
         self.taken: dict[str, Any] = {}
+        self.grown = False  # whether anything was made that the file did not have
         self.known = {}  # lines by the id of what judges them
         if self.path.exists():
             with damage_of(self.path, "a protocol"):
@@ -141,6 +142,8 @@ def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path
         lines[one.key]["taken"] = True
         record.taken |= differences(preset, made[one.key])
         preset = made[one.key]
+        if record.grown:
+            record.write()
     shown = [Candidate(one["key"], None, ()) for one in protocol["shown"]]
     runs = [one["run"] for one in protocol["shown"]]
     named = [replace(preset, name=f"{base.name}-{one.key}") for one in shown]
@@ -172,7 +175,7 @@ def score(
                 continue
             line, found = new[future], future.result()
             line |= found
-            record.known[line["id"]] = found
+            record.known[line["id"]], record.grown = found, True
             record.write([line for line in lines.values() if "miou" in line])
     for future in new:
         future.result()

@@ -10,6 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.files import read_json
 from swdb.specs.presets import load_preset
 from swdb.specs.toml import read_toml
 
@@ -117,6 +118,13 @@ def test_a_start_that_makes_nothing_loses_no_line(tmp_path):
     assert (tmp_path / "protocol.json").read_text() == kept
 
 
+def test_what_a_stage_took_is_written_before_the_next_one_is_made(tmp_path):
+    with pytest.raises(SystemExit):
+        protocol.follow(RUNS, DEV, Broken("head-6"), tmp_path)
+    lines = read_json(tmp_path / "protocol.json")["runs"]
+    assert [line["key"] for line in lines if line["taken"]] == ["rate-1e-4"]
+
+
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "protocol.json").write_text('{"runs": [{"key": "rate-1e-4"}]}')
     with pytest.raises(MissingArtefact, match=r"protocol\.json"):
@@ -139,6 +147,20 @@ def test_a_run_is_known_by_what_it_is_made_from_whatever_its_name(tmp_path):
     other = bench.id_of(replace(dev, training=replace(dev.training, steps=10)), "run")
     assert one == again != other and one.startswith("strong-s0-val-strong-")
     assert bench.id_of(dev, "masks").startswith("dsrg-1-") and bench.id_of(dev, "weak").startswith("weak-s0-val-")
+
+
+def test_what_is_published_was_taken_by_the_rule():
+    found = read_json(REPOSITORY / "results" / DEV.name / "protocol.json")
+    assert (found["preset"], found["tie"]) == (RUNS["preset"], RUNS["tie"]) and found["runs"]
+    by_stage = {stage["key"]: protocol.candidates_of(stage) for stage in RUNS["stage"]}
+    for stage, candidates in by_stage.items():
+        lines = {line["key"]: line for line in found["runs"] if line["stage"] == stage}
+        taken = [key for key, line in lines.items() if line["taken"]]
+        if lines.keys() == {one.key for one in candidates}:
+            scores = {key: line["miou"] for key, line in lines.items()}
+            assert taken == [protocol.chosen(candidates, scores, RUNS["tie"]).key]
+        else:
+            assert taken == []
 
 
 def test_the_page_lists_the_runs_in_their_order():
