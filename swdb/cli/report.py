@@ -103,7 +103,7 @@ def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) ->
         commands=commands_of(graph, preset, seeds),
         dataset=_dataset(graph),
         photographs=photographs,
-        readings=finished(graph, tables),
+        readings=finished(graph, tables, plan),
     )
 
 

@@ -132,9 +132,13 @@ def answer(
 
 def plan_whole(asked: Asked) -> Planned:
     """Plan whole tables and all readings, with the wanted seeds and those that were ever planned: a report never shrinks."""
+    return with_readings(asked, planned(asked.graph, [*asked.every.values()], asked.seeds, recorded=asked.looks))
+
+
+def with_readings(asked: Asked, tables: "Plan") -> Planned:
+    """Plan all readings beside whole tables that are planned, with the wanted seeds and all of theirs."""
     from swdb.study.readings import plan_readings
 
-    tables = planned(asked.graph, [*asked.every.values()], asked.seeds, recorded=asked.looks)
     seeds = sorted({*asked.seeds, *(place.seed for place in tables.scores)})
     return Planned(tables, plan_readings(asked.graph, asked.all_questions, seeds))
 
@@ -175,9 +179,9 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
     return found
 
 
-def finished(graph: "Graph", every: Mapping[int, "Table"]) -> list["Finding"]:
-    """Return the readings of which something is finished, as a report shows them; none where nobody has tried any, or where
-    they cannot be planned any more.
+def finished(graph: "Graph", every: Mapping[int, "Table"], tables: "Plan") -> list["Finding"]:
+    """Return the readings of which something is finished, as a report shows them beside planned tables; none where nobody has
+    tried any, or where they cannot be planned any more.
     """
     from swdb.reports.sensitivity import FORMATS, is_kept
 
@@ -185,7 +189,7 @@ def finished(graph: "Graph", every: Mapping[int, "Table"]) -> list["Finding"]:
         return []
     try:
         asked = ask(graph, every, None, None, FORMATS[0], looks=True)
-        whole = plan_whole(asked)
+        whole = with_readings(asked, tables)
     except MissingArtefact as error:  # a file that was named is gone
         say(f"readings are left out: {error}")
         return []

@@ -60,9 +60,9 @@ def digests(done: list[Artefact]) -> dict[str, Any]:
     """Return what runs and proxies were made from, by digest, and the files that were named to their inputs."""
     records = {one.id: one.read_record() for one in done}
     named = {}
-    for one in (one for one in done if one.kind in ("weights", "cues")):
+    for one in done:
         with damage_of(one.record):
-            if "file" in (key := records[one.id].get("key", {})):
+            if one.kind in ("weights", "cues") and "file" in (key := records[one.id].get("key", {})):
                 named[one.kind] = key["file"]
     inputs = {
         kind: {one.id: records[one.id].get("inputs", {}) for one in done if one.kind == kind}

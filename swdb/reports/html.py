@@ -27,7 +27,7 @@ from swdb.reports.notes import notes
 from swdb.reports.provenance import Cost, Made, artefacts, iou_by_class, row_words, values
 from swdb.reports.regime import regime_words, titled
 from swdb.reports.results import MeasuredTable, Scores, runs_behind
-from swdb.reports.sensitivity import Finding, by_claim, words_of
+from swdb.reports.sensitivity import Finding, by_claim, seeds_of, words_of
 from swdb.reports.sweeps import sweeps
 from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
@@ -245,8 +245,8 @@ def _readings(findings: Sequence[Finding], claims: Sequence[ClaimShown]) -> dict
         for one in claims
         if (key := one.verdict.claim.key) in found
     ]
-    seeds = sorted({seed for one in findings for compared in one.comparisons for seed in compared.seeds})
-    return {"words": words, "rows": rows, "seeds": seeds, "asked": [words_of(one.reading) for one in findings]}
+    asked = [words_of(one.reading) for one in findings]
+    return {"words": words, "rows": rows, "seeds": seeds_of(findings), "asked": asked}
 
 
 def _lacking_words(not_run: Sequence[str], done: int) -> str:

@@ -75,9 +75,14 @@ def by_claim(findings: Iterable[Finding]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def seeds_of(findings: Iterable[Finding]) -> list[int]:
+    """List the seeds over which anything was compared."""
+    return sorted({seed for finding in findings for one in finding.comparisons for seed in one.seeds})
+
+
 def notes(findings: Sequence[Finding], preset: Preset) -> list[str]:
     """Return what a reader must know to read the lines, one sentence a line."""
-    seeds = sorted({seed for finding in findings for one in finding.comparisons for seed in one.seeds})
+    seeds = seeds_of(findings)
     lines = ["a table of ours: the paper has none, and says nothing of these questions"]
     if seeds:
         lines.append(
