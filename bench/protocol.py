@@ -1,9 +1,9 @@
 """Makes the development runs of a protocol, and lets its rule choose. `python bench/protocol.py --work work --cues FILE`.
 
-The stages stand in `bench/protocol-voc-animals.toml`. Each candidate is the preset with what earlier stages chose and its own
-changes, written below the work directory; `swdb` trains and scores it there, `--jobs` of a stage's at once. What is finished is
-not made again, so an interrupted protocol goes on; on another machine, too, with `protocol.json` alone. Of a stage's candidates
-within `tie` points of the best, the cheapest is taken, of equally cheap ones the first.
+The stages stand in `bench/protocol-voc-animals.toml`. Each candidate is the preset as it began, with what earlier stages chose and
+its own changes, written below the work directory; `swdb` trains and scores it there, `--jobs` of a stage's at once. What is
+finished is not made again, so an interrupted protocol goes on; on another machine, too, with `protocol.json` alone. Of a stage's
+candidates within `tie` points of the best, the cheapest is taken, of equally cheap ones the first.
 
 in: a protocol, a work directory with the data set -> out: `results/<preset>/protocol.{md,json}` (or --output), the changes chosen
 """
@@ -50,6 +50,13 @@ def chosen(candidates: list[Candidate], scores: Mapping[str, float], tie: float)
     """Return the cheapest of the candidates that are within `tie` points of the best, the first of equally cheap ones."""
     best = max(scores[one.key] for one in candidates)
     return min((one for one in candidates if best - scores[one.key] <= tie), key=lambda one: one.cost)
+
+
+def beginning(protocol: Mapping[str, Any]) -> Preset:
+    """Return the preset of a protocol with the settings that its first stage starts from."""
+    begins, where = tuple(protocol["begins"].items()), f"protocol {protocol['preset']}, key 'begins'"
+    check_changes(begins, where)
+    return changed(load_preset(protocol["preset"]), begins, where)
 
 
 def candidates_of(stage: Mapping[str, Any]) -> list[Candidate]:
@@ -222,7 +229,7 @@ def main() -> None:
     typed = parser.parse_args()
     with told_in_one_line():
         protocol = read_toml(typed.protocol)
-        base = load_preset(protocol["preset"])
+        base = beginning(protocol)
         if count(protocol) > MOST_RUNS:
             raise BadInput(typed.protocol, f"{count(protocol)} runs", f"at most {MOST_RUNS}")
         bench = Bench(typed.work, ("--device", typed.device), typed.cues, max(1, typed.jobs), typed.precision)

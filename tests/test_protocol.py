@@ -18,7 +18,7 @@ SPEC = importlib.util.spec_from_file_location("protocol", REPOSITORY / "bench" /
 protocol = sys.modules["protocol"] = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(protocol)
 RUNS = read_toml(protocol.PROTOCOL)
-DEV = load_preset(RUNS["preset"])
+DEV = protocol.beginning(RUNS)
 MACHINE = {"device": "cpu", "torch": "2.15.0"}
 
 
@@ -161,6 +161,14 @@ def test_what_is_published_was_taken_by_the_rule():
             assert taken == [protocol.chosen(candidates, scores, RUNS["tie"]).key]
         else:
             assert taken == []
+
+
+def test_the_presets_are_what_the_protocol_chose():
+    """As far as it has come: later stages start from the settings of the preset."""
+    chosen = read_json(REPOSITORY / "results" / DEV.name / "protocol.json")["chosen"]
+    assert protocol.differences(DEV, load_preset(DEV.name)) == chosen
+    of_val = load_preset(DEV.name.removesuffix("-dev"))
+    assert {**of_val.groups, "data": None} == {**load_preset(DEV.name).groups, "data": None}
 
 
 def test_the_page_lists_the_runs_in_their_order():
