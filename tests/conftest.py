@@ -17,6 +17,7 @@ from filelock import FileLock
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
+PUBLISHED = sorted(path.parent.name for path in (REPOSITORY / "results").glob("*/table2.json"))  # presets
 SHARED = REPOSITORY.parent / "shared"  # reference data; where it is not at hand, the tests that use it are skipped
 TINY = str(TESTS / "tiny.toml")
 

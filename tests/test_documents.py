@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, TINY
+from conftest import PUBLISHED, REPOSITORY, TINY
 
 from swdb.core.files import read_json
 from swdb.reports import published
@@ -20,7 +20,6 @@ from swdb.specs.presets import load_preset
 
 README = (REPOSITORY / "README.md").read_text()
 RESULTS = REPOSITORY / "results"
-PRESETS = ("synthetic", "synthetic-small-badges", "voc-animals-squeezenet")
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     [*(REPOSITORY / "docs").glob("*.md"), *RESULTS.glob("*/README.md")]
 )
@@ -55,7 +54,7 @@ def test_the_readmes_verdicts_are_the_ledgers():
         assert sum(map(int, re.findall(r"^- \*\*(\d+) ", lines, re.MULTILINE))) == len(ledger["claims"])
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PUBLISHED)
 def test_a_page_of_results_is_what_the_program_writes(preset):
     target = RESULTS / preset
     assert (target / "README.md").read_text() == published.page(load_preset(preset), target)
@@ -68,7 +67,9 @@ def test_a_page_of_results_is_what_the_program_writes(preset):
         for value in row["values"].values()
     ]
     printed = [value for value in values if value["paper"] is not None and not value["literature"]]
-    assert len(printed) == 25 and all(value["by_seed"] for value in printed)  # rows of ours may still be NOT RUN
+    assert len(printed) == 25
+    missing = "some cells have fewer seeds or were NOT RUN" in (target / "README.md").read_text()
+    assert missing or all(value["by_seed"] for value in printed)
 
 
 def test_every_link_leads_somewhere():

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import REPOSITORY
+from conftest import PUBLISHED, REPOSITORY
 from studies import graph_of
 
 from swdb.core.errors import MissingArtefact
@@ -38,7 +38,7 @@ def test_the_score_is_that_of_the_counts_in_full_precision(tmp_path):
     assert of_report(tmp_path / RECORD, "dsrg-1-x") == MaskScore("dsrg-1-x", pytest.approx(MIOU, abs=1e-9))
 
 
-@pytest.mark.parametrize("preset", ["synthetic", "synthetic-small-badges", "voc-animals-squeezenet"])
+@pytest.mark.parametrize("preset", PUBLISHED)
 def test_the_published_reports_hold(preset):
     path = REPOSITORY / "results" / preset / "quality-1.json"
     found = read_json(path)

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import REPOSITORY
+from conftest import PUBLISHED, REPOSITORY
 from made_up import PRESET
 
 from swdb.cli import console
@@ -22,12 +22,12 @@ from swdb.specs.sentences import load_sentences
 from swdb.verdicts.regime import DISCOUNT
 from swdb.verdicts.verdict import CONTRADICTED, NOT_MET, Ledger, Verdict
 
-PUBLISHED = REPOSITORY / "results"
+RESULTS = REPOSITORY / "results"
 
 
 def measured(weak=0.0, proxies=52.0, preset="synthetic-small-badges"):
     """The published tables with other scores of the weak row and its proxies; 3 seeds."""
-    paths = [PUBLISHED / preset / f"table{number}.json" for number in (1, 2, 3, 4)]
+    paths = [RESULTS / preset / f"table{number}.json" for number in (1, 2, 3, 4)]
     found = [read_json(path) for path in paths]
     row = next(row for row in found[1]["rows"] if row["key"] == "weak")
     values = row["values"]["miou"]["by_seed"]
@@ -142,7 +142,7 @@ def test_a_block_is_written_from_the_ledgers_json(outside, inside):
 
 def test_the_table_of_presets_has_the_paper_first_and_each_preset_with_its_means(tmp_path, outside):
     for name, ledger in (("one", outside), ("two", None)):
-        found = read_json(PUBLISHED / "synthetic" / "table2.json")
+        found = read_json(RESULTS / "synthetic" / "table2.json")
         found["judged"]["regime"] = ledger.to_json()["regime"] if ledger else {"conditions": []}
         if ledger is None:
             next(row for row in found["rows"] if row["key"] == "dual")["values"]["miou"]["mean"] = None
@@ -168,11 +168,11 @@ def test_a_damaged_table_is_named(tmp_path, damage):
     assert "table2.json" in str(caught.value.subject)
 
 
-@pytest.mark.parametrize("preset", ["synthetic", "synthetic-small-badges", "voc-animals-squeezenet"])
+@pytest.mark.parametrize("preset", PUBLISHED)
 def test_published_ledgers_have_the_check(preset):
-    ledger = read_json(PUBLISHED / preset / "ledger.json")
+    ledger = read_json(RESULTS / preset / "ledger.json")
     assert len(ledger["regime"]["conditions"]) == 3
     title = load_preset(preset).title
-    assert (OUTSIDE in (PUBLISHED / preset / "table2.md").read_text().splitlines()[0]) is ledger["regime"]["outside"], (
+    assert (OUTSIDE in (RESULTS / preset / "table2.md").read_text().splitlines()[0]) is ledger["regime"]["outside"], (
         title
     )

@@ -6,14 +6,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from conftest import PUBLISHED, REPOSITORY
 
 from swdb.core.errors import MissingArtefact
 from swdb.proxy.quality_page import PUBLISHED_BY_SET
 from swdb.reports.second_branch import HEADER, Case, Difference, cases, drawing, section
 
-PUBLISHED = REPOSITORY / "results"
-PRESETS = sorted(path.parent.name for path in PUBLISHED.glob("*/table2.json"))
+RESULTS = REPOSITORY / "results"
 PAPER = Case("the paper", (), 57.4, Difference(11.9), Difference(3.3), printed=True)
 
 
@@ -21,7 +20,7 @@ PAPER = Case("the paper", (), 57.4, Difference(11.9), Difference(3.3), printed=T
 def results(tmp_path) -> Path:
     """Results of one preset under a name that the program cannot know."""
     (tmp_path / "trial").mkdir()
-    shutil.copy(PUBLISHED / PRESETS[0] / "table2.json", tmp_path / "trial")
+    shutil.copy(RESULTS / PUBLISHED[0] / "table2.json", tmp_path / "trial")
     return tmp_path
 
 
@@ -64,8 +63,8 @@ def test_a_preset_has_its_claims_effects_and_its_proxies_score(results):
 
 
 def test_every_published_preset_is_a_case_and_no_other():
-    assert len(PRESETS) >= 2
-    assert [one.name for one in cases(PUBLISHED)] == ["the paper", *PRESETS]
+    assert len(PUBLISHED) >= 2
+    assert [one.name for one in cases(RESULTS)] == ["the paper", *PUBLISHED]
 
 
 def test_where_seeds_have_proxies_of_their_own_their_range_is_shown(results):
