@@ -209,7 +209,8 @@ def write(output: Path, protocol: Mapping[str, Any], lines: list[dict[str, Any]]
         for one in lines
     ]  # fmt: skip
     table = markdown_table(["stage", "run", "judged by", "cost", "mIoU", "taken"], rows, words=3)
-    named = ", ".join(f"`{name} = {value}`" for name, value in taken.items()) or "nothing yet"
+    shown = {name: list(value) if isinstance(value, tuple) else value for name, value in taken.items()}
+    named = ", ".join(f"`{name} = {value}`" for name, value in shown.items()) or "nothing yet"
     head = f"# Development runs of {protocol['preset']}\n\nAs bench/protocol.py wrote them; one seed each, nothing scored on val.\n\n"
     write_text(
         output / "protocol.md",
