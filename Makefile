@@ -7,6 +7,7 @@ DEVICE ?= auto
 WORK ?= work
 N ?= 4
 JOBS ?= auto
+PROTOCOL ?= voc-animals
 BUNDLE ?= $(WORK)/bundle.zip
 # a part of VOC has lists of its own, of the images that were trained and scored on
 LISTS ?= $(if $(filter voc-animals%,$(PRESET)),results/voc-animals/lists)
@@ -82,9 +83,9 @@ results: tables ## write the tables and the figure into results/ and the README,
 sentences: $(READY) ## write docs/sentences.md: every sentence of the supplement with its claims
 	$(PY) -m swdb.reports.sentences
 
-protocol: $(READY) ## the development runs by which voc-animals' settings are chosen (hours), docs/protocol-voc-animals.md
-	$(SWDB) prepare-voc --preset voc-animals-dev --workdir $(call quoted,$(WORK)) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) --lists results/voc-animals/lists
-	PYTHONPATH=. $(PY) bench/protocol.py --work $(call quoted,$(WORK)) --device $(call quoted,$(DEVICE)) $(call option,--cues,$(CUES))
+protocol: $(READY) ## the development runs by which PROTOCOL's settings are chosen (hours), docs/protocol-voc-animals.md
+	$(SWDB) prepare-voc --preset $(call quoted,$(PROTOCOL))-dev --workdir $(call quoted,$(WORK)) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) --lists results/voc-animals/lists
+	PYTHONPATH=. $(PY) bench/protocol.py --protocol bench/protocol-$(call quoted,$(PROTOCOL)).toml --work $(call quoted,$(WORK)) --device $(call quoted,$(DEVICE)) $(call option,--cues,$(CUES))
 
 all: tables ## data, proxies, all tables; then verdicts, report and bundle
 	@$(MAKE) --no-print-directory verify

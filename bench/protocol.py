@@ -1,9 +1,10 @@
 """Makes the development runs of a protocol, and lets its rule choose. `python bench/protocol.py --work work --cues FILE`.
 
-The stages stand in `bench/protocol-voc-animals.toml`. Each candidate is the preset as it began, with what earlier stages chose and
+The stages stand in `bench/protocol-*.toml`. Each candidate is the preset as it began, with what earlier stages chose and
 its own changes, written below the work directory; `swdb` trains and scores it there, `--jobs` of a stage's at once. What is
 finished is not made again, so an interrupted protocol goes on; on another machine, too, with `protocol.json` alone. Of a stage's
-candidates within `tie` points of the best, the cheapest is taken, of equally cheap ones the first.
+candidates within `tie` points of the best, the cheapest is taken, of equally cheap ones the first; of a stage that says `nearest`,
+the one whose score is nearest to that.
 
 in: a protocol, a work directory with the data set -> out: `results/<preset>/protocol.{md,json}` (or --output), the changes chosen
 """
@@ -46,8 +47,15 @@ class Candidate:
     changes: Pairs
 
 
-def chosen(candidates: list[Candidate], scores: Mapping[str, float], tie: float) -> Candidate:
-    """Return the cheapest of the candidates that are within `tie` points of the best, the first of equally cheap ones."""
+def chosen(
+    candidates: list[Candidate], scores: Mapping[str, float], tie: float, nearest: float | None = None
+) -> Candidate:
+    """Return the cheapest of the candidates that are within `tie` points of the best, the first of equally cheap ones.
+
+    nearest: a score to be come near to instead, where the best one is not what is sought.
+    """
+    if nearest is not None:
+        return min(candidates, key=lambda one: abs(scores[one.key] - nearest))
     best = max(scores[one.key] for one in candidates)
     return min((one for one in candidates if best - scores[one.key] <= tie), key=lambda one: one.cost)
 
@@ -145,7 +153,8 @@ def follow(protocol: Mapping[str, Any], base: Preset, bench: Bench, output: Path
         made = {one.key: changed(preset, one.changes, f"protocol {base.name}, {one.key}") for one in candidates}
         tries = [(one, replace(made[one.key], name=f"{base.name}-{one.key}"), stage["judged"]) for one in candidates]
         lines = score(stage["key"], tries, bench, record)
-        one = chosen(candidates, {key: line["miou"] for key, line in lines.items()}, protocol["tie"])
+        scores = {key: line["miou"] for key, line in lines.items()}
+        one = chosen(candidates, scores, protocol["tie"], stage.get("nearest"))
         lines[one.key]["taken"] = True
         record.taken |= differences(preset, made[one.key])
         preset = made[one.key]

@@ -18,6 +18,8 @@ SPEC = importlib.util.spec_from_file_location("protocol", REPOSITORY / "bench" /
 protocol = sys.modules["protocol"] = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(protocol)
 RUNS = read_toml(protocol.PROTOCOL)
+ALL = [read_toml(path) for path in sorted(protocol.PROTOCOL.parent.glob("protocol-*.toml"), key=lambda path: path.stem)]
+each_protocol = pytest.mark.parametrize("runs", ALL, ids=lambda runs: runs["preset"])
 DEV = protocol.beginning(RUNS)
 MACHINE = {"device": "cpu", "torch": "2.15.0"}
 
@@ -43,15 +45,27 @@ def test_the_cheapest_within_the_tie_is_taken_and_of_equals_the_first():
     assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 50}, 1.0) is one
     assert protocol.chosen(every, {"one": 50, "two": 51.1, "dear": 52}, 1.0) is two
     assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 52.1}, 1.0) is dear
+    assert protocol.chosen(every, {"one": 50, "two": 51, "dear": 52.1}, 1.0, nearest=50.9) is two
 
 
-def test_a_protocol_has_at_most_12_runs_and_never_judges_a_dual_one():
-    assert protocol.count(RUNS) == protocol.MOST_RUNS == 12
-    assert {stage["judged"] for stage in RUNS["stage"]} == set(protocol.JUDGED) and protocol.STRONG == "strong"
-    assert not any("dual" in shown["run"] for shown in RUNS["shown"])
+@each_protocol
+def test_a_protocol_has_at_most_12_runs_and_never_judges_a_dual_one(runs):
+    assert 0 < protocol.count(runs) <= protocol.MOST_RUNS == 12
+    assert {stage["judged"] for stage in runs["stage"]} <= set(protocol.JUDGED) and protocol.STRONG == "strong"
+    assert not any("dual" in shown["run"] for shown in runs["shown"])
 
 
-def test_the_first_run_is_the_preset_as_it_is():
+def test_a_stage_may_seek_what_is_near_to_a_score_and_not_the_best(tmp_path):
+    runs = read_toml(protocol.PROTOCOL.parent / "protocol-voc-animals-poor-proxies.toml")
+    (stage,) = runs["stage"]
+    near = stage["nearest"]
+    bench = Made(dsrg_60=near - 9, dsrg_120=near + 0.3, dsrg_250=near - 0.2, dsrg_500=near + 9)
+    assert protocol.follow(runs, replace(protocol.beginning(runs), name=DEV.name), bench, tmp_path) == {
+        "dsrg.steps": 250
+    }
+
+
+def test_the_first_run_is_what_the_protocol_begins_with():
     first = protocol.candidates_of(RUNS["stage"][0])[0]
     assert protocol.changed(DEV, first.changes, "first") == DEV
 
@@ -149,31 +163,42 @@ def test_a_run_is_known_by_what_it_is_made_from_whatever_its_name(tmp_path):
     assert bench.id_of(dev, "masks").startswith("dsrg-1-") and bench.id_of(dev, "weak").startswith("weak-s0-val-")
 
 
-def test_what_is_published_was_taken_by_the_rule():
-    found = read_json(REPOSITORY / "results" / DEV.name / "protocol.json")
-    assert (found["preset"], found["tie"]) == (RUNS["preset"], RUNS["tie"]) and found["runs"]
-    by_stage = {stage["key"]: protocol.candidates_of(stage) for stage in RUNS["stage"]}
-    for stage, candidates in by_stage.items():
-        lines = {line["key"]: line for line in found["runs"] if line["stage"] == stage}
+def published(runs):
+    """Return what was written of a protocol's runs; where none is made yet, that nothing was chosen."""
+    path = REPOSITORY / "results" / runs["preset"] / "protocol.json"
+    return (
+        read_json(path)
+        if path.exists()
+        else {"runs": [], "chosen": {}} | {name: runs[name] for name in ("preset", "tie")}
+    )
+
+
+@each_protocol
+def test_what_is_published_was_taken_by_the_rule(runs):
+    found = published(runs)
+    assert (found["preset"], found["tie"]) == (runs["preset"], runs["tie"])
+    for stage in runs["stage"]:
+        candidates = protocol.candidates_of(stage)
+        lines = {line["key"]: line for line in found["runs"] if line["stage"] == stage["key"]}
         taken = [key for key, line in lines.items() if line["taken"]]
         if lines.keys() == {one.key for one in candidates}:
             scores = {key: line["miou"] for key, line in lines.items()}
-            assert taken == [protocol.chosen(candidates, scores, RUNS["tie"]).key]
+            assert taken == [protocol.chosen(candidates, scores, runs["tie"], stage.get("nearest")).key]
         else:
             assert taken == []
 
 
-def test_the_presets_are_what_the_protocol_chose():
+@each_protocol
+def test_the_presets_are_what_their_protocol_chose(runs):
     """As far as it has come: later stages start from the settings of the preset."""
-    chosen = read_json(REPOSITORY / "results" / DEV.name / "protocol.json")["chosen"]
-    differences = protocol.differences(DEV, load_preset(DEV.name))
-    assert json.loads(json.dumps(differences)) == chosen
-    of_val = load_preset(DEV.name.removesuffix("-dev"))
-    assert {**of_val.groups, "data": None} == {**load_preset(DEV.name).groups, "data": None}
+    now, of_val = load_preset(runs["preset"]), load_preset(runs["preset"].removesuffix("-dev"))
+    differences = protocol.differences(protocol.beginning(runs), now)
+    assert json.loads(json.dumps(differences)) == published(runs)["chosen"]
+    assert {**of_val.groups, "data": None} == {**now.groups, "data": None}
 
 
 def test_the_page_lists_the_runs_in_their_order():
     page = (REPOSITORY / "docs" / "protocol-voc-animals.md").read_text()
-    keys = [one["key"] for stage in RUNS["stage"] for one in stage["candidates"]]
+    keys = [one["key"] for runs in ALL for stage in runs["stage"] for one in stage["candidates"]]
     assert re.findall(r"^\|[^|]*\| `([\w-]+)` \|", page, re.MULTILINE) == keys
-    assert all(f"`{shown['key']}`" in page for shown in RUNS["shown"])
+    assert all(f"`{shown['key']}`" in page for runs in ALL for shown in runs["shown"])

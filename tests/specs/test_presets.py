@@ -64,8 +64,8 @@ def key_of(error: BadInput) -> str:
 def test_every_preset_file_loads_under_its_own_name():
     names = preset_names()
     assert names == [
-        "synthetic", "synthetic-dev", "synthetic-small-badges", "voc", "voc-animals", "voc-animals-dev", "voc-animals-squeezenet",
-        "voc-animals-squeezenet-dev",
+        "synthetic", "synthetic-dev", "synthetic-small-badges", "voc", "voc-animals", "voc-animals-dev",
+        "voc-animals-poor-proxies", "voc-animals-poor-proxies-dev", "voc-animals-squeezenet", "voc-animals-squeezenet-dev",
     ]  # fmt: skip
     assert [load_preset(name).name for name in names] == names
 
@@ -93,7 +93,7 @@ def test_the_development_preset_is_the_synthetic_one_but_for_its_names_and_its_s
     assert replace(developed, name=used.name, title=used.title, data=renamed) == used
 
 
-@pytest.mark.parametrize("name", ["voc-animals", "voc-animals-squeezenet"])
+@pytest.mark.parametrize("name", ["voc-animals", "voc-animals-poor-proxies", "voc-animals-squeezenet"])
 def test_the_animals_presets_differ_in_names_counts_and_what_is_held_out_alone(name):
     used, developed = load_preset(name), load_preset(f"{name}-dev")
     held = developed.data.holdout
@@ -112,6 +112,14 @@ def test_the_animals_presets_of_both_backbones_share_their_data_set(end):
     lite, squeezenet = load_preset(f"voc-animals{end}"), load_preset(f"voc-animals-squeezenet{end}")
     assert lite.data == squeezenet.data and lite.data.name == f"voc-animals{end}"
     assert (lite.network.backbone, squeezenet.network.backbone) == ("efficientnet_lite0", "squeezenet1_1")
+
+
+@pytest.mark.parametrize("end", ["", "-dev"])
+def test_poor_proxies_are_all_that_differs_from_the_animals_of_that_backbone(end):
+    """So both presets share the runs that learn from strong labels alone."""
+    poor, other = load_preset(f"voc-animals-poor-proxies{end}"), load_preset(f"voc-animals{end}")
+    dsrg = replace(poor.dsrg, steps=other.dsrg.steps, size=other.dsrg.size, test_sizes=other.dsrg.test_sizes)
+    assert replace(poor, name=other.name, title=other.title, dsrg=dsrg) == other and poor.dsrg != other.dsrg
 
 
 # ---------------------------------------------------------------- what every setting says of itself
