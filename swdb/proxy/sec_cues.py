@@ -34,16 +34,6 @@ class Cues:
     labels: dict[str, tuple[int, ...]]  # class ids 1..20, ascending
     points: dict[str, np.ndarray]  # (3, K) int64: class 0..20 (0 is background), row and column 0..40
 
-    @property
-    def without_cues(self) -> list[tuple[str, int]]:
-        """List (image id, class) of every tag that no point of its image is seeded with."""
-        return [(i, k) for i, tags in self.labels.items() for k in sorted({*tags} - {*self.points[i][0].tolist()})]
-
-    @property
-    def without_labels(self) -> list[tuple[str, int]]:
-        """List (image id, class) of every seeded object class that is not a tag of its image."""
-        return [(i, k) for i, tags in self.labels.items() for k in sorted({*self.points[i][0].tolist()} - {0, *tags})]
-
 
 def cue_digests(path: Path) -> dict[str, str]:
     """Return the sha256 of published cues, and of the list that says whose they are where it is not SEC's own."""
@@ -53,14 +43,14 @@ def cue_digests(path: Path) -> dict[str, str]:
     return digests
 
 
-def read_cues(path: Path, id_list: Path | None = None) -> Cues:
-    """Read published cues, gzipped or not, of the images in `id_list` (default: `input_list.txt` beside the file).
+def read_cues(path: Path) -> Cues:
+    """Read published cues, gzipped or not, of the images in the `input_list.txt` beside the file.
 
     A listed image of which the file says nothing is left out. Raises MissingArtefact where a file is missing, BadInput
     for whatever is not plain cues, naming it; nothing that the file says is ever executed.
     Source of the format: kolesman/SEC, training/localization_cues and training/input_list.txt.
     """
-    ids = _read(id_list or path.with_name(CUE_LIST), _ids)
+    ids = _read(path.with_name(CUE_LIST), _ids)
     return _read(path, lambda content: _by_image(read_pickle(content), ids))
 
 

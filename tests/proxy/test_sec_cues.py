@@ -114,12 +114,6 @@ def test_the_images_come_in_the_order_of_the_list(tmp_path):
     assert list(found.labels) == list(found.points) == ["c", "a", "b"]
 
 
-def test_another_list_may_be_named(tmp_path):
-    path = written(tmp_path, CONTENT)
-    (tmp_path / "other.txt").write_text("other_name.jpg 0\n")
-    assert list(read_cues(path, tmp_path / "other.txt").labels) == ["other_name"]
-
-
 @pytest.mark.parametrize(
     ("ids", "found"),
     [
@@ -150,15 +144,15 @@ def test_a_missing_file_is_named(tmp_path, name):
     assert caught.value.subject == tmp_path / name and name in caught.value.expected
 
 
-def test_labels_without_cues_and_cues_without_labels_are_counted_not_refused(tmp_path):
+def test_labels_without_cues_and_cues_without_labels_are_kept_not_refused(tmp_path):
     content = {"0_labels": [8, 12], "0_cues": np.array([[0, 8, 15], [0, 1, 2], [0, 1, 2]]), "1_labels": [3, 2]}
     found = read(tmp_path, content)
-    assert found.without_cues == [("2008_000001", 12), ("2008_000002", 2), ("2008_000002", 3)]
-    assert found.without_labels == [("2008_000001", 15)]
+    assert found.labels == {"2008_000001": (8, 12), "2008_000002": (2, 3)}
+    assert found.points["2008_000001"][0].tolist() == [0, 8, 15]
     assert found.points["2008_000002"].shape == (3, 0)
     alone = read(tmp_path, {"1_cues": POINTS})
     assert alone.labels == {"2008_000002": ()}
-    assert alone.without_labels == [("2008_000002", 8), ("2008_000002", 18)]
+    np.testing.assert_array_equal(alone.points["2008_000002"], POINTS)
 
 
 # ---------------------------------------------------------------- the published form, and the published file
@@ -175,7 +169,6 @@ def test_a_file_in_the_published_form_gives_the_points_that_were_written():
         assert found.points[image_id].dtype == np.int64
         np.testing.assert_array_equal(found.points[image_id], known["points"])
     assert sum(points.shape[1] for points in found.points.values()) > 300
-    assert found.without_cues == found.without_labels == []
 
 
 def entries_of(content):
@@ -206,7 +199,7 @@ def test_the_published_cues_are_read_as_they_are_known():
     assert counts[1:].tolist() == [
         586, 485, 698, 460, 651, 385, 1079, 1000, 1063, 262, 520, 1176, 444, 481, 3876, 485, 299, 474, 499, 548,
     ]  # fmt: skip
-    assert found.without_cues == found.without_labels == []
+    assert all({*tags} == {*found.points[i][0].tolist()} - {0} for i, tags in found.labels.items())
     maps = np.stack([cue_map(points) for points in found.points.values()])
     assert (maps != 255).sum() == sum(points.shape[1] for points in found.points.values())  # no point is named twice
     assert round(100 * (maps != 255).mean(), 1) == 24.0
