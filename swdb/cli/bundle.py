@@ -11,6 +11,7 @@ from swdb.core.errors import MissingArtefact, NotMade
 
 if TYPE_CHECKING:
     from swdb.specs.study import Study
+    from swdb.specs.tables import Table as TableSpec
     from swdb.study.plan import Plan
 
 Output = Annotated[
@@ -50,6 +51,7 @@ def bundle(
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")
     study = as_planned(study, plan)
+    plan = with_shared(study, plan, [*tables.values()])
     plan = plan.part(None if table == "all" else {place[:2] for place in plan.scores if place.table in chosen})
     place = output or study.reports / "bundle.zip"
     with progress.bar() as bar:
@@ -62,6 +64,22 @@ def bundle(
         lines.append(f"not finished, and not in it: {len(missing) - MOST_NAMED} more, which {ABOUT} names")
     show(lines, {"bundle": str(place), "bytes": place.stat().st_size, "missing": [one.id for one in missing]}, json)
     say(f"next: {joined(['swdb', 'rescore', str(place)])}")
+
+
+def with_shared(study: "Study", plan: "Plan", tables: list["TableSpec"]) -> "Plan":
+    """Return a plan with the cells that nobody asked for, but whose scores are finished: those of runs that tables share.
+
+    So a bundle has what `reproduce-table all --no-train` prints, and no cell more.
+    """
+    from dataclasses import replace
+
+    from swdb.cli.planning import planned
+    from swdb.specs.sensitivity import every_run
+    from swdb.study.graph import Graph
+
+    whole = planned(Graph(study, every_run()), tables, range(0), recorded=True)
+    shared = {place: score for place, score in whole.scores.items() if place not in plan.scores and score.done}
+    return replace(plan, scores={**plan.scores, **shared})
 
 
 def as_planned(study: "Study", plan: "Plan") -> "Study":

@@ -38,6 +38,20 @@ def test_what_is_missing_is_said_and_the_rest_is_bundled(own, tmp_path):
     assert run.name in contents(tmp_path / "a.zip")["bundle.json"].decode()
 
 
+def test_cells_of_shared_runs_are_in_it_though_nobody_asked_for_them(own, tmp_path):
+    plan = own / "reports" / "tiny" / "plan.json"
+    told = json.loads(plan.read_text())
+    told["cells"] = [cell for cell in told["cells"] if cell["table"] == 2]
+    plan.write_text(json.dumps(told))
+    shutil.rmtree(only(own, "runs/mixed-x2-s0-*"))
+    result = json.loads(succeed("bundle", *OPTIONS, "--workdir", own, "--output", tmp_path / "a.zip", "--json").stdout)
+    assert result["missing"] == []
+    table = json.loads(contents(tmp_path / "a.zip")["reports/tiny/table1.json"])
+    seeds = {row["key"]: row["values"]["miou"]["by_seed"] for row in table["rows"]}
+    assert seeds["strong"] and seeds["mixed"] and not seeds["x2"]
+    assert succeed("rescore", tmp_path / "a.zip").stdout.startswith("holds: ")
+
+
 def test_one_table_alone(own, tmp_path):
     succeed("bundle", *OPTIONS, "--workdir", own, "--output", tmp_path / "a.zip", "--table", "4")
     names = contents(tmp_path / "a.zip").keys()
