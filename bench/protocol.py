@@ -209,6 +209,11 @@ def differences(before: Preset, after: Preset) -> dict[str, Any]:
     }
 
 
+def setting_lines(taken: Mapping[str, Any]) -> list[str]:
+    """Return settings with their values, a line each; lists as a preset has them."""
+    return [f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in taken.items()]
+
+
 def write(output: Path, protocol: Mapping[str, Any], lines: list[dict[str, Any]], taken: Mapping[str, Any]) -> None:
     """Write the runs that are finished, and what they chose so far, for people and for machines."""
     kept = {"preset": protocol["preset"], "tie": protocol["tie"], "runs": lines, "chosen": dict(taken)}
@@ -218,8 +223,7 @@ def write(output: Path, protocol: Mapping[str, Any], lines: list[dict[str, Any]]
         for one in lines
     ]  # fmt: skip
     table = markdown_table(["stage", "run", "judged by", "cost", "mIoU", "taken"], rows, words=3)
-    shown = {name: list(value) if isinstance(value, tuple) else value for name, value in taken.items()}
-    named = ", ".join(f"`{name} = {value}`" for name, value in shown.items()) or "nothing yet"
+    named = ", ".join(f"`{line}`" for line in setting_lines(taken)) or "nothing yet"
     head = f"# Development runs of {protocol['preset']}\n\nAs bench/protocol.py wrote them; one seed each, nothing scored on val.\n\n"
     write_text(
         output / "protocol.md",
@@ -245,7 +249,7 @@ def main() -> None:
         bench = Bench(typed.work, ("--device", typed.device), typed.cues, max(1, typed.jobs), typed.precision)
         output = typed.output or Path("results") / base.name
         taken = follow(protocol, base, bench, output)
-    print("\n".join(f"{name} = {value}" for name, value in taken.items()))
+    print("\n".join(setting_lines(taken)))
     print(f"written: {output / 'protocol.md'}", file=sys.stderr)
 
 

@@ -166,11 +166,9 @@ def test_a_run_is_known_by_what_it_is_made_from_whatever_its_name(tmp_path):
 def published(runs):
     """Return what was written of a protocol's runs; where none is made yet, that nothing was chosen."""
     path = REPOSITORY / "results" / runs["preset"] / "protocol.json"
-    return (
-        read_json(path)
-        if path.exists()
-        else {"runs": [], "chosen": {}} | {name: runs[name] for name in ("preset", "tie")}
-    )
+    if path.exists():
+        return read_json(path)
+    return {"preset": runs["preset"], "tie": runs["tie"], "runs": [], "chosen": {}}
 
 
 @each_protocol
