@@ -13,6 +13,11 @@ from pathlib import Path
 DEFAULT_PRESET, DEFAULT_WORKDIR = "synthetic", Path("work")
 UNUSUAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 KEPT = ("weights", "cues")  # files that a work directory keeps where its preset cannot do without them
+DECIDING = {  # options that decide what is made, by the commands that take them
+    **dict.fromkeys(("make-proxy", "train", "eval", "reproduce-table", "make"), ("precision", *KEPT)),
+    "plan": KEPT,
+    "bench": ("precision",),
+}
 PROXY_SEEDS = "--proxy-seeds"  # a word that tells one study from another
 OF_BOTH = ("prepare-voc", "make", "bench")  # commands that are the same for both studies
 
@@ -72,8 +77,8 @@ class CommandLine:
         options = ["--preset", preset or self.preset]
         if self.workdir != DEFAULT_WORKDIR:
             options += ["--workdir", str(self.workdir)]
-        deciding = [] if verb == "prepare-voc" else ["precision", *(name for name in KEPT if name not in kept)]
-        if "weights" in deciding and "weights" not in kept:
+        deciding = [name for name in DECIDING.get(verb, ()) if name not in kept]
+        if "weights" in deciding:
             deciding.append("preprocessing")  # which belongs to the weights, and is kept with them
         for name in deciding:
             if (value := self.option(name)) is not None:

@@ -7,7 +7,22 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.judging import Line, affordable, judged, lines_of, spreads_of
-from swdb.cli.options import Budget, Device, Jobs, Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
+from swdb.cli.options import (
+    Budget,
+    Cues,
+    Device,
+    Jobs,
+    Json,
+    Preprocessing,
+    PresetName,
+    ProxySeeds,
+    Weights,
+    Workdir,
+    open_graph,
+    propose,
+    say,
+    show,
+)
 from swdb.cli.planning import planned
 
 if TYPE_CHECKING:
@@ -41,6 +56,9 @@ def plan(
     proxy_seeds: ProxySeeds = False,
     device: Device = "auto",
     jobs: Jobs = "auto",
+    weights: Weights = None,
+    preprocessing: Preprocessing = None,
+    cues: Cues = None,
     json: Json = False,
 ) -> None:
     """Say how many seeds and hours each claim needs to be decided, and what stays undecidable; makes nothing.
@@ -57,7 +75,8 @@ def plan(
 
     seconds = arguments.duration("--budget", budget)
     resources, tables = arguments.resources(device, jobs, None, None, 1), load_tables()
-    graph, family = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds), family_of(tables)
+    files = {"weights": weights, "preprocessing": preprocessing, "cues": cues}
+    graph, family = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds, **files), family_of(tables)
     begun = planned(graph, [*tables.values()], range(0), recorded=True)
     found = judged(graph, tables, begun, whole=False)
     spreads = spreads_of(family, tables, found, spread)

@@ -1,4 +1,4 @@
-"""One image, one mask: reading, checking, resizing and writing them. Masks are palette PNGs of class ids.
+"""One image, one mask: reading, checking, resizing and encoding them. Masks are palette PNGs of class ids.
 
 in: a path, or labels -> out: (H, W, 3) uint8 RGB, (H, W) uint8 of 0..C-1 and 255, or one error that names the file
 """
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import digest, file_digest, write_atomic
+from swdb.core.files import digest, file_digest
 from swdb.data.voc import IGNORE, VOC2012
 
 
@@ -22,12 +22,6 @@ def palette_png(labels: np.ndarray, palette: np.ndarray = VOC2012.palette, **enc
     buffer = io.BytesIO()
     mask.save(buffer, format="PNG", **encoding)
     return buffer.getvalue()
-
-
-def write_mask(path: Path, labels: np.ndarray, palette: np.ndarray = VOC2012.palette) -> None:
-    """Write a mask (H, W) uint8 as a palette PNG, atomically."""
-    encoded = palette_png(labels, palette)
-    write_atomic(path, lambda stream: stream.write(encoded))
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -4,8 +4,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from swdb.cli.command_line import CommandLine
+from swdb.cli.app import app
+from swdb.cli.command_line import PROXY_SEEDS, CommandLine
 
 
 def line(text: str) -> CommandLine:
@@ -84,6 +86,17 @@ def test_files_that_a_work_directory_keeps_are_not_named_again():
     typed = line("train dual --weights a.pth --cues b.npz --precision bf16")
     assert typed.other("eval", "dual", kept=("weights",)).endswith("--precision bf16 --cues b.npz")
     assert typed.other("eval", "dual", kept=("weights", "cues")).endswith("--precision bf16")
+
+
+@pytest.mark.parametrize("verb", sorted({*get_command(app).commands} - {"assumptions", "merge", "rescore"}))
+def test_what_is_proposed_has_only_options_that_the_command_takes(verb):
+    typed = line("train dual --workdir here --precision bf16 --weights a.pth --preprocessing caffe --cues b.npz")
+    typed = CommandLine((*typed.words, PROXY_SEEDS))
+    takes = {option for parameter in get_command(app).commands[verb].params for option in parameter.opts}
+    proposed = {word for word in shlex.split(typed.other(verb)) if word.startswith("--")}
+    assert {"--preset", "--workdir"} <= proposed <= takes
+    decides = {f"--{name}" for name in ("precision", "weights", "preprocessing", "cues")}
+    assert takes & decides - proposed == set()
 
 
 def test_preparing_a_data_set_hangs_on_no_precision_and_no_files():

@@ -71,6 +71,17 @@ def test_a_spread_that_is_typed_goes_before_what_is_measured(work):
     assert "as typed" in planned(work, "--spread", 0.3)["spread"]
 
 
+def test_a_file_that_the_preset_needs_is_named_for_this_plan_alone_and_in_what_is_proposed(tmp_path):
+    work, cues = tmp_path / "work", tmp_path / "cues.pickle.gz"
+    asked = ("plan", "--preset", "voc-animals", "--workdir", work)
+    assert "not given" in the_error(call(*asked))
+    cues.write_bytes(b"hashed alone: nothing is made of it")
+    result = succeed(*asked, "--cues", cues)
+    assert f"swdb bench --preset voc-animals --workdir {work} measures it" in " ".join(result.stdout.split())
+    assert next_command(result)[-2:] == ["--cues", str(cues)]
+    assert not work.exists()
+
+
 def test_where_nothing_is_measured_the_spread_is_an_assumption_and_hours_are_not_known(tmp_path):
     found = planned(tmp_path / "work")
     assert "an assumption" in found["spread"] and len(found["claims"]) == 25

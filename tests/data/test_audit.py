@@ -22,7 +22,7 @@ from swdb.data import audit as audits
 from swdb.data.audit import audit, contents, lines, verify
 from swdb.data.dataset import DataSet, load, read_tags, write_tags
 from swdb.data.facts import Official
-from swdb.data.images import palette_png, read_mask, write_mask
+from swdb.data.images import palette_png, read_mask
 from swdb.data.kinds import KINDS
 from swdb.data.prepare import NO_SOURCES, prepare
 from swdb.data.sources.voc2012 import Sources
@@ -662,7 +662,7 @@ def test_masks_without_background_are_refused(synthetic):
         path = synthetic.mask_path(image_id, "train_aug")
         labels = synthetic.mask(image_id, "train_aug").copy()
         labels[labels == 0] = 255
-        write_mask(path, labels)
+        path.write_bytes(palette_png(labels))
     error = refused(synthetic)
     assert error.subject == synthetic.list_path("train_aug") and "have no background" in error.found
 

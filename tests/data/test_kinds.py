@@ -18,7 +18,7 @@ from swdb.data import kinds, prepare
 from swdb.data.audit import lines, verify
 from swdb.data.dataset import DataSet, data_key, load, write_lists, write_tags
 from swdb.data.facts import LISTS, Facts, Fault, Layout
-from swdb.data.images import masks_digest, palette_png, read_mask, write_mask
+from swdb.data.images import masks_digest, palette_png, read_mask
 from swdb.data.kinds import KINDS, check_settings, facts_of
 from swdb.data.sources.voc2012 import Sources
 from swdb.data.store import proxy_masks, training_store
@@ -243,9 +243,9 @@ def test_its_audit_counts_its_classes_and_its_borders(toy):
 
 
 def test_its_own_border_is_asked_for_where_its_facts_say_so(toy, source, tmp_path):
-    write_mask(source / "gt" / "one.png", np.where(toy_mask("one") == 255, 0, toy_mask("one")), PALETTE)
+    (source / "gt" / "one.png").write_bytes(palette_png(np.where(toy_mask("one") == 255, 0, toy_mask("one")), PALETTE))
     prepare.prepare(TOY_DATA, tmp_path / "data" / "train", Sources(source), silent)  # not of its training images
-    write_mask(source / "gt" / "four.png", np.zeros(SIZE["four"], np.uint8), PALETTE)
+    (source / "gt" / "four.png").write_bytes(palette_png(np.zeros(SIZE["four"], np.uint8), PALETTE))
     with pytest.raises(BadInput) as caught:
         prepare.prepare(TOY_DATA, tmp_path / "data" / "val", Sources(source), silent)
     assert caught.value.subject == "splits/val.lst" and caught.value.expected == TOY.own_masks
@@ -264,8 +264,9 @@ def test_its_training_images_and_proxies_are_decoded(toy, tmp_path):
     assert np.array_equal(store.images[2, :10, :6], toy_image("three"))
     assert np.array_equal(store.masks[0, :8, :10], toy_mask("one"))
     proxies = Artefact("proxies", "dsrg-1", "dsrg-1-0123456789", tmp_path / "proxies")
+    proxies.folder.mkdir()
     for image_id in store.ids:
-        write_mask(proxies.folder / f"{image_id}.png", toy_mask(image_id), toy.facts.palette)
+        (proxies.folder / f"{image_id}.png").write_bytes(palette_png(toy_mask(image_id), toy.facts.palette))
     write_json(proxies.record, {"digest": masks_digest(proxies.folder)})
     assert np.array_equal(proxy_masks(proxies, toy, store), store.masks)
 
