@@ -49,7 +49,7 @@ def finished(tmp_path_factory) -> Path:
 
 def other_data(work: Path) -> None:
     """Let the tiny data set be another one, as preparing it again from another source would: a pixel more in a mask."""
-    from swdb.core.files import write_json
+    from swdb.core.files import write_atomic, write_json
     from swdb.core.progress import silent
     from swdb.data import audit, images
     from swdb.data.dataset import load
@@ -60,7 +60,8 @@ def other_data(work: Path) -> None:
     image_id = dataset.ids(ALL_SPLIT)[0]
     mask = dataset.mask(image_id, ALL_SPLIT).copy()
     mask[0, 0] = 1 - mask[0, 0].clip(0, 1)
-    images.write_mask(dataset.mask_path(image_id, ALL_SPLIT), mask)
+    png = images.palette_png(mask)
+    write_atomic(dataset.mask_path(image_id, ALL_SPLIT), lambda stream: stream.write(png))
     root = audit.audit(dataset, silent)["tree_root"]
     write_json(dataset.root / "manifest.json", dataset.manifest | {"digest": root})
 

@@ -662,7 +662,7 @@ def test_masks_without_background_are_refused(synthetic):
         path = synthetic.mask_path(image_id, "train_aug")
         labels = synthetic.mask(image_id, "train_aug").copy()
         labels[labels == 0] = 255
-        path.write_bytes(palette_png(labels))
+        rewrite(path, palette_png(labels))
     error = refused(synthetic)
     assert error.subject == synthetic.list_path("train_aug") and "have no background" in error.found
 
