@@ -49,9 +49,11 @@ def finished(tmp_path_factory) -> Path:
 
 def other_data(work: Path) -> None:
     """Let the tiny data set be another one, as preparing it again from another source would: a pixel more in a mask."""
-    from swdb.core.files import write_atomic, write_json
+    import voc_tree
+
+    from swdb.core.files import write_json
     from swdb.core.progress import silent
-    from swdb.data import audit, images
+    from swdb.data import audit
     from swdb.data.dataset import load
     from swdb.data.facts import ALL_SPLIT
     from swdb.specs.presets import load_preset
@@ -60,8 +62,7 @@ def other_data(work: Path) -> None:
     image_id = dataset.ids(ALL_SPLIT)[0]
     mask = dataset.mask(image_id, ALL_SPLIT).copy()
     mask[0, 0] = 1 - mask[0, 0].clip(0, 1)
-    png = images.palette_png(mask)
-    write_atomic(dataset.mask_path(image_id, ALL_SPLIT), lambda stream: stream.write(png))
+    voc_tree.save_mask(dataset.mask_path(image_id, ALL_SPLIT), mask)
     root = audit.audit(dataset, silent)["tree_root"]
     write_json(dataset.root / "manifest.json", dataset.manifest | {"digest": root})
 

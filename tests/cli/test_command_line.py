@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from swdb.cli.app import app
-from swdb.cli.command_line import PROXY_SEEDS, CommandLine
+from swdb.cli.command_line import CommandLine
 
 
 def line(text: str) -> CommandLine:
@@ -90,8 +90,9 @@ def test_files_that_a_work_directory_keeps_are_not_named_again():
 
 @pytest.mark.parametrize("verb", sorted({*get_command(app).commands} - {"assumptions", "merge", "rescore"}))
 def test_what_is_proposed_has_only_options_that_the_command_takes(verb):
-    typed = line("train dual --workdir here --precision bf16 --weights a.pth --preprocessing caffe --cues b.npz")
-    typed = CommandLine((*typed.words, PROXY_SEEDS))
+    typed = line(
+        "train dual --workdir here --precision bf16 --weights a.pth --preprocessing caffe --cues b.npz --proxy-seeds"
+    )
     takes = {option for parameter in get_command(app).commands[verb].params for option in parameter.opts}
     proposed = {word for word in shlex.split(typed.other(verb)) if word.startswith("--")}
     assert {"--preset", "--workdir"} <= proposed <= takes

@@ -662,7 +662,7 @@ def test_masks_without_background_are_refused(synthetic):
         path = synthetic.mask_path(image_id, "train_aug")
         labels = synthetic.mask(image_id, "train_aug").copy()
         labels[labels == 0] = 255
-        rewrite(path, palette_png(labels))
+        voc_tree.save_mask(path, labels)
     error = refused(synthetic)
     assert error.subject == synthetic.list_path("train_aug") and "have no background" in error.found
 

@@ -11,11 +11,12 @@ from bundles import contents, findings, spoiled, the_name, written
 from conftest import REPOSITORY
 from cued import graph as cued_graph
 from drawn import ROWS, drawn_study, finish
+from voc_tree import save_mask
 
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import write_atomic, write_json
+from swdb.core.files import write_json
 from swdb.core.progress import silent
-from swdb.data.images import palette_png, read_mask
+from swdb.data.images import read_mask
 from swdb.evidence.bundle import bundle
 from swdb.evidence.layout import ABOUT, CLAIMS, CRATE
 from swdb.evidence.rescore import rescored
@@ -142,7 +143,7 @@ def test_drawn_scenes_may_be_scored_against_a_data_set_that_is_named(tmp_path):
     mask = voc / "SegmentationClass" / f"{image_id}.png"
     labels = read_mask(mask, 21).copy()
     labels[0, 0] = 2 if labels[0, 0] != 2 else 1
-    write_atomic(mask, lambda stream: stream.write(palette_png(labels)))
+    save_mask(mask, labels)
     with rescored(whole, graph.data.folder, silent) as found:
         assert not found.holds and any(image_id in str(one) for one in found.findings)
 
@@ -159,7 +160,7 @@ def test_photographs_need_their_masks_and_others_are_refused(tmp_path):
     mask = graph.data.folder / "VOCdevkit/VOC2012/SegmentationClass/2007_000005.png"
     labels = read_mask(mask, 21).copy()
     labels[0, 0] = 3
-    write_atomic(mask, lambda stream: stream.write(palette_png(labels)))
+    save_mask(mask, labels)
     with rescored(output, tmp_path / "work", silent) as found:
         assert (
             str(mask) in str(found.findings[0])
