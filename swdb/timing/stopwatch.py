@@ -152,7 +152,7 @@ def time_training(make: Callable[[Tools], object], tools: Tools, again: Callable
     clock = Clock(device, count, tools.seconds, tools.timer)
     again()
     with clock.hooked():
-        make(Tools(marked, tools.data, count + LOG_EVERY, LONG, _stores=tools._stores))
+        make(Tools(marked, tools.data, count + LOG_EVERY, LONG, timer=tools.timer, _stores=tools._stores))
     timing = clock.timing()
     if device.type != "cuda":
         return timing
@@ -168,7 +168,7 @@ def _marks(
 ) -> tuple[tuple[int, float], tuple[int, float]]:
     """Train so many steps; returns the first and the last mark: how many steps were done, and when."""
     again()
-    watched = Tools(tools.compute, tools.data, count, tools.seconds, _stores=tools._stores)
+    watched = Tools(tools.compute, tools.data, count, tools.seconds, timer=tools.timer, _stores=tools._stores)
     with suppress(Enough):
         make(watched)
     later = [mark for mark in watched.marks if mark[0]]

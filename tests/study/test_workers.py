@@ -173,7 +173,7 @@ def test_a_second_interrupt_kills_them(tmp_path):
     stubborn.write_text(
         "import os, signal, sys, time\nfrom multiprocessing.connection import Connection\n"
         "c = Connection(int(sys.argv[-1])); c.recv(); signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "c.send(('stage', str(os.getpid()), 1, False)); time.sleep(60)\n"
+        "c.send(('stage', str(os.getpid()), 1, False)); time.sleep(600)\n"
     )
     pids = []
 
@@ -185,7 +185,7 @@ def test_a_second_interrupt_kills_them(tmp_path):
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         work(tmp_path, toy_worker.planned(tmp_path), 1, Display(on_stage), (sys.executable, str(stubborn)))
-    assert time.monotonic() - began < 50 and process_start(pids[0]) == ""
+    assert time.monotonic() - began < 300 and process_start(pids[0]) == ""
 
 
 def test_workers_stop_when_the_command_that_started_them_is_killed(tmp_path):

@@ -1,6 +1,5 @@
 """The clock beside a stage: what a step takes, what of it goes to data, waits for a device, memory."""
 
-import time
 import warnings
 
 import numpy as np
@@ -16,8 +15,20 @@ from swdb.timing.stopwatch import Clock, Enough, Tools, count_waits, forget_peak
 DATA, STEP = 0.004, 0.012  # seconds
 
 
+class Watch:
+    """A clock on which only as much time passes as a test lets pass."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def tools(count: int, seconds: float = 60.0, **options) -> Tools:
-    return Tools(CPU, None, count, seconds, **options)
+    return Tools(CPU, None, count, seconds, timer=Watch(), **options)
 
 
 def training(steps: int, seen: list | None = None, waits: int = 0):
@@ -30,9 +41,9 @@ def training(steps: int, seen: list | None = None, waits: int = 0):
         for step in range(steps):
             if seen is not None:
                 seen.append(step)
-            time.sleep(DATA)
+            tools.timer.sleep(DATA)
             loss = network(torch.rand(1, 2)).sum()
-            time.sleep(STEP - DATA)
+            tools.timer.sleep(STEP - DATA)
             loss.backward()
             for _ in range(waits):
                 warnings.warn("called a synchronizing CUDA operation", stacklevel=2)
@@ -50,19 +61,18 @@ def test_a_step_is_the_time_from_one_to_the_next_and_data_what_comes_before_the_
     seen = []
     timing = time_training(training(100, seen), tools(10), nothing)
     assert timing.count == 10 and len(seen) == 10 + stopwatch.WARM  # the first ones are not counted
-    assert STEP <= timing.seconds < 4 * STEP
-    assert 0.1 < timing.data_share < 0.8
+    assert timing.seconds == pytest.approx(STEP) and timing.data_share == pytest.approx(DATA / STEP)
 
 
 def test_a_training_ends_after_the_time_that_it_was_given():
     seen = []
-    timing = time_training(training(10_000, seen), tools(5000, seconds=5 * STEP), nothing)
-    assert len(seen) < 50 and timing.count >= 1
+    timing = time_training(training(10_000, seen), tools(5000, seconds=5.5 * STEP), nothing)
+    assert len(seen) == 6 and timing.count == 6 - stopwatch.WARM
 
 
 def test_one_long_step_is_a_measurement_too():
     timing = time_training(training(5), tools(5, seconds=0.0), nothing)
-    assert timing.count == 1 and timing.seconds >= STEP - DATA and timing.data_share is None
+    assert timing.count == 1 and timing.seconds == pytest.approx(STEP - DATA) and timing.data_share is None
 
 
 def test_a_training_that_ends_of_itself_is_timed():
@@ -92,21 +102,21 @@ def images(count: int, after: float = 0.0):
         tools.progress("before", 1)(1, 1000)
         advance = tools.progress("images", count)
         for done in range(count):
-            time.sleep(0.002)
+            tools.timer.sleep(0.002)
             advance(done + 1, count)
-        time.sleep(after)
+        tools.timer.sleep(after)
 
     return make
 
 
 def test_images_are_timed_until_it_is_enough():
     timing = time_images(images(500), tools(20))
-    assert timing.count == 20 and 0.002 <= timing.seconds < 0.02
+    assert timing.count == 20 and timing.seconds == pytest.approx(0.002)
 
 
 def test_what_comes_after_the_images_counts_where_a_stage_may_end():
     timing = time_images(images(10, after=0.1), tools(1000, whole=True))
-    assert timing.count == 10 and timing.seconds > 0.01
+    assert timing.count == 10 and timing.seconds == pytest.approx(0.012)
 
 
 def test_a_stage_is_ended_by_the_clock_it_was_handed():
@@ -118,7 +128,7 @@ def test_a_stage_is_ended_by_the_clock_it_was_handed():
 
 
 def on_gpu(count: int) -> Tools:
-    return Tools(Compute(torch.device("cuda"), "fp32"), None, count, 60.0)
+    return Tools(Compute(torch.device("cuda"), "fp32"), None, count, 60.0, timer=Watch())
 
 
 def test_the_host_s_waits_are_counted_a_step(monkeypatch):
@@ -140,7 +150,7 @@ def test_on_a_gpu_steps_are_timed_without_marks_between_them(monkeypatch):
         make(tools)
 
     timing = time_training(noting, on_gpu(5), nothing)
-    assert STEP <= timing.seconds < 4 * STEP and 0.1 < timing.data_share < 0.8
+    assert timing.seconds == pytest.approx(STEP) and timing.data_share == pytest.approx(DATA / STEP)
     (marked, timed) = begun
     assert marked[1] is False and timed[1] is None  # a recorded step has no place for marks
     assert timed[0] == len(synchronised) > 5  # in the second pass nobody waited
