@@ -3,7 +3,7 @@
 in: a MeasuredTable, its preset -> out: the lines under the table, the same in every format
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from swdb.data.dataset import unlike_published
 from swdb.data.kinds import facts_of
@@ -20,9 +20,8 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
     """Return the lines that stand under a table."""
     lines = []
     if measured.seeds:
-        seeds = ", ".join(map(str, measured.seeds))
         lines.append(
-            f"measured: val mIoU in %, mean ± standard deviation over seeds {seeds}; last weights; nothing is chosen on the validation split"
+            f"measured: val mIoU in %, {_over(measured.seeds)}; last weights; nothing is chosen on the validation split"
         )
     if not measured.complete:
         lines.append("some cells have fewer seeds or were NOT RUN")
@@ -43,6 +42,13 @@ def notes(measured: MeasuredTable, preset: Preset) -> list[str]:
             lines.append(other)
     lines += [f"computed on {machine}" for machine in measured.machines]
     return lines
+
+
+def _over(seeds: Sequence[int]) -> str:
+    """Say what was taken of which seeds."""
+    if len(seeds) == 1:
+        return f"of seed {seeds[0]} alone"
+    return f"mean ± standard deviation over seeds {', '.join(map(str, seeds))}"
 
 
 def _scale(preset: Preset) -> str:

@@ -30,7 +30,7 @@ def test_a_report_is_never_replaced_by_one_that_has_less(own):
     before = [path.read_bytes() for path in reports]
     for words in (["--rows", "mixed"], ["--rows", "strong", "--no-train"], []):
         result = table(own, "1", "--seeds", "1", *words)
-        assert "over seeds 0;" in result.stdout and "NOT RUN" not in result.stdout
+        assert "of seed 0 alone;" in result.stdout and "NOT RUN" not in result.stdout
         assert [path.read_bytes() for path in reports] == before
 
 
