@@ -106,7 +106,8 @@ def _sources(line: CommandLine) -> list[str]:
         return []
     if not preset.data.available_only:
         return ["--download"]
-    lists = ["--lists", ANIMALS_LISTS] if preset.data.name.startswith("voc-animals") else []
+    animals = preset.data.name.startswith("voc-animals") and not line.option("lists")
+    lists = ["--lists", ANIMALS_LISTS] if animals else []
     return ["--voc", "DIR", "--sbd", "DIR", *lists]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from swdb.core.markdown import markdown_table
+from swdb.reports.ledger import small
 from swdb.reports.regime import regime_lines
 from swdb.verdicts.verdict import CONTRADICTED, NOT_RUN, REPRODUCED, Ledger, Verdict
 
@@ -42,7 +43,7 @@ def interval_words(verdict: Verdict) -> str:
 
 def p_words(value: float | None) -> str:
     """Say a p value."""
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "–" if value is None else small(value)
 
 
 def finds_words(verdict: Verdict) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swdb.reports import charts
 from swdb.reports.charts import Chart, Range, number, seeds_in_words
-from swdb.reports.ledger import finds_words, small, what_is_shown
+from swdb.reports.ledger import finds_words, small, takes_more, what_is_shown
 from swdb.verdicts.verdict import (
     CONTRADICTED,
     NOT_COMPARABLE,
@@ -123,7 +123,7 @@ def _ends(interval: Interval | None) -> tuple[float, float] | None:
 
 def _needs(verdict: Verdict) -> str:
     """Say what finding the effect that is asked about would take, where a claim is open."""
-    if verdict.seeds_needed is None or verdict.word not in (UNDECIDED, NOT_RUN):
+    if not takes_more(verdict):
         return ""
     cost = "" if verdict.hours_needed is None else f", {verdict.hours_needed:,.1f} hours"
     return f"would take {seeds_in_words(verdict.seeds_needed)}{cost}"

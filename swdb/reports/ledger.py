@@ -186,10 +186,15 @@ def finds_words(verdict: Verdict) -> str:
 
 def _power(verdict: Verdict) -> list[str]:
     words = [finds] if (finds := finds_words(verdict)) else []
-    if verdict.seeds_needed is not None and verdict.word in (UNDECIDED, NOT_RUN):
+    if takes_more(verdict):
         hours = "" if verdict.hours_needed is None else f", {verdict.hours_needed:.1f} h more"
         words.append(f"would take {verdict.seeds_needed} seeds{hours}")
     return words
+
+
+def takes_more(verdict: Verdict) -> bool:
+    """Say whether a claim is open and more seeds than it has are known to find the effect that is asked about."""
+    return verdict.word in (UNDECIDED, NOT_RUN) and (verdict.seeds_needed or 0) > len(verdict.seeds)
 
 
 def _range(interval: Interval) -> str:
@@ -197,8 +202,11 @@ def _range(interval: Interval) -> str:
 
 
 def small(p: float) -> str:
-    """Return a p-value in words: two digits, and no more zeros than anybody reads."""
-    return "< 0.0001" if p < 0.0001 else "1" if p > 0.995 else f"{p:.2g}"
+    """Return a p-value in words: two digits, more where these would look decided, and no more zeros than anybody reads."""
+    digits = 2
+    while float(f"{p:.{digits}g}") <= ALPHA < p:
+        digits += 1
+    return "< 0.0001" if p < 0.0001 else "1" if p > 0.995 else f"{p:.{digits}g}"
 
 
 def claim_lines(ledger: Ledger, number: int) -> list[str]:

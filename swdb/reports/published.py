@@ -9,6 +9,7 @@ which need a bundle, are kept of claims that come out as they did. Curves are dr
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -186,10 +187,15 @@ def claim_lines(ledger: dict[str, Any]) -> list[str]:
         discounts[claim["shown"]] = claim.get("discount", "")
     lines = block_lines(ledger)
     for word, those in texts.items():
-        named = f": {'; '.join(dict.fromkeys(those))}" if len(those) <= MOST_NAMED else ""
+        named = f": {'; '.join(_counted(those))}" if len(those) <= MOST_NAMED else ""
         reserve = f" ({discounts[word]})" if discounts.get(word) else ""
         lines.append(f"- **{len(those)} {word}**{reserve}{named}")
     return lines
+
+
+def _counted(texts: list[str]) -> list[str]:
+    """Return each text once, with how many claims have it where these are several."""
+    return [text if count == 1 else f"{text} ({count} claims)" for text, count in Counter(texts).items()]
 
 
 def main(arguments: list[str]) -> None:

@@ -65,7 +65,16 @@ def block_lines(ledger: Mapping[str, Any]) -> list[str]:
         found = [checked_from_json(one) for one in ledger.get("regime", {"conditions": ()})["conditions"]]
     if not found:
         return []
-    return [f"- **{_words([one.word for one in found])}**: {'; '.join(map(condition_line, found))}"]
+    return [f"- **{_words([one.word for one in found])}**: {'; '.join(map(_brief, found))}"]
+
+
+def _brief(checked: Checked) -> str:
+    """Say what became of a condition in few words: the difference with its interval, where there is one."""
+    if checked.effect is None:
+        return f"{checked.condition.text}: {checked.word}"
+    interval = checked.interval
+    ends = "" if interval is None else f" ({interval.low:+.1f} to {interval.high:+.1f})"
+    return f"{checked.condition.text}: {checked.effect:+.1f}{ends}, {checked.word}"
 
 
 def titled(preset: Preset, ledger: Ledger) -> str:

@@ -53,9 +53,14 @@ class Decoupled:
     recognizer_steps: int = setting(
         "optimizer steps", UNKNOWN, "the solver of this stage is not published", AT_LEAST_1, tables=(4,)
     )
-    recognizer_batch: int = setting("images", INFERRED, "64: Hong et al., from memory", BATCH)
+    recognizer_batch: int = setting(
+        "images", UNKNOWN, "64 at VGG16, believed to be the paper's (Hong et al.), not checked", BATCH
+    )
     recognizer_lr_backbone: float = setting(
-        "the optimizer's step", INFERRED, "0.001, for what the weights have: Hong et al., from memory", ABOVE_0
+        "the optimizer's step",
+        UNKNOWN,
+        "of what the weights have: 0.001 at VGG16, believed to be the paper's (Hong et al.), not checked",
+        ABOVE_0,
     )
     recognizer_lr_new: float = setting("the optimizer's step", UNKNOWN, "for what the weights do not have", ABOVE_0)
     recognizer_scale_min: float = setting(

@@ -158,11 +158,13 @@ class Training:
         "20 epochs [stated] of 10,582 images at batch 16, the same for all rows",
         AT_LEAST_1,
     )
-    batch: int = setting("images", STATED, "16, quoted from the main paper by the CENG501 reproduction", EVEN)
-    crop: int = setting("pixels, square", STATED, "328, quoted as above", AT_LEAST_16)
+    batch: int = setting("images", STATED, "16, reported of the main paper by the CENG501 reproduction", EVEN)
+    crop: int = setting("pixels, square", STATED, "328, reported as above", AT_LEAST_16)
     scale_min: float = setting("factor", UNKNOWN, "'random scaling'; the range is DeepLab's habit", SCALE)
     scale_max: float = setting("factor", UNKNOWN, "as scale_min", SCALE)
-    lr_backbone: float = setting("Adam's step", STATED, "5e-6, quoted as above", ABOVE_0)
+    lr_backbone: float = setting(
+        "Adam's step", STATED, "5e-6, quoted from the main paper by the CENG501 reproduction", ABOVE_0
+    )
     lr_new: float = setting("Adam's step", STATED, "1e-4 for the newly added layers, quoted as above", ABOVE_0)
     warmup: int = setting("steps of a linear rise", UNKNOWN, "none is mentioned", AT_LEAST_0, default=0)
     clip_norm: float = setting(
@@ -171,7 +173,7 @@ class Training:
     decay_at: float = setting("share of the steps", STATED, "12 of 20 epochs, quoted as above", SHARE, default=0.6)
     decay_factor: float = setting("factor", STATED, "'decayed by a factor of ten', quoted as above", DECAY, default=0.1)
     weight_decay: float = setting(
-        "per step, L2 in the gradient", STATED, "1e-4, quoted as above", AT_LEAST_0, default=1e-4
+        "per step, L2 in the gradient", STATED, "1e-4, reported by the CENG501 reproduction", AT_LEAST_0, default=1e-4
     )
     kl_weight: float = setting("factor", STATED, "equation 2: L_data + L_kl", AT_LEAST_0, default=1.0)
     kl_mean: str = setting(

@@ -159,6 +159,12 @@ def test_a_part_of_what_somebody_has_is_not_downloaded(tmp_path):
     assert "--voc DIR --sbd DIR" in found and "--download" not in found
 
 
+def test_lists_that_were_named_are_not_named_again():
+    words = ("prepare-voc", "--preset", "voc-animals-dev", "--lists", "L")
+    found = hint(NotMade(Path("work/data/voc-animals-dev"), "not prepared"), CommandLine(words))
+    assert found.endswith("swdb prepare-voc --preset voc-animals-dev --lists L --voc DIR --sbd DIR")
+
+
 def test_sources_that_lack_files_can_be_imported_as_a_part():
     line = CommandLine(("prepare-voc", "--preset", "voc", "--voc", "DIR"))
     found = hint(IncompleteSource("--voc DIR", "x.jpg is missing"), line)

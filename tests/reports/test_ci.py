@@ -133,6 +133,6 @@ def test_where_nothing_fits_nothing_is_said():
     assert summary_line(ledger()) == "no claims"
 
 
-@pytest.mark.parametrize(("value", "words"), [(None, "–"), (0.0001, "< 0.001"), (0.0123, "0.012"), (1.0, "1.000")])
+@pytest.mark.parametrize(("value", "words"), [(None, "–"), (0.00001, "< 0.0001"), (0.0123, "0.012"), (1.0, "1")])
 def test_p_values_in_words(value, words):
     assert p_words(value) == words

@@ -128,7 +128,7 @@ def test_of_several_differences_a_line_says_which_one_it_shows(change, words):
 
 
 @pytest.mark.parametrize(
-    ("p", "words"), [(0.0, "< 0.0001"), (0.00012, "0.00012"), (0.0499, "0.05"), (0.31, "0.31"), (1.0, "1")]
+    ("p", "words"), [(0.0, "< 0.0001"), (0.00012, "0.00012"), (0.0499, "0.05"), (0.05, "0.05"), (0.05037, "0.0504"), (0.050001, "0.050001"), (0.31, "0.31"), (1.0, "1")]
 )
 def test_p_values_are_short(p, words):
     assert small(p) == words

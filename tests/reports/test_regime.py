@@ -133,7 +133,10 @@ def test_nothing_run_is_not_run():
 def test_a_block_is_written_from_the_ledgers_json(outside, inside):
     for ledger in (inside, outside):
         (line,) = block_lines(json.loads(json.dumps(ledger.to_json())))
-        assert line == f"- **{regime_words(ledger)}**: {'; '.join(map(condition_line, ledger.regime))}"
+        assert line.startswith(f"- **{regime_words(ledger)}**: ") and line.count("; ") == len(ledger.regime) - 1
+        for one in ledger.regime:
+            low, high = one.interval.low, one.interval.high
+            assert f"{one.condition.text}: {one.effect:+.1f} ({low:+.1f} to {high:+.1f}), {one.word}" in line
     assert block_lines({"claims": []}) == []
     for wrong in ({"conditions": [{}]}, {"conditions": 7}, {}):
         with pytest.raises(MissingArtefact):

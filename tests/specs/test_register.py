@@ -39,7 +39,7 @@ def test_the_batch_is_the_papers_and_the_crop_is_not():
     assert (row(SYNTHETIC, "training.batch").status, row(SYNTHETIC, "training.batch").value) == (STATED, "16")
     crop = row(SYNTHETIC, "training.crop")
     assert (crop.value, crop.status, crop.paper, crop.paper_status) == ("48", SCALED, "328", STATED)
-    assert crop.about.startswith("scaled: the paper's is 328 (STATED); 328, quoted")
+    assert crop.about.startswith("scaled: the paper's is 328 (STATED); 328, reported")
 
 
 def test_all_classes_of_another_data_set_are_not_the_papers():
