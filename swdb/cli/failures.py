@@ -88,7 +88,7 @@ def _keep_traceback(error: BaseException, line: CommandLine) -> str:
 
 
 def _account(error: BaseException, line: CommandLine) -> str:
-    """Tell what somebody who mends it wants to know."""
+    """Collect what a developer needs to find the bug."""
     versions = [f"Python {platform.python_version()}"]
     for name in ("swdb", "torch", "torchvision", "numpy", "opencv-python-headless", "filelock", "rich", "typer"):
         with suppress(PackageNotFoundError):

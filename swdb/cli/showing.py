@@ -95,12 +95,14 @@ def would_lose(artefact: "Artefact") -> bool:
 
 def write(artefacts: list["Artefact"]) -> list[Path]:
     """Write the reports of tables; returns their files, none where the disk does not take them."""
+    from swdb.core.lease import leased
     from swdb.reports.tables import report_paths
     from swdb.study.stages import TABLE
 
     try:
         for artefact in artefacts:
-            artefact.finish(TABLE.make(artefact, None))
+            with leased(artefact.leased_path, "writing a table"):
+                artefact.finish(TABLE.make(artefact, None))
     except DiskRefused as error:
         say(f"not written: {error}")
         return []

@@ -112,7 +112,7 @@ class Make:
     def _newest(self) -> float:
         """Return when the newest file of the artefacts was written."""
         files = (path for one in self.ids for folder in self.workdir.glob(f"*/{one}") for path in folder.rglob("*"))
-        return max((path.lstat().st_mtime for path in files if ".leases" not in path.parts), default=0.0)
+        return max((_written(path) for path in files if ".leases" not in path.parts), default=0.0)
 
     def _journals(self) -> Sequence[Journal]:
         return [Journal(self.workdir, one) for one in self.ids]
@@ -124,6 +124,14 @@ class Make:
             if not any(ERROR in last for last in last_lines(journal.path)):
                 journal.note(f"{ERROR}{line}")
         sys.exit(exit_code)
+
+
+def _written(path: Path) -> float:
+    """Return when a file was written; 0 where it is gone, as a temporary one of another node may be."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_there(path: Path) -> bool:

@@ -21,7 +21,7 @@ from swdb.core.identity import Code
 NAME = "swdb-probe"
 POLL = 1.0  # seconds between two looks
 GRACE = 10.0  # seconds for an answer to be seen here after its job has ended
-LOG_LINES = 2048  # bytes at the end of a job's log
+LOG_BYTES = 2048  # at the end of a job's log
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _unanswered(cluster: Cluster, job: str, state: Queued) -> BadInput:
     """Return the error for a job that ended and said nothing: it wrote no log here either, or died with one."""
     log = cluster.workdir / FOLDER / "jobs" / f"{job}_0_log.err"
     with suppress(OSError):
-        lines = log.read_bytes()[-LOG_LINES:].decode("utf-8", "replace").strip().splitlines()
+        lines = log.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace").strip().splitlines()
         if lines:
             return BadInput(
                 f"--on slurm: probe job {job}", f"{_words(state)}: {lines[-1].strip()}", f"no error; see {log}"

@@ -2,7 +2,7 @@
 
 An artefact has a kind, a key (the values it is made with) and inputs (other artefacts); its id digests all three, so it
 is known before anything is there. Its record is written last: it is there if and only if the artefact is finished, and
-says what came out, as a digest. A finished artefact is never made again and never rewritten; a changed input is another
+says what came out, as a digest. A finished artefact is made again only where somebody asks for it; a changed input is another
 id, and an input whose bytes have changed under the same id is refused.
 
 in: kind, name, key, inputs -> out: an id, a folder, a record
@@ -15,6 +15,7 @@ from typing import Any
 
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import digest, read_json, write_json
+from swdb.core.folders import is_elsewhere
 
 # Folders of a work directory in which artefacts lie by their ids.
 FOLDERS = ("weights", "heads", "classifiers", "cues", "proxies", "recognizers", "runs", "averages", "peeks")
@@ -127,12 +128,13 @@ class Artefact:
 
     @property
     def anew(self) -> "Artefact":
-        """The same artefact where it is made again, beside what is there of it."""
-        return replace(self, folder=self.folder.with_name(f".{self.folder.name}.again"))
+        """The same artefact where it is made again: beside what is there of it, or inside that where it lies on another disk."""
+        inside, beside = self.folder / ".again", self.folder.with_name(f".{self.folder.name}.again")
+        return replace(self, folder=inside if is_elsewhere(self.folder) else beside)
 
 
 def artefact_id(name: str, kind: str, version: int, key: Mapping[str, Any], inputs: Iterable[Artefact]) -> str:
-    """Return a readable id: the name, and a digest of all that tells an artefact from others."""
+    """Return a readable id: the name, and a digest of everything that identifies the artefact."""
     whole = {"kind": kind, "version": version, "key": key, "inputs": [other.id for other in inputs]}
     return f"{name}-{digest(whole)[:10]}"
 

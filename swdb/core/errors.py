@@ -111,7 +111,7 @@ REFUSALS = {  # in words that say more than the system's
 
 
 def disk_error(error: OSError, path: Path | str) -> DiskRefused:
-    """Turn whatever the system refuses about a path into an error for the user, in the system's words where it has none."""
+    """Turn whatever the system refuses about a path into an error for the user, in the system's words where we have none."""
     known = REFUSALS.get(error.errno) if error.errno is not None else None
     return DiskRefused(path, known or f"cannot be used ({reason(error)})")
 

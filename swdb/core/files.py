@@ -1,6 +1,6 @@
 """Files that are whole or not there, and digests of what they say.
 
-Everything is written to a name of its own beside its place, and renamed into it; before the renaming the lease on the
+What must be whole is written to a name of its own beside its place, and renamed into it; before the renaming the lease on the
 folder is looked at (`lease.py`), so that a process that lost it writes nothing.
 """
 

@@ -6,6 +6,7 @@ contents are exchanged instead, the record last. Nothing is put in the place of 
 in: a folder -> out: where to make it, and then the folder
 """
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -14,7 +15,8 @@ from pathlib import Path
 from swdb.core.errors import DiskRefused, NotOurs, disk_error
 from swdb.core.files import remove_folder, set_aside, sweep_aside
 
-UNDER_WAY = ".exchange"  # in a folder whose contents are being exchanged: what is there is ours, however little it is
+# In a folder whose contents are being exchanged: what is there is ours, however little it is. The new record waits under this name.
+UNDER_WAY = ".exchange"
 # What stands in folders that the program makes; nothing else in them is ever deleted.
 ENTRIES = re.compile(
     r"(?:done|done\.begun|manifest|audit|sources|inputs|training|samples|registered|cues|quality|quality\.begun|val|val\.begun|passport|report|curve)\.json"
@@ -73,7 +75,9 @@ def put_in_place(new: Path, folder: Path, record: str) -> None:
 
 
 def _exchange(new: Path, folder: Path, record: str) -> None:
-    """Let the contents of a folder take the place of another one's; a kill leaves one that is not finished, and ours."""
+    """Let the contents of a folder take the place of another one's; a kill leaves two that are not finished, and ours."""
+    if new.stat().st_dev != folder.stat().st_dev:  # seen before anything is deleted
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(folder))
     (folder / UNDER_WAY).touch()
     (folder / record).unlink(missing_ok=True)
     for old in _visible(folder):
@@ -81,11 +85,12 @@ def _exchange(new: Path, folder: Path, record: str) -> None:
             remove_folder(old)
         else:
             old.unlink()
-    for path in sorted(new.iterdir(), key=lambda path: path.name == record):
+    os.replace(new / record, folder / UNDER_WAY)
+    for path in sorted(new.iterdir()):
         if path.name != ".leases":
             os.replace(path, folder / path.name)
+    os.replace(folder / UNDER_WAY, folder / record)
     remove_folder(new)
-    (folder / UNDER_WAY).unlink()
 
 
 def _visible(folder: Path) -> list[Path]:

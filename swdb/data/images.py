@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.core.files import digest, file_digest
 from swdb.data.voc import IGNORE, VOC2012
 
@@ -165,8 +165,8 @@ def _decode(data: bytes, where: Path | str, what: str) -> Image.Image:
         image = Image.open(io.BytesIO(data))
         image.load()
     except Exception as error:  # Pillow has a kind for every way to be broken
-        reason = "not an image" if "BytesIO" in str(error) else " ".join(str(error).split())
-        raise BadInput(where, f"cannot be read ({reason})", what) from None
+        words = "not an image" if "BytesIO" in str(error) else reason(error)
+        raise BadInput(where, f"cannot be read ({words})", what) from None
     return image
 
 

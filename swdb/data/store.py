@@ -7,9 +7,10 @@ in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`;
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from swdb.core.errors import BadInput, MissingArtefact
 from swdb.core.files import digest, replacing, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import leased
 from swdb.core.parallel import in_order
-from swdb.core.progress import Advance, silent
+from swdb.core.progress import Advance, Progress, silent
 from swdb.data.dataset import DataSet
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, size_text
@@ -112,7 +113,7 @@ def _contents(ids: list[str], size: int) -> dict[str, Any]:
     return {"images": len(ids), "canvas": size, "ids": digest(ids)}
 
 
-def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, advance: Advance | None = None) -> np.ndarray:
+def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, progress: Progress = silent) -> np.ndarray:
     """Open a set's proxy masks of the store's images, (N, S, S) uint8, decoding its PNGs first where needed.
 
     Raises MissingArtefact where the PNGs are not those that were recorded when they were made.
@@ -124,7 +125,7 @@ def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, advance: Adva
                 sweep_temporary(path.parent, path.name)  # the report on their quality may be written just now
                 if masks_digest(proxies.folder) != proxies.digest():
                     raise MissingArtefact(proxies.folder, "its masks are not those that were made")
-                _decode_proxies(path, dataset, store, advance or silent())
+                _decode_proxies(path, dataset, store, progress("decode the proxy masks", len(store.ids)))
     return np.load(path, mmap_mode="r")
 
 
@@ -174,6 +175,16 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, advan
     write_json(folder / "store.json", _contents(ids, size))
 
 
+def _take_room(path: Path) -> None:
+    """Take the room on the disk that a file will need, where the system can: raises OSError where it is not there."""
+    with path.open("r+b") as stream, suppress(AttributeError):
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+
+
 @contextmanager
 def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.ndarray]:
     """Give a memory-mapped uint8 .npy to be filled, which appears under its name only when it is."""
@@ -181,6 +192,7 @@ def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.nda
         if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
             raise OSError(errno.ENOSPC, "No space left on device")
         array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        _take_room(temporary)
         if fill:
             array[:] = fill
         yield array

@@ -13,6 +13,7 @@ import numpy as np
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import BROKEN_NPZ
 
+CLOSE = 1e-9  # points: sums of the last bits may differ between processors, and no digit that is shown does
 PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
 
 

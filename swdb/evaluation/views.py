@@ -33,13 +33,14 @@ def way_of(scoring: Scoring) -> Way:
 
 def views_of(ways: Iterable[Way]) -> list[tuple[float, bool]]:
     """List the views that some ways need, each once: scale after scale, each plain and then mirrored, as `predict` adds them up."""
-    found = {
-        (scale, mirrored)
-        for _, scales, flip in ways
-        for scale in scales
-        for mirrored in ((False, True) if flip else (False,))
-    }
-    return sorted(found)
+    return list(
+        dict.fromkeys(
+            (scale, mirrored)
+            for _, scales, flip in ways
+            for scale in scales
+            for mirrored in ((False, True) if flip else (False,))
+        )
+    )
 
 
 def averaged(look: Look, ways: Iterable[Way]) -> Iterator[tuple[Way, Tensor]]:

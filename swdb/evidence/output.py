@@ -13,12 +13,14 @@ from swdb.evidence.layout import DIGESTS, ENVIRONMENT, REPORT, place_of, reports
 from swdb.evidence.records import Recorded
 
 QUALITY = re.compile(r"proxies/dsrg-(\d+(?:-s\d+)?)-[^/-]+/quality\.(json|md|jpg)")  # a set, perhaps of one seed
+REPORTED = re.compile(r"quality-\d+(?:-s\d+)?\.(?:json|md|jpg)")  # the same in the folder
 
 
 def write_results(bundle: Bundle, recorded: Recorded, target: Path) -> list[Path]:
-    """Write the readable part of a bundle; returns the files. What else is in the folder is left alone, but for old reports."""
+    """Write the readable part of a bundle; returns the files. Of what else is in the folder old quality reports alone go."""
     for old in target.glob("quality-*"):
-        old.unlink()
+        if REPORTED.fullmatch(old.name):
+            old.unlink()
     written = []
     for name, place in sorted(_places(bundle, recorded).items()):
         content = bundle.read(name)

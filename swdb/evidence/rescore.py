@@ -20,14 +20,12 @@ from swdb.core.errors import MissingArtefact, SwdbError
 from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
-from swdb.evaluation.confusion import COUNTS, PREDICTIONS, iou_by_name, miou
+from swdb.evaluation.confusion import CLOSE, COUNTS, PREDICTIONS, iou_by_name, miou
 from swdb.evidence.bundle_reader import Bundle, Finding, check_rest, opened, unpack
 from swdb.evidence.derived import derived, derived_names
 from swdb.evidence.layout import About, Listed, place_of, versions_here
 from swdb.evidence.records import Recorded, faults, named_below, read_contents, read_recorded
 from swdb.evidence.recount import Counted, Truth, bundled_truth, counted_before, named_truth, recount
-
-CLOSE = 1e-9  # points: sums of the last bits may differ between processors, and no digit that is shown does
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def rescored(path: Path, data: Path | None, progress: Progress) -> Iterator[Resc
             if as_counted:  # else nothing that was derived from the counts can follow from the pixels
                 with named_below(root):
                     _compare_derived(bundle, recorded)
-        except (MissingArtefact, SwdbError) as error:
+        except SwdbError as error:
             if isinstance(error, DataNeeded):
                 raise
             bundle.findings.append(Finding.of(error))

@@ -117,7 +117,7 @@ class Recognizer(nn.Module):
         begin(self.fc6, 0)
         begin(self.fc7, 0)
         begin(self.scores, SCORE_STD)
-        self.begun_whole = False  # whether fc6 and fc7, too, begin as the weights have them
+        self.fc_pretrained = False  # whether fc6 and fc7 begin with the pretrained weights, too
 
     def maps(self, features: Tensor) -> Tensor:
         """Return scores at every place, (B, C-1, h, w). No ReLU is in place: the bridge goes back through them."""
@@ -130,7 +130,7 @@ class Recognizer(nn.Module):
     def groups(self, settings: Decoupled) -> list[dict]:
         """Return the optimizer's groups: what begins with initial weights, what is new; biases without decay."""
         initial, new, middle = [*self.backbone.parameters()], [], [*self.fc6.parameters(), *self.fc7.parameters()]
-        (initial if self.begun_whole else new).extend(middle)
+        (initial if self.fc_pretrained else new).extend(middle)
         new += self.scores.parameters()
         return _groups(initial, settings.recognizer_lr_backbone) + _groups(new, settings.recognizer_lr_new)
 
@@ -146,7 +146,7 @@ class Recognizer(nn.Module):
         with torch.no_grad():
             for own, given in pairs:
                 own.copy_(given.reshape(own.shape))
-        self.begun_whole = True
+        self.fc_pretrained = True
         return True
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from swdb.core.artefact import Artefact
+from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet
 from swdb.data.facts import STRONG_SPLIT
 from swdb.data.resident import resident
@@ -49,12 +50,12 @@ class Material:
         return [self.store.ids[row] for row in self.strong]
 
 
-def gather(artefact: Artefact, dataset: DataSet, store: Store, model: Model) -> Material:
+def gather(artefact: Artefact, dataset: DataSet, store: Store, model: Model, progress: Progress) -> Material:
     """Put together what a run is trained on."""
     task: RunTask = artefact.task
     device, proxies = model.compute.device, None
     if task.run.needs_proxies:
-        (proxies,) = resident((proxy_masks(artefact.input("proxies"), dataset, store),), device)
+        (proxies,) = resident((proxy_masks(artefact.input("proxies"), dataset, store, progress),), device)
     return Material(dataset, store.to(device), strong_rows(dataset, store, task.run, task.seed), proxies, model)
 
 

@@ -40,7 +40,7 @@ def train_run(artefact: Artefact, tools: Tools, name: str = "", stops: Stops = N
     )
     model = build(artefact, dataset.num_classes, compute)
     network = compute.layout(model.network)
-    material = gather(artefact, dataset, store, model)
+    material = gather(artefact, dataset, store, model, tools.progress)
     write_json(artefact.folder / "samples.json", {"strong_images": material.strong_ids})
     batches = method.batches(task, material)
 

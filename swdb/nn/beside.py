@@ -1,8 +1,8 @@
 """Weight gradients by a second thread: a training uses a core that is idle, and ends in the same bits.
 
 In a backward pass nothing waits for the gradients of weights but the optimizer. So a convolution hands them to another
-thread and goes on with the gradient of its input. Each is the operation that autograd would have used, on one thread: what
-comes out does not hang on whether a core was idle, and that may change at every step.
+thread and goes on with the gradient of its input. Each is the operation that autograd would have used, on one thread: the
+result does not depend on whether a core was idle, and that may change at every step.
 
 in: a network -> out: losses whose gradients are computed by two threads
 """

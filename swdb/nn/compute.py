@@ -105,6 +105,8 @@ def choose_device(name: str) -> torch.device:
             raise RuntimeError
         if chosen.type == "cuda" and cuda.cuda_works():
             cuda.prepare()
+            if chosen.index is not None:  # streams, events and graphs are those of the current device
+                torch.cuda.set_device(chosen)
         if torch.zeros(1, device=chosen).add_(1).item() != 1:  # a kernel of its own, read back
             raise RuntimeError
     except (RuntimeError, AssertionError):

@@ -8,6 +8,7 @@ in: a network, its losses at a step -> out: `weights.pt`, `log.jsonl` (a line fo
 
 import json
 import math
+import os
 import signal
 import threading
 import time
@@ -115,7 +116,9 @@ def optimise(
     """
     ended = job.folder / "training.json"
     if ended.is_file():
-        return _ended(job, ended, schedule, network)
+        record = _ended(job, ended, schedule, network)
+        Checkpoints(job.folder, job.id, threaded=False).remove()  # a kill may have come between
+        return record
     on_gpu = next(network.parameters()).is_cuda
     optimizer = _optimizer(schedule, groups)
     rates = Rates([group["lr"] for group in optimizer.param_groups], schedule.factor)
@@ -144,6 +147,7 @@ def optimise(
                 log.write()
                 job.advance(step, schedule.steps)
             if due:
+                log.sync()  # no checkpoint is newer than its log, whatever the power does
                 with stepper.numbers():
                     checkpoints.save(network, optimizer, step, seconds + time.monotonic() - started)
                 saved = time.monotonic()
@@ -163,9 +167,15 @@ def optimise(
 
 
 def _written(job: Job, network: nn.Module) -> str:
-    """Write the last weights; returns the sha256 of their file."""
+    """Write the last weights; returns the sha256 of their file. Raises BadInput where they are not finite."""
     job.settle(network)
-    return save_tensors(job.folder / WEIGHTS, network.state_dict())
+    state = network.state_dict()
+    # A loss is that of the weights before its step, so what the last step did shows here alone.
+    finite = torch.stack([torch.isfinite(tensor).all() for tensor in state.values()]).tolist()  # one read
+    if False in finite:
+        found = f"{[*state][finite.index(False)]} is not finite after the last step: the training diverged"
+        raise BadInput(job.id, found, "finite weights: lower its learning rates in the preset")
+    return save_tensors(job.folder / WEIGHTS, state)
 
 
 def _ended(job: Job, ended: Path, schedule: Schedule, network: nn.Module) -> dict[str, Any]:
@@ -233,8 +243,8 @@ class Log:
         self.pending: list[Tensor] = []
         self.names: tuple[str, ...] = ()
         if self.path.is_file():
-            kept = self.path.read_bytes().splitlines(keepends=True)[:step]
-            write_atomic(self.path, lambda stream: stream.writelines(kept))
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            write_atomic(self.path, lambda stream: stream.writelines(one for one in lines if _step_of(one) < step))
 
     def add(self, values: Tensor, names: tuple[str, ...]) -> None:
         """Note what a step returned."""
@@ -259,6 +269,14 @@ class Log:
         for step, values in zip(steps, watched, strict=True):
             self.objective.see(step, values)
 
+    def sync(self) -> None:
+        """Let what was written reach the disk."""
+        try:
+            with self.path.open("rb") as log:
+                os.fsync(log.fileno())
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+
     def _append(self, lines: list[str]) -> None:
         try:
             check_lease(self.path)
@@ -267,6 +285,14 @@ class Log:
                 log.writelines(lines)
         except OSError as error:
             raise disk_error(error, self.path) from error
+
+
+def _step_of(line: bytes) -> float:
+    """Return the step of a line; infinity where a kill or a loss of power cut it."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def _line(step: int, terms: dict[str, float]) -> str:

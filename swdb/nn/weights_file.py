@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.specs.preprocessing import Preprocessing
 
 EXPECTED = "a .pth of plain tensors, as torch.save(network.state_dict(), ...) writes, a .npz or a .safetensors"
@@ -123,7 +123,7 @@ def _from_npz(path: Path, where: str) -> dict[str, Tensor]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except Exception as error:  # zipfile, numpy and the file system have a kind each
-        raise BadInput(where, f"cannot be read ({_line(error)})", "a .npz of plain arrays") from None
+        raise BadInput(where, f"cannot be read ({reason(error)})", "a .npz of plain arrays") from None
     for name, array in found.items():
         if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
             raise BadInput(where, f"array {name!r} is of type {array.dtype}", "a .npz of plain arrays of numbers")
@@ -188,8 +188,4 @@ def _unwrapped(content: Any, where: str, depth: int = 0) -> dict[str, Tensor]:
 
 
 def _unreadable(where: str, error: Exception) -> BadInput:
-    return BadInput(where, f"cannot be read ({_line(error)})", EXPECTED)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return BadInput(where, f"cannot be read ({reason(error)})", EXPECTED)

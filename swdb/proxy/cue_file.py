@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.core.files import BROKEN_NPZ, write_atomic
 from swdb.data.voc import IGNORE
 from swdb.proxy.grid import GRID
@@ -76,8 +76,7 @@ def read_cue_file(path: Path) -> Contents:
             raise Refused(*fault)
         return found
     except BROKEN_NPZ as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(path, f"cannot be read ({reason:.200})", "a whole cue file (.npz)") from None
+        raise BadInput(path, f"cannot be read ({reason(error)})", "a whole cue file (.npz)") from None
     except Refused as refusal:
         raise BadInput(path, f"not a cue file: {refusal.found}", refusal.expected) from None
 
@@ -184,6 +183,8 @@ def _fault(ids: Sequence[str], maps: np.ndarray, class_names: Sequence[str]) -> 
             return f"the {what} {text!r:.80} {times} times", "every one once"
     if len(class_names) < 2:
         return f"{len(class_names)} classes", "background and at least one more"
+    if len(class_names) > IGNORE:
+        return f"{len(class_names)} classes", f"at most {IGNORE}: {IGNORE} itself is no label"
     highest = maps[maps != IGNORE].max(initial=0)
     if highest >= len(class_names):
         return f"the label {highest}", f"0 to {len(class_names) - 1} and {IGNORE}"

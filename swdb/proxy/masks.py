@@ -47,15 +47,15 @@ def make_proxies(artefact: Artefact, tools: Tools) -> dict[str, Any]:
     dataset = tools.dataset(artefact.input("data"))
     store = tools.store(artefact.input("data"), task.longest_side).images_only
     tags = dataset.tags(store.ids)
-    advance = tools.progress(artefact.name, artefact.steps, counts=True)
-    job = Job(artefact.folder, artefact.id, task.seed, advance)
-    if (first := artefact.find_input("proxies")) is None:
+    first = artefact.find_input("proxies")
+    masks = None if first is None else proxy_masks(first, dataset, store, tools.progress)
+    job = Job(artefact.folder, artefact.id, task.seed, tools.progress(artefact.name, artefact.steps, counts=True))
+    if first is None:
         model = new_model(artefact, dataset.num_classes, tools.compute)
         maps, _ = load_cues(artefact.input("cues"), dataset, store.ids)
         training = train_on_cues(job, model, store, maps, tags, task.dsrg)
     else:
         model = load_model(first, dataset.num_classes, tools.compute)
-        masks = proxy_masks(first, dataset, store)
         training = train_on_masks(job, model, store, masks, task.dsrg)
     model.network.eval()
     advance = tools.progress(f"{artefact.name} masks", len(store.ids))

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, MissingArtefact, reason
 from swdb.core.files import file_digest, tree_root
 from swdb.core.parallel import in_order
 from swdb.core.progress import Advance
@@ -157,7 +157,7 @@ def _map_of(folder: Path, image_id: str) -> Path:
 
 
 def _unreadable(path: Path, error: Exception) -> BadInput:
-    return BadInput(path, f"cannot be read ({' '.join(str(error).split())})", GREY)
+    return BadInput(path, f"cannot be read ({reason(error)})", GREY)
 
 
 def saliency_digest(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 On a CPU each worker computes with one thread: as many workers as cores are faster than all threads on one training, they
 do not suffer from other work on the machine, and a result does not depend on the number of cores. On GPUs each has one
-worker. There is no training on several GPUs: dozens of runs that do not depend on each other fill them all, and results
+worker, or as many as were asked for. There is no training on several GPUs: dozens of runs that do not depend on each other fill them all, and results
 would depend on the number of GPUs.
 
 in: what was typed, what is left to make -> out: a `Slot` for each worker
@@ -120,4 +120,4 @@ def _fitting(todo: list[Artefact], threads: int, workdir: Path) -> int:
 
 def largest(todo: Iterable[Artefact], workdir: Path) -> int:
     """Return how many bytes a worker takes at most for what is left, as measured here for its kinds; a guess where none was."""
-    return max(peaks(workdir, {artefact.kind for artefact in todo if artefact.steps}), default=GUESS)
+    return max(peaks(workdir, (artefact for artefact in todo if artefact.steps)), default=GUESS)

@@ -12,15 +12,16 @@ from typing import Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import SwdbError
-from swdb.core.files import read_json, write_json
+from swdb.core.files import digest, read_json, write_json
 
 COSTS = "costs"
 MIB = 2**20
+OF_ONE = ("run", "seed", "set", "begin")  # what tells artefacts of a kind at one preset apart
 
 
 def note_cost(workdir: Path, artefact: Artefact, seconds: float | None, peak: int) -> None:
     """Note what an artefact took; seconds: None where not all of its making was seen; peak: bytes of the process."""
-    found: dict[str, Any] = {"kind": artefact.kind, "peak_mib": peak // MIB}
+    found: dict[str, Any] = {"kind": artefact.kind, "settings": settings_of(artefact), "peak_mib": peak // MIB}
     if seconds is not None:
         found["seconds"] = round(seconds, 3)
     with suppress(SwdbError):  # a disk that does not take it
@@ -35,12 +36,18 @@ def read_cost(workdir: Path, artefact_id: str) -> dict[str, float]:
     return {}
 
 
-def peaks(workdir: Path, kinds: Iterable[str]) -> list[int]:
-    """Return the bytes of memory that artefacts of some kinds took here."""
-    wanted, found = set(kinds), []
+def settings_of(artefact: Artefact) -> str:
+    """Return a digest of the settings that rows and seeds of one preset share: what takes about as much memory."""
+    shared = {name: value for name, value in artefact.key.items() if name not in OF_ONE}
+    return digest({"kind": artefact.kind, **shared})[:10]
+
+
+def peaks(workdir: Path, artefacts: Iterable[Artefact]) -> list[int]:
+    """Return the bytes of memory that artefacts of the kinds and settings of some others took here."""
+    wanted, found = {settings_of(one) for one in artefacts}, []
     for path in (workdir / COSTS).glob("*.json"):
         with suppress(SwdbError, ValueError, TypeError, KeyError):
             cost = read_json(path)
-            if cost["kind"] in wanted and cost["peak_mib"] > 0:
+            if cost["settings"] in wanted and cost["peak_mib"] > 0:
                 found.append(int(cost["peak_mib"]) * MIB)
     return found

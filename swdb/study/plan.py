@@ -146,7 +146,7 @@ def from_json(study: Study, found: Any, path: Path) -> Plan:
             raise MissingArtefact(path, f"a plan of version {found['version']}", f"version {VERSION}")
         artefacts = _artefacts(study.folder, found["artefacts"])
         scores = {
-            Place(cell["table"], cell["row"], cell["column"], cell["seed"]): artefacts[cell["score"]]
+            Place(cell["table"], cell["row"], cell["column"], _seed(cell["seed"])): artefacts[cell["score"]]
             for cell in found["cells"]
         }
         if not isinstance(found["study"]["files"], dict):
@@ -154,6 +154,12 @@ def from_json(study: Study, found: Any, path: Path) -> Plan:
         return Plan(found["study"], scores, tuple(artefacts[other] for other in found.get("beside", ())))
     except (KeyError, TypeError, AttributeError):
         raise MissingArtefact(path, "damaged", "a plan") from None
+
+
+def _seed(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
 
 
 def to_json(study: Study, plan: Plan) -> dict[str, Any]:

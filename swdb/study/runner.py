@@ -10,14 +10,14 @@ in: planned artefacts -> out: finished ones on disk; progress through an `Observ
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from swdb.core import lease
 from swdb.core.artefact import Artefact, lacking, with_inputs
-from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade, SwdbError
+from swdb.core.errors import DiskRefused, LeaseLost, MissingArtefact, NotMade, SwdbError, reason
 from swdb.core.files import remove_folder
 from swdb.core.folders import check_place, put_in_place
 from swdb.core.journal import ERROR, Journal
@@ -79,6 +79,7 @@ class Runner:
     _journal: Journal | None = field(default=None, repr=False)  # of the artefact that is being made
     _nameless: dict[str, float] = field(default_factory=dict, repr=False)  # since when, by id
     _help_at: float = field(default=0.0, repr=False)  # when to offer help again
+    _beyond_help: set[str] = field(default_factory=set, repr=False)  # ids
     _datasets: dict[str, DataSet] = field(default_factory=dict, repr=False)
     _stores: dict[tuple[str, int], "Store"] = field(default_factory=dict, repr=False)
 
@@ -168,7 +169,7 @@ class Runner:
                 if artefact.shares_folder or not (artefact.folder.exists() or artefact.anew.done):
                     self._begin_and_finish(artefact)
                     continue
-                check_place(artefact.folder, artefact.record_name, artefact.begun.name, "training.json", "log.jsonl")
+                _check_place(artefact)
                 anew = artefact.anew
                 with leased(anew.folder, self.doing):
                     self._make_anew(anew)
@@ -304,16 +305,40 @@ class Runner:
         """Do a share of what other processes are making."""
         for artefact in held:
             stage = STAGES[artefact.kind]
-            if isinstance(stage, Shared) and artefact.task is not None:
-                with suppress(SwdbError):  # whoever makes it meets the same
-                    stage.help(artefact, self)
+            if not isinstance(stage, Shared) or artefact.task is None or artefact.id in self._beyond_help:
+                continue
+            try:
+                stage.help(artefact, self)
+            except SwdbError:
+                pass  # whoever makes it meets the same
+            except Exception as error:  # no memory for two, say: whoever makes it may have enough for one
+                self._beyond_help.add(artefact.id)
+                self.tell(f"{artefact.id}: this process cannot help with it: {reason(error)}")
 
     def _make_one(self, artefact: Artefact) -> None:
         if artefact.done:  # by whoever held the lease before
             return
         for other in artefact.inputs:
             other.check()
-        self._begin_and_finish(artefact)
+        if not _left_whole(artefact):
+            self._begin_and_finish(artefact)
+
+
+def _left_whole(artefact: Artefact) -> bool:
+    """Put what was made again in its place where a kill came between; returns whether there was any."""
+    if artefact.shares_folder or not (anew := artefact.anew).done:
+        return False
+    try:
+        anew.check()
+    except MissingArtefact:  # made from other inputs, or damaged
+        return False
+    _check_place(artefact)
+    put_in_place(anew.folder, artefact.folder, artefact.record_name)
+    return True
+
+
+def _check_place(artefact: Artefact) -> None:
+    check_place(artefact.folder, artefact.record_name, artefact.begun.name, "training.json", "log.jsonl")
 
 
 def _is_untrained(artefact: Artefact) -> bool:

@@ -80,7 +80,7 @@ class Making(Runner):
 
 
 def traceback_of(error: Exception) -> str:
-    """Return the traceback of an error, for who mends it."""
+    """Return the traceback of an error, for whoever debugs it."""
     return "".join(traceback.format_exception(error))
 
 

@@ -105,7 +105,9 @@ class Workers:
             self._workers.append(self._start(number, slot))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._workers and self._begun and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._stop()
         self._kill()
 
     def begin(self, artefacts: list[Artefact]) -> None:

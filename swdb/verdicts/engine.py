@@ -249,8 +249,7 @@ def _open(
     wait = "" if known["look"] == seeds else f"; {seeds} seeds, the next look is at {rule.next_look(seeds)}"
     effect = numbers["effect"]
     if claim.kind == "value":
-        wide = f"an interval is wider than ± {claim.margin:g} points" if one is not None and not one.within else ""
-        return (wide or "a value lies outside its interval, but chance does that") + wait
+        return _open_value(claim, one) + wait
     if claim.kind in ("equivalence", "robustness"):
         side = "within" if abs(effect) < claim.margin else "beyond"
         return f"{side} the margin of {claim.margin:g}, but chance could do that{wait}"
@@ -259,6 +258,16 @@ def _open(
     if known["p"] > rule.ALPHA:
         return f"the difference may be chance (p {known['p']:.2g} before any adjustment){wait}"
     return f"too close for {family} claims judged together{wait}"
+
+
+def _open_value(claim: Claim, one: Outcome) -> str:
+    """Say what keeps printed values from being confirmed: wide intervals, one that lies beside its value, or the next look."""
+    half = one.estimate.half_width(one.share)
+    if (half > claim.margin).any():
+        return f"an interval is wider than ± {claim.margin:g} points"
+    if (np.abs(one.estimate.value) > half).any():
+        return "a value lies outside its interval, but chance does that"
+    return "all values lie in their intervals now"
 
 
 # ---------------------------------------------------------------- other images

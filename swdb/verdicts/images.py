@@ -1,4 +1,4 @@
-"""Would the same trained networks order alike on other images? A paired bootstrap over the images of the split.
+"""Would the ranking of the trained networks hold on other images? A paired bootstrap over the images of the split.
 
 Images are drawn with replacement, the same ones for every run, and each run's mIoU is computed anew from its counts: a
 ratio of sums, so that what is drawn are the sums' parts. All runs and draws are one matrix product of whole numbers, which

@@ -116,7 +116,7 @@ def supposed(sd: Sequence[float], common: bool) -> Expected:
 
 @cache
 def _normal() -> np.ndarray:
-    """Return normal values (looks, draws, cells): the same on every machine, for ever."""
+    """Return normal values (looks, draws, cells): identical on every machine, for good."""
     drawn = np.random.RandomState(0)  # numpy's legacy generator, which never changes
     normal = drawn.standard_normal((len([*rule.looks(MOST_SEEDS)]), DRAWS // 2, MOST_CELLS))
     return np.concatenate([normal, -normal], 1)

@@ -125,6 +125,25 @@ def test_a_file_in_its_place_is_named(tmp_path):
         check_place(tmp_path / "set", "manifest.json")
 
 
+def test_nothing_is_deleted_for_what_lies_on_another_disk(tmp_path, monkeypatch):
+    (tmp_path / "big").mkdir()
+    place = tmp_path / "set"
+    place.symlink_to(tmp_path / "big")
+    put_in_place(fill(place, "first"), place, "manifest.json")
+    new = tmp_path / ".set.again"
+    write_text(new / "manifest.json", "second")
+    stat = Path.stat
+
+    def far(path, **options):
+        found = stat(path, **options)
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:10])) if path == new else found
+
+    with monkeypatch.context() as patch, pytest.raises(DiskRefused):
+        patch.setattr(Path, "stat", far)
+        put_in_place(new, place, "manifest.json")
+    assert contents(place) == {"manifest.json": "first", "VOCdevkit/a.jpg": "first"}
+
+
 def test_an_exchange_that_was_interrupted_is_done_again(tmp_path, monkeypatch):
     (tmp_path / "big").mkdir()
     place = tmp_path / "set"

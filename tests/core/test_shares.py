@@ -242,10 +242,11 @@ def test_what_is_exchanged_inside_a_folder_behind_a_link_stays_as_well(folder, t
     link.symlink_to(folder)
     other.mkdir()
     (other / "there.png").write_bytes(b"again")
+    (other / "done.json").write_bytes(b"{}")
     with adding_to(link) as add:
         put_in_place(other, link, "done.json")
         add("there.png", b"new")
-    assert contents(folder) == {"there.png": b"again"}
+    assert contents(folder) == {"there.png": b"again", "done.json": b"{}"}
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(folder, monkeypatch):

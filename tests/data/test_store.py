@@ -1,5 +1,6 @@
 """The decoded store: the same pixels as in the files, on one canvas, whole or not there."""
 
+import errno
 import os
 import shutil
 import signal
@@ -284,6 +285,29 @@ def test_a_store_that_the_disk_cannot_hold_is_refused_before_it_is_begun(data, f
     assert error.subject == data.root / "store" / "images.npy" and "full" in error.found
 
 
+def test_the_room_of_an_array_is_taken_before_the_next_one_is_begun(data, monkeypatch):
+    def refuse(descriptor, start, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    error = not_decoded(data, DiskRefused)
+    assert error.subject == data.root / "store" / "images.npy" and "full" in error.found
+
+
+def test_a_file_system_that_cannot_take_room_is_used_without(data, monkeypatch):
+    def refuse(descriptor, start, size):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    assert open_store(data).images.shape[0] == 4
+
+
+def test_an_array_is_no_sparse_file(data):
+    path = data.root / "store" / "images.npy"
+    open_store(data)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+
+
 @pytest.mark.parametrize("name", STORED)
 @pytest.mark.parametrize("keep", [0.0, 0.5, None])
 def test_a_damaged_store_is_decoded_again(data, name, keep):
@@ -320,7 +344,7 @@ def test_cues_and_proxies_are_made_from_a_store_without_true_masks(data):
 
 def open_proxies(folder: Path, data: DataSet, advance=unwatched) -> np.ndarray:
     """Open the proxy masks as they are now: with the digest that they have."""
-    return proxy_masks(finished(folder), data, open_store(data), advance)
+    return proxy_masks(finished(folder), data, open_store(data), lambda name, total: advance)
 
 
 def test_proxy_masks_hold_the_pixels_of_the_files_with_void_around(data, folder):

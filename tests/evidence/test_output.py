@@ -43,6 +43,8 @@ def test_quality_reports_and_the_figure_of_drawn_scenes_are_written_under_other_
     target.mkdir()
     (target / "quality-7.md").write_text("old")
     (target / "README.md").write_text("a page")
+    (target / "quality-notes.md").write_text("somebody's own")
+    (target / "quality-x").mkdir()
     results(written(graph, tmp_path / "x.zip"), target)
     assert (target / "dual-s0.png").read_bytes() == b"a figure" and (
         target / "quality-1.jpg"

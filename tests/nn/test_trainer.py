@@ -227,6 +227,32 @@ def test_half_a_log_line_is_cut_off(tmp_path, every_step):
     assert (tmp_path / "cut" / "log.jsonl").read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
 
 
+def test_lines_are_known_by_their_steps_where_a_loss_of_power_took_some(tmp_path, every_step):
+    fit(tmp_path / "whole")
+    cut_off(tmp_path / "cut", 5)
+    log = tmp_path / "cut" / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([*lines[:3], *lines[4:], '{"step": 5}\n']))
+    fit(tmp_path / "cut")
+    assert [line["step"] for line in lines_of(tmp_path / "cut")] == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_checkpoint_that_a_kill_left_beside_last_weights_goes(tmp_path):
+    fit(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"as large as three networks")
+    fit(tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_weights_that_the_last_step_spoils_are_no_result(tmp_path):
+    points = Points()
+    schedule, groups = Schedule(1, 0, 1, 1), [{"params": [points.a], "lr": math.inf}]
+    with pytest.raises(BadInput) as caught:
+        optimise(Job(tmp_path, "points-s0"), points, groups, schedule, objective(points.losses_at))
+    assert caught.value.subject == "points-s0" and "a is not finite after the last step" in caught.value.found
+    assert not (tmp_path / "weights.pt").exists() and not (tmp_path / "training.json").exists()
+
+
 def test_what_a_killed_writer_left_half_done_is_cleared_away(tmp_path):
     left = tmp_path / ".checkpoint.pt.ab12cd34ef56.tmp"  # as large as a checkpoint, one more for every kill
     left.write_bytes(b"half a checkpoint")

@@ -277,6 +277,12 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
     assert "4 members" in refusal(path).found
 
 
+def test_more_classes_than_labels_are_refused(tmp_path):
+    classes = np.array(["background", *(f"c{k}" for k in range(300))])
+    error = refusal(forge(tmp_path / "cues.npz", classes=classes))
+    assert "301 classes" in error.found and "at most 255" in error.expected
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,7 +10,7 @@ from swdb.core.errors import BadInput
 from swdb.core.files import write_json
 from swdb.study import capacity
 from swdb.study.capacity import GUESS, Resources, Slot, chosen_gpus, largest, slots, threads_of, visible_gpus
-from swdb.study.costs import MIB
+from swdb.study.costs import MIB, settings_of
 
 
 @pytest.fixture
@@ -53,8 +53,9 @@ def test_no_more_workers_than_there_is_to_make(machine, tmp_path):
 def test_memory_limits_them_as_a_guess_and_as_measured(machine, tmp_path):
     machine(memory=3 * GUESS)
     assert len(slots(Resources(), artefacts(tmp_path), tmp_path)) == 2  # nine tenths of it are used
-    for name, kind, peak in (("x", "run", 400), ("y", "run", 900), ("z", "data", 9000)):
-        write_json(tmp_path / "costs" / f"{name}.json", {"kind": kind, "peak_mib": peak})
+    run = settings_of(artefacts(tmp_path)[0])
+    for name, settings, peak in (("x", run, 400), ("y", run, 900), ("z", "another", 9000)):
+        write_json(tmp_path / "costs" / f"{name}.json", {"kind": "run", "settings": settings, "peak_mib": peak})
     (tmp_path / "costs" / "broken.json").write_text("{")
     assert largest(artefacts(tmp_path), tmp_path) == 900 * MIB
     assert len(slots(Resources(), artefacts(tmp_path), tmp_path)) == 3

@@ -1,5 +1,7 @@
 """What making took: noted by id, read back, and nothing where it is not there or damaged."""
 
+from dataclasses import replace
+
 import pytest
 import toy_worker
 
@@ -16,7 +18,9 @@ def test_what_is_noted_is_read_back(tmp_path, root):
     assert read_cost(tmp_path, root.id) == {"peak_mib": 700.0, "seconds": 1.235}
     note_cost(tmp_path, root, None, 800 * MIB)
     assert read_cost(tmp_path, root.id) == {"peak_mib": 800.0}
-    assert peaks(tmp_path, {"toy", "run"}) == [800 * MIB] and peaks(tmp_path, {"run"}) == []
+    other_seed, other_settings = (replace(root, key={**root.key, **more}) for more in ({"seed": 7}, {"crop": 7}))
+    assert peaks(tmp_path, [other_settings, other_seed]) == [800 * MIB]
+    assert peaks(tmp_path, [other_settings, replace(root, kind="run")]) == []
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"peak_mib": "much"}', '{"peak_mib": null, "kind": "toy"}'])
@@ -25,7 +29,7 @@ def test_what_is_missing_or_damaged_says_nothing(tmp_path, root, text):
         (tmp_path / "costs").mkdir()
         (tmp_path / "costs" / f"{root.id}.json").write_text(text)
     assert read_cost(tmp_path, root.id) == {}
-    assert peaks(tmp_path, {"toy"}) == []
+    assert peaks(tmp_path, [root]) == []
 
 
 def test_a_disk_that_does_not_take_it_stops_nobody(tmp_path, root):

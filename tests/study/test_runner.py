@@ -616,6 +616,52 @@ def test_a_kill_between_two_renames_costs_nothing(own):
     assert run.done and times(run.folder) == before and not run.anew.folder.exists()
 
 
+def test_what_was_made_again_is_taken_by_whoever_comes_after_a_kill(own):
+    run = run_of(graph_of(own), "strong")
+    before = times(run.folder)
+    run.folder.rename(run.anew.folder)
+    runner().make([run])
+    assert run.done and times(run.folder) == before and not run.anew.folder.exists()
+
+
+def test_what_was_made_again_from_other_inputs_is_not_taken(own):
+    run = run_of(graph_of(own), "strong")
+    digest = run.digest()
+    run.folder.rename(run.anew.folder)
+    record = run.anew.read_record()
+    write_json(run.anew.record, record | {"inputs": dict.fromkeys(record["inputs"], "0"), "digest": "x"})
+    runner().make([run])
+    assert run.digest() == digest
+
+
+def test_a_folder_on_another_disk_is_made_again_there(own, tmp_path):
+    run, big = run_of(graph_of(own), "strong"), tmp_path / "big"
+    before = times(run.folder)
+    shutil.move(run.folder, big)
+    run.folder.symlink_to(big)
+    assert run.anew.folder.parent == run.folder
+    runner().make_again([run])
+    assert run.done and run.folder.is_symlink() and times(big)["weights.pt"] > before["weights.pt"]
+    assert [path.name for path in big.glob(".*") if path.name != ".leases"] == []
+
+
+def test_who_cannot_help_goes_on(tmp_path, monkeypatch):
+    class Toy(toys.Toy):
+        tried = 0
+
+        def help(self, artefact, tools):
+            self.tried += 1
+            raise RuntimeError("out of memory")
+
+    monkeypatch.setitem(STAGES, "toy", Toy())
+    held = next(iter(toys.planned(tmp_path).values()))
+    watcher = Watcher()
+    helper = runner(watcher)
+    for _ in range(2):
+        helper._help([replace(held, task=1)])
+    assert STAGES["toy"].tried == 1 and watcher.lines == [f"{held.id}: this process cannot help with it: out of memory"]
+
+
 def test_what_is_not_there_is_made(own):
     run = run_of(graph_of(own), "strong")
     shutil.rmtree(run.folder)

@@ -168,6 +168,20 @@ def test_one_interrupt_lets_all_workers_save_their_work(tmp_path):
     assert not [one for one in artefacts if one.done and one.name != "root"]
 
 
+def test_an_interrupt_before_the_rest_is_known_lets_them_save_their_work(tmp_path):
+    (root, *_) = toy_worker.planned(tmp_path, root="slow")
+    display = Display()
+    workers = Workers([Slot("cpu")], tmp_path, "fp32", 1, "playing", display, program=toy_worker.PROGRAM)
+    with pytest.raises(KeyboardInterrupt), workers:
+        workers.begin([root])
+        until = time.monotonic() + 60
+        while not toys.made(tmp_path) and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.3)  # from there to where it can be interrupted
+        raise KeyboardInterrupt
+    assert (root.folder / "saved.txt").exists() and display.lines[-1].startswith("stopping: ")
+
+
 def test_a_second_interrupt_kills_them(tmp_path):
     stubborn = tmp_path / "stubborn.py"
     stubborn.write_text(

@@ -152,6 +152,8 @@ def test_a_broken_trend_says_so():
 def test_values_say_whether_they_are_off_or_unsure():
     wide = one(judge(FAMILY, made(3, 2.0, seed=1), True), "values-2")
     assert wide.word == UNDECIDED and wide.why.startswith("an interval is wider than ± 3 points")
+    beside = one(judge(FAMILY, made(3, 0.3, {"2:weak.miou": 59.1}), True), "values-2")
+    assert beside.word == UNDECIDED and beside.why.startswith("a value lies outside its interval")
     off = one(judge(FAMILY, made(3, 0.3, {"2:weak.miou": 45.0}), True), "values-2")
     assert off.word == CONTRADICTED and off.effect == pytest.approx(-12, abs=1)
 

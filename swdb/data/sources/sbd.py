@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.errors import BadInput, MissingArtefact, SwdbError, reason
 from swdb.core.files import replacing
 from swdb.core.processor import usable_cores
 from swdb.data.images import decode_mask, palette_png
@@ -180,8 +180,7 @@ def read_mat(data: bytes, where: str) -> np.ndarray:
     try:
         labels = _segmentation(data)
     except (ValueError, struct.error, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(where, f"cannot be read ({reason})", "a mask of SBD's folder cls") from None
+        raise BadInput(where, f"cannot be read ({reason(error)})", "a mask of SBD's folder cls") from None
     wrong = labels[labels > MAX_CLASS]
     if wrong.size:
         raise BadInput(where, f"has the value {wrong.min()}", f"0 to {MAX_CLASS}")

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, IncompleteSource, MissingArtefact
+from swdb.core.errors import BadInput, IncompleteSource, MissingArtefact, reason
 from swdb.core.files import decode_text
 from swdb.core.progress import Advance, silent
 from swdb.data.facts import ALL_SPLIT, LISTS, STRONG_SPLIT, VAL_SPLIT
@@ -174,7 +174,11 @@ def _named_lists(folder: Path) -> dict[str, list[str]]:
         path = folder / f"{split}.txt"
         if not path.is_file():
             raise MissingArtefact(where, f"{path.name} is missing", NAMED)
-        lists[split] = read_list(Member(path.name, path.stat().st_size, path, path.read_bytes), where)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{where}, {path.name}", f"cannot be read ({reason(error)})", "a text file") from error
+        lists[split] = read_list(Member(path.name, len(content), path, lambda content=content: content), where)
     return lists
 
 

@@ -74,6 +74,19 @@ def test_lists_that_are_named_go_before_those_of_the_sources(official, lists, tm
     assert masks == sorted(LISTS["train_aug"] + LISTS["val"])
 
 
+def test_a_named_list_that_cannot_be_read_is_named(official, lists, tmp_path, monkeypatch):
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path.parent == lists:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    error = refused(sources_of(official, lists), tmp_path, BadInput)
+    assert str(lists) in error.subject and "Permission denied" in error.found
+
+
 @pytest.mark.parametrize("split", LISTS)
 def test_a_named_list_that_is_missing_is_named(official, lists, tmp_path, split):
     (lists / f"{split}.txt").unlink()
