@@ -14,7 +14,6 @@ class Tools(Protocol):
 
     progress: Progress
     compute: Any  # nn.compute.Compute: device and precision
-    sources: Any  # data.sources.Sources: what a data set may be imported from
 
     def tell(self, line: str) -> None:
         """Say something that people should know before the work is over."""

@@ -5,7 +5,7 @@ from typing import Any
 from swdb.core.artefact import Artefact
 from swdb.core.stage import Tools
 from swdb.data.dataset import MANIFEST, data_key
-from swdb.data.prepare import prepare
+from swdb.data.prepare import NO_SOURCES, prepare
 from swdb.specs.study import Study
 
 
@@ -23,5 +23,5 @@ class DataStage:
         )
 
     def make(self, artefact: Artefact, tools: Tools) -> dict[str, Any]:
-        """Draw it, or import it from the sources that were named; its manifest is its record."""
-        return prepare(artefact.task, artefact.folder, tools.sources, tools.progress).manifest
+        """Draw it; raises NotMade for photographs, which `prepare-voc` imports. Its manifest is its record."""
+        return prepare(artefact.task, artefact.folder, NO_SOURCES, tools.progress).manifest

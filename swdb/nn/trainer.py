@@ -116,9 +116,7 @@ def optimise(
     """
     ended = job.folder / "training.json"
     if ended.is_file():
-        record = _ended(job, ended, schedule, network)
-        Checkpoints(job.folder, job.id, threaded=False).remove()  # a kill may have come between
-        return record
+        return _ended(job, ended, schedule, network)
     on_gpu = next(network.parameters()).is_cuda
     optimizer = _optimizer(schedule, groups)
     rates = Rates([group["lr"] for group in optimizer.param_groups], schedule.factor)
@@ -144,10 +142,9 @@ def optimise(
             step += 1
             due = time.monotonic() - saved >= CHECKPOINT_SECONDS or interrupted
             if due or step % LOG_EVERY == 0 or step == schedule.steps:
-                log.write()
+                log.write(lasting=due)  # no checkpoint is newer than its log, whatever the power does
                 job.advance(step, schedule.steps)
             if due:
-                log.sync()  # no checkpoint is newer than its log, whatever the power does
                 with stepper.numbers():
                     checkpoints.save(network, optimizer, step, seconds + time.monotonic() - started)
                 saved = time.monotonic()
@@ -185,6 +182,7 @@ def _ended(job: Job, ended: Path, schedule: Schedule, network: nn.Module) -> dic
     with damage_of(ended):
         sha256, _ = record["weights_sha256"], record["seconds"]
     load_weights(job.folder, sha256, network)
+    Checkpoints(job.folder, job.id, threaded=False).remove()  # a kill may have come between
     return record
 
 
@@ -251,8 +249,8 @@ class Log:
         self.pending.append(values)
         self.names = names
 
-    def write(self) -> None:
-        """Append the lines of all steps since the last time; refuses losses that are not finite."""
+    def write(self, lasting: bool = False) -> None:
+        """Append the lines of all steps since the last time; refuses losses that are not finite. lasting: wait for the disk."""
         if not self.pending:
             return
         rows = torch.stack(self.pending).tolist()  # one read from the device
@@ -262,27 +260,22 @@ class Log:
         terms = [{name: row[name] for name in self.names if name not in self.objective.watched} for row in watched]
         finite = [all(map(math.isfinite, one.values())) for one in terms]
         good = finite.index(False) if False in finite else len(rows)
-        self._append([_line(step, one) for step, one in zip(steps, terms[:good], strict=False)])
+        self._append([_line(step, one) for step, one in zip(steps, terms[:good], strict=False)], lasting)
         if good < len(rows):
             found = f"the loss is {list(terms[good].values())} at {self.job.place(steps[good])}: the training diverged"
             raise BadInput(self.job.id, found, "finite losses: lower its learning rates in the preset")
         for step, values in zip(steps, watched, strict=True):
             self.objective.see(step, values)
 
-    def sync(self) -> None:
-        """Let what was written reach the disk."""
-        try:
-            with self.path.open("rb") as log:
-                os.fsync(log.fileno())
-        except OSError as error:
-            raise disk_error(error, self.path) from error
-
-    def _append(self, lines: list[str]) -> None:
+    def _append(self, lines: list[str], lasting: bool) -> None:
         try:
             check_lease(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as log:
                 log.writelines(lines)
+                if lasting:
+                    log.flush()
+                    os.fsync(log.fileno())
         except OSError as error:
             raise disk_error(error, self.path) from error
 

@@ -28,7 +28,6 @@ from swdb.core.stage import ChecksEarly, Shared, TakesRoom
 from swdb.data.audit import verify
 from swdb.data.dataset import DataSet, open_artefact
 from swdb.data.facts import ALL_SPLIT
-from swdb.data.prepare import NO_SOURCES
 from swdb.study.costs import MIB, note_cost
 from swdb.study.preregistration import RECORDED, forget_note, noted_at_begin
 from swdb.study.queue import Queue, without
@@ -72,7 +71,6 @@ class Runner:
     compute: "Compute"
     observer: Observer
     doing: str = "swdb"  # what a process that waits for this one is told
-    sources: object = NO_SOURCES
     workdir: Path | None = None  # where journals are kept; None: none are
     workers: Helpers | None = None  # None: everything is made in this process
     failures: list[tuple[Artefact, Exception]] = field(default_factory=list)  # what could not be made
@@ -133,7 +131,7 @@ class Runner:
     def _prepare(self, artefacts: list[Artefact]) -> None:
         """Make the data, look for what can be seen to fail before anything is trained, and read what is read from files."""
         for artefact, other in lacking(one for one in artefacts if not one.done):
-            if not _is_under_way(other):
+            if not _is_held(other):
                 raise NotMade(other.folder, f"not made yet, and {artefact.id} is made from it")
         data = [one for one in artefacts if one.kind == "data"]
         self._begin_without(data, artefacts)
@@ -350,13 +348,13 @@ def _makers_of_vanished(todo: list[Artefact]) -> list[tuple[Artefact, lease.Hold
     """Return who is making the inputs that vanished and that nobody here makes; raises NotMade where nobody is."""
     makers = []
     for artefact, other in lacking(one for one in todo if not one.done):
-        if not _is_under_way(other):
+        if not _is_held(other):
             raise NotMade(other.folder, f"is gone, and {artefact.id} is made from it")
         makers.append((other, Lease(other.leased_path).holder()))
     return makers
 
 
-def _is_under_way(artefact: Artefact) -> bool:
+def _is_held(artefact: Artefact) -> bool:
     """Whether another process makes it now."""
     holder = Lease(artefact.leased_path).holder()
     return holder is not None and not holder.is_dead

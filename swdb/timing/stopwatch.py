@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -45,14 +44,16 @@ class Tools:
     steps: int  # or images, after which it is enough
     seconds: float  # after which it is enough
     whole: bool = False  # let a stage come to its end
+    trains: bool = False  # then stages that count no optimizer steps, such as decoding, are let pass
     timer: Callable[[], float] = time.perf_counter  # or time.thread_time, which other processes hardly disturb
-    sources: Any = None
     began: float = 0.0
     marks: list[tuple[int, float]] = field(default_factory=list)  # how many steps or images were done, and when
     _stores: dict[int, Store] = field(default_factory=dict)
 
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: only its own marks count."""
+        if self.trains and not counts:
+            return lambda done, of: None
         self.began, self.marks = self.timer(), []
 
         def advance(done: int, of: int) -> None:
@@ -152,7 +153,7 @@ def time_training(make: Callable[[Tools], object], tools: Tools, again: Callable
     clock = Clock(device, count, tools.seconds, tools.timer)
     again()
     with clock.hooked():
-        make(Tools(marked, tools.data, count + LOG_EVERY, LONG, timer=tools.timer, _stores=tools._stores))
+        make(Tools(marked, tools.data, count + LOG_EVERY, LONG, trains=True, timer=tools.timer, _stores=tools._stores))
     timing = clock.timing()
     if device.type != "cuda":
         return timing
@@ -168,7 +169,9 @@ def _marks(
 ) -> tuple[tuple[int, float], tuple[int, float]]:
     """Train so many steps; returns the first and the last mark: how many steps were done, and when."""
     again()
-    watched = Tools(tools.compute, tools.data, count, tools.seconds, timer=tools.timer, _stores=tools._stores)
+    watched = Tools(
+        tools.compute, tools.data, count, tools.seconds, trains=True, timer=tools.timer, _stores=tools._stores
+    )
     with suppress(Enough):
         make(watched)
     later = [mark for mark in watched.marks if mark[0]]

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import voc_tree
 from studies import changed, study_of
 from voc_tree import DATA
 
@@ -14,8 +13,6 @@ from swdb.core.errors import NotMade
 from swdb.core.files import read_json, write_json
 from swdb.core.progress import silent
 from swdb.data.dataset import data_key, open_artefact
-from swdb.data.prepare import NO_SOURCES
-from swdb.data.sources.voc2012 import Sources
 from swdb.data.stages import DataStage
 from swdb.data.synthetic import SCENES
 from swdb.specs.presets import Data, Preset
@@ -29,8 +26,8 @@ def planned(folder: Path, settings: Data | None = None, preset: Preset | None = 
     return DataStage().artefact(study)
 
 
-def tools(sources: Sources = NO_SOURCES) -> SimpleNamespace:
-    return SimpleNamespace(sources=sources, progress=silent)
+def tools() -> SimpleNamespace:
+    return SimpleNamespace(progress=silent)
 
 
 @pytest.fixture
@@ -94,13 +91,7 @@ def test_making_tells_the_same_as_the_manifest_that_was_written_with_the_set(tmp
     assert record == read_json(artefact.record) and artefact.done
 
 
-def test_real_images_are_imported_from_the_sources_that_the_tools_know(tmp_path):
-    artefact = planned(tmp_path / "work", DATA)
-    record = DataStage().make(artefact, tools(Sources(voc_tree.build(tmp_path / "unpacked"))))
-    assert record["image_labels"] == "boxes" and open_artefact(artefact).ids("val") == voc_tree.VAL
-
-
-def test_real_images_without_a_source_are_not_made(tmp_path):
+def test_real_images_are_left_to_prepare_voc(tmp_path):
     artefact = planned(tmp_path, DATA)
     with pytest.raises(NotMade) as caught:
         DataStage().make(artefact, tools())
