@@ -29,6 +29,7 @@ PARALLEL = $(shell $(PY) -c 'import xdist' 2>/dev/null && echo --numprocesses 2 
 SWDB = $(PY) -m swdb
 OPTIONS = --preset $(call quoted,$(PRESET)) --workdir $(call quoted,$(WORK))
 COMPUTE = $(OPTIONS) --device $(call quoted,$(DEVICE)) --jobs $(call quoted,$(JOBS))
+FILES = $(call option,--cues,$(CUES)) $(call option,--weights,$(WEIGHTS))
 
 .DEFAULT_GOAL := help
 .PHONY: help install data proxies table tables verify report bundle results sentences protocol all test slurm mechanism browser check lint bench clean
@@ -54,14 +55,14 @@ data: $(READY) ## prepare the data set
 	$(SWDB) prepare-voc $(OPTIONS) $(call option,--voc,$(VOC)) $(call option,--sbd,$(SBD)) $(call option,--image-labels,$(LABELS)) $(call option,--lists,$(LISTS))
 
 proxies: data ## make both sets of proxy masks
-	$(SWDB) make-proxy $(COMPUTE) $(call option,--cues,$(CUES)) $(call option,--weights,$(WEIGHTS)) $(call option,--saliency,$(SALIENCY))
+	$(SWDB) make-proxy $(COMPUTE) $(FILES) $(call option,--saliency,$(SALIENCY))
 
 table: $(READY) ## one table: make table N=4
-	$(SWDB) reproduce-table $(call quoted,$(N)) $(COMPUTE) --seeds $(call quoted,$(SEEDS))
+	$(SWDB) reproduce-table $(call quoted,$(N)) $(COMPUTE) $(FILES) --seeds $(call quoted,$(SEEDS))
 
 tables: proxies ## all four tables
-	$(SWDB) reproduce-table all $(COMPUTE) --seeds $(call quoted,$(SEEDS))
-	$(SWDB) eval dual $(COMPUTE) --figure
+	$(SWDB) reproduce-table all $(COMPUTE) $(FILES) --seeds $(call quoted,$(SEEDS))
+	$(SWDB) eval dual $(COMPUTE) $(FILES) --figure
 
 verify: $(READY) ## the verdict on every claim, from what is finished
 	$(SWDB) verify $(OPTIONS) $(call option,--junit,$(JUNIT)) $(call option,--summary,$(SUMMARY))

@@ -6,11 +6,12 @@ A trial is a preset of one's own beside a work directory in which its rows weak,
 usage: PYTHONPATH=. python bench/regime.py WORKDIR PRESET.toml ...        (the lines of docs/regime-synthetic.md)
 """
 
-import sys
+import argparse
 from pathlib import Path
 from statistics import mean
 
 from swdb.core.artefact import Artefact
+from swdb.core.errors import told_in_one_line
 from swdb.core.markdown import markdown_table
 from swdb.data.synthetic import BADGE_RADIUS
 from swdb.specs.presets import Preset, load_preset
@@ -74,4 +75,9 @@ def main(workdir: Path, files: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workdir", type=Path)
+    parser.add_argument("presets", nargs="+", metavar="PRESET.toml")
+    typed = parser.parse_args()
+    with told_in_one_line():
+        main(typed.workdir, typed.presets)

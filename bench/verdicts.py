@@ -8,6 +8,7 @@ It must hold, and is said in the last line, with the binomial margin of the numb
 usage: PYTHONPATH=. python bench/verdicts.py [sets]        (2000 sets, about two minutes on one core)
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -70,7 +71,9 @@ def powers() -> None:
 
 
 if __name__ == "__main__":
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("number", nargs="?", type=int, default=2000, help="how many studies are simulated of each kind")
+    number = parser.parse_args().number
     false, correct = nothing_to_find(number), planted(number)
     powers()
     holds = false <= 0.05 + margin(0.05, number) and correct >= 0.95

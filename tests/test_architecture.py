@@ -15,7 +15,7 @@ PACKAGE = REPOSITORY / "swdb"
 # The reading order, folder by folder and module by module: from facts to the command line. A module imports only what
 # stands before it, so a folder imports only folders that stand before it.
 HOUSE = {
-    "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "markdown", "parallel", "identity"),
+    "core": ("errors", "names", "progress", "lease", "journal", "files", "shares", "folders", "artefact", "stage", "processor", "numbers", "markdown", "parallel", "identity"),
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "dsrg", "presets", "choices", "register", "methods", "changes", "claims", "regime", "runs", "tables", "sentences", "sensitivity", "study", "tasks",
     ),

@@ -84,6 +84,12 @@ def evaluate(
     swdb eval dual --lab
     swdb eval strong+mixed --seed 1
     """
+    if figure and (
+        typed := [name for name, value in {"--scales": scales, "--flip": flip, "--crf": crf}.items() if value]
+    ):
+        raise BadInput("--figure", f"{' and '.join(typed)} beside it", "it alone: it shows what the tables count")
+    if json and form != "rich":
+        raise BadInput(f"--format {form}", "--json beside it", "one of them")
     refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made

@@ -8,6 +8,8 @@
 in: an exception, the command line -> out: lines on stderr, an exit code
 """
 
+import errno
+import os
 import platform
 import secrets
 import sys
@@ -58,15 +60,24 @@ def _known(error: BaseException) -> SwdbError | None:
     if isinstance(error, OSError) and error.errno is not None:
         name = error.filename if isinstance(error.filename, str | bytes) else None
         path = Path(name.decode(errors="surrogateescape") if isinstance(name, bytes) else name) if name else "a file"
+        if (
+            name
+            and error.errno in (errno.EACCES, errno.EPERM)
+            and os.path.isfile(path)
+            and not os.access(path, os.R_OK)
+        ):
+            return BadInput(path, f"cannot be read ({reason(error)})", "a file that can")
         return disk_error(error, path)
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
     ):
         found = f"there is not enough ({on_one_line(reason(error))[:200]})"
-        return BadInput("memory", found, "less: smaller batches, crops or networks in the preset, or another device")
+        return BadInput("memory", found, "smaller batches, crops or networks in the preset, or another device")
     if isinstance(error, RuntimeError) and any(words in str(error) for words in GPU_FAILS):
         found = f"fails ({on_one_line(reason(error))[:200]})"
-        return BadInput("the GPU", found, "one that works: what was saved is gone on with, here or on another device")
+        return BadInput(
+            "the GPU", found, "a GPU that works; the run resumes from its last checkpoint, here or on another device"
+        )
     return None
 
 

@@ -11,6 +11,7 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.command_line import CommandLine
+from swdb.cli.terminal import on_one_line
 from swdb.core.artefact import Artefact
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import preset_names
@@ -253,4 +254,9 @@ def say(text: str) -> None:
 
 def show(lines: list[str], values: Any, json: bool) -> None:
     """Print what a command found out: its JSON, or its lines."""
-    typer.echo(jsonlib.dumps(values, indent=2, ensure_ascii=False) if json else "\n".join(lines))
+    if not json:
+        typer.echo("\n".join(on_one_line(part) for line in lines for part in line.split("\n")))
+        return
+    text = jsonlib.dumps(values, indent=2, ensure_ascii=False)
+    with_bytes = any("\ud800" <= sign <= "\udfff" for sign in text)  # of a path that is no text: as escapes of JSON
+    typer.echo(jsonlib.dumps(values, indent=2) if with_bytes else text)

@@ -11,6 +11,7 @@ from swdb.cli.options import say
 from swdb.core.artefact import Artefact
 from swdb.core.errors import SwdbError
 from swdb.core.files import damage_of
+from swdb.core.numbers import signed
 from swdb.reports.results import NOT_RUN, runs_behind
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def with_peeks(graph: "Graph", plan: "Plan", todo: list[Artefact], show_peek: bo
     if left := [one for one in wanted if not one.done]:
         steps = sum(one.steps for one in left)
         say(
-            f"--show-peek trains {len(left)} runs once more ({steps:,} steps), scored on their way; no table reads that"
+            f"--show-peek trains {len(left)} run{'s' * (len(left) > 1)} once more ({steps:,} steps), scored on their way; no table reads that"
         )
     known = {one.id for one in todo}
     return todo + [one for one in still_needed(graph.needed(*wanted)) if one.id not in known], peeks
@@ -98,4 +99,4 @@ def _said(peeks: Sequence[Artefact | None], branch: str) -> str:
             steps.append(f"{int(record['best'][branch]['step']):,}")
     seeds = f"{len(done)} seed{'s' * (len(done) > 1)}"
     at = f"best at step {', '.join(steps)} of {done[0].steps:,}"
-    return f"{mean(best):.1f} instead of {mean(last):.1f} ({mean(best) - mean(last):+.2f} points; {seeds}, {at})"
+    return f"{mean(best):.1f} instead of {mean(last):.1f} ({signed(mean(best) - mean(last), 2)} points; {seeds}, {at})"

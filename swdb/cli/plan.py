@@ -157,9 +157,9 @@ def sentences(entries: list[dict[str, Any]], claims: int, about: dict[str, Any],
 
     by = {word: [one["claim"] for one in entries if one["stands"] == word] for word in COLOURS}
     lines = [
-        f"{len(entries)} of {claims} claims are open; to be found in {100 * about['power']:.0f} % of studies: an effect of 2 "
-        "points, or as printed where that is less (0: that equalities and printed values hold); finds: in which share it is "
-        "found with the seeds at hand; seeds: those at hand of those it takes",
+        f"{len(entries)} of {claims} claims are open; power {100 * about['power']:.0f} % for an effect of 2 points, or of what is "
+        "printed where that is less (0: equalities and printed values); finds: the power with the seeds at hand; seeds: those "
+        "at hand of those needed",
         f"spread: {about['spread']}",
     ]
     jobs = about["jobs"]

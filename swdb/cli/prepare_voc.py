@@ -68,16 +68,25 @@ def prepare_voc(
     from swdb.data.sources.voc2012 import Sources
     from swdb.study.workdir import note_layout, open_study
 
-    if check and (again or download or voc or sbd):
-        given = "--again, --download, --voc or --sbd beside it"
-        raise BadInput("--check", given, "it alone: it looks at what is prepared")
+    imports = {"--again": again, "--download": download}
+    named = {"--voc": voc, "--sbd": sbd, "--lists": lists, "--image-labels": image_labels != "boxes"}
+    part_of = {"--available-only": available_only, "--classes": classes, "--require": require, "--name": name}
+    if check:
+        refuse_beside("--check", {**imports, **named}, "it looks at what is prepared")
+    if audit_splits is not None:
+        refuse_beside(
+            "--audit-splits", {"--check": check, **imports, **part_of}, "it reports on lists, and prepares nothing"
+        )
+    typed = context.get_parameter_source("preset")
+    if dataset and preset != dataset and typed is not None and typed.name != "DEFAULT":
+        raise BadInput(f"--dataset {dataset}", f"--preset {preset} beside it", "one of them")
     study = open_study(workdir, dataset or preset)
     sources = Sources(voc, sbd, image_labels, lists)
     line: CommandLine = context.obj
     if audit_splits is not None:
         show_splits(line, study, audit_splits, sources, json)
         return
-    part = bool(available_only or classes or require or name)
+    part = any(part_of.values())
     if part:
         study = replace(study, preset=arguments.part_of(study.preset, name, classes, require, available_only))
     if check:
@@ -88,6 +97,12 @@ def prepare_voc(
     found, report = prepare_set(study, sources, download, again)
     show_prepared(found, report, json)
     say(f"next: {following(line, study, found, part)}")
+
+
+def refuse_beside(option: str, others: dict[str, object], why: str) -> None:
+    """Refuse options beside one that has no use for them."""
+    if typed := [name for name, value in others.items() if value]:
+        raise BadInput(option, f"{' and '.join(typed)} beside it", f"it alone: {why}")
 
 
 def show_prepared(found: "DataSet", report: dict[str, Any], json: bool) -> None:

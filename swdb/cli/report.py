@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swdb.cli.command_line import CommandLine
+from swdb.cli.command_line import PROXY_SEEDS, CommandLine
 from swdb.cli.options import PresetName, ProxySeeds, Workdir, open_graph, propose
 from swdb.cli.planning import planned
 from swdb.cli.sensitivity import finished
@@ -63,6 +63,8 @@ def require_ours(path: Path) -> None:
 
     if path.is_dir():
         raise BadInput(f"--output {path}", "is a folder", "the name of an HTML file")
+    if path.exists() and not path.is_file():
+        raise BadInput(f"--output {path}", "is no file", "the name of an HTML file")
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as stream:
             if f'name="generator" content="{GENERATOR}' not in stream.read(MOST_READ):
@@ -123,14 +125,18 @@ def commands_of(graph: "Graph", preset: str, seeds: int) -> "Commands":
     from swdb.reports.html import Commands
 
     study = graph.study
-    line = CommandLine(("report", "--preset", Path(preset).name, "--precision", study.precision))
+    own = [PROXY_SEEDS] if study.proxy_seeds else []
+    line = CommandLine(("report", "--preset", Path(preset).name, *own, "--precision", study.precision))
     before = [] if facts_of(study.preset.data).synthetic else [prepare_again(line, prepared=False)]
     if kept_files(study.preset):
         before.append(named_once(line, study.preset))
     many = ("--seeds", str(seeds))
     return Commands(
         before=tuple(before),
-        everything=(line.other("reproduce-table", "all", *many), CommandLine(line.words[:3]).other("report")),
+        everything=(
+            line.other("reproduce-table", "all", *many),
+            CommandLine(("report", *line.words[1:3], *own)).other("report"),
+        ),
         of_row=lambda number, row: line.other("reproduce-table", str(number), "--rows", row, *many),
         of_run=lambda name, seed: line.other("train", name, "--seed", str(seed)),
     )

@@ -89,7 +89,7 @@ def would_lose(artefact: "Artefact") -> bool:
     """Whether a report on disk has values that would not be in it any more; says so."""
     lost = artefact.task.measure().lacks(artefact.record)
     if lost:
-        say(f"kept: {artefact.record.with_suffix('.md')}, which has {lost} values that are not found here")
+        say(f"kept: {artefact.record.with_suffix('.md')}, which has {lost} value{'s' * (lost > 1)} not found here")
     return lost > 0
 
 

@@ -1,8 +1,8 @@
 """The two streams that commands write to: whatever the terminal can show, whoever reads, and whether anybody does.
 
 Signs that the terminal's encoding lacks become ASCII that looks like them, and bytes of paths that are no text are shown
-as escapes, so printing never fails for what is printed. That results cannot be written is an error; that nobody can be
-told how far the work is, is none, and the work goes on.
+as escapes, so printing never fails for what is printed. That results cannot be written is an error; that progress
+cannot be shown is none, and the work goes on.
 
 in: text -> out: stdout, stderr
 """

@@ -98,12 +98,13 @@ def show_sentences(ledger: "Ledger", json: bool) -> None:
 
 def following(ledger: "Ledger") -> tuple[str, ...]:
     """Return the words of the command that follows: what is still to be run, or what it would take."""
-    from swdb.verdicts.verdict import NOT_RUN, UNDECIDED
+    from swdb.reports.ledger import waits_for_runs
+    from swdb.verdicts.verdict import UNDECIDED
 
-    words = {verdict.word for verdict in ledger.verdicts}
-    if NOT_RUN in words:
+    if any(map(waits_for_runs, ledger.verdicts)):
         return "reproduce-table", "all"
-    return ("plan",) if UNDECIDED in words else ("reproduce-table", "all", "--no-train")
+    undecided = any(verdict.word == UNDECIDED for verdict in ledger.verdicts)
+    return ("plan",) if undecided else ("reproduce-table", "all", "--no-train")
 
 
 def with_hours(ledger: "Ledger", graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan") -> "Ledger":

@@ -1,7 +1,10 @@
 """Tables as Markdown: the one place that knows how they are written."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+SIGNS = re.compile(r"[*|]|<(?=[A-Za-z/!?])|&(?=#?\w+;)")  # what Markdown, or the HTML in it, would not show as it is
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]], words: int = 1) -> list[str]:
@@ -13,8 +16,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]], words: 
 
 
 def escaped(text: str) -> str:
-    """Return text whose stars and bars Markdown shows as they are, also inside a table."""
-    return text.replace("*", r"\*").replace("|", r"\|")
+    """Return text whose stars, bars, tags and entities Markdown shows as they are, also inside a table."""
+    return SIGNS.sub(lambda sign: {"<": "&lt;", "&": "&amp;"}.get(sign[0], f"\\{sign[0]}"), text)
 
 
 def _text(value: Any) -> str:

@@ -157,7 +157,7 @@ def _bytes(path: Path, what: str) -> bytes:
     except FileNotFoundError:
         raise MissingArtefact(path, "missing", what) from None
     except OSError as error:
-        raise BadInput(path, f"cannot be read ({error})", what) from None
+        raise BadInput(path, f"cannot be read ({reason(error)})", what) from None
 
 
 def _decode(data: bytes, where: Path | str, what: str) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade, disk_error
+from swdb.core.errors import BadInput, DiskRefused, LeaseLost, MissingArtefact, NotMade, SwdbError, disk_error, reason
 from swdb.core.files import read_json, sweep_temporary, write_json
 from swdb.core.folders import check_place, put_in_place, unfinished
 from swdb.core.lease import leased
@@ -72,8 +72,16 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
                 put_in_place(partial, root, MANIFEST)
             (root / NOTE).unlink(missing_ok=True)  # last, so that a kill before the renaming loses nothing
     except OSError as error:
-        raise disk_error(error, root) from error
+        raise _refused(error, root) from error
     return load(counted(settings, root), root)
+
+
+def _refused(error: OSError, root: Path) -> SwdbError:
+    """Turn what the system refuses into an error about the set, or about the source where that is what it names."""
+    named = error.filename
+    if not isinstance(named, str) or root.parent.absolute() in Path(named).absolute().parents:
+        return disk_error(error, root)
+    return BadInput(named, f"cannot be read ({reason(error)})", "a source that can")
 
 
 def _fill(settings: Data, partial: Path, sources: Sources, progress: Progress) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from swdb.core.markdown import escaped, markdown_table
+from swdb.core.numbers import signed
+from swdb.evaluation.confusion import CLOSE
 
 HEADER = ("evaluated", "mIoU", "points", "in use")
 DIAGNOSIS = "a diagnosis: nothing of it stands in a table"
@@ -37,7 +39,7 @@ def cells(line: Line) -> tuple[str, str, str, str]:
     """Return what is shown of one way."""
     if line.miou is None or line.points is None:
         return line.words, "–", "–", line.where
-    return line.words, f"{line.miou:.2f}", f"{round(line.points, 2) + 0.0:+.2f}", line.where
+    return line.words, f"{line.miou:.2f}", signed(line.points, 2), line.where
 
 
 def title(record: Mapping[str, Any]) -> str:
@@ -50,7 +52,7 @@ def notes(record: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{record['passes']} forward passes an image; every definition is of the predictions that the tables count"
     ]
-    if record["recomputed"] != record["miou"]:
+    if abs(record["recomputed"] - record["miou"]) > CLOSE:
         lines.append(
             f"our own way came out as {record['recomputed']:.2f} here and as {record['miou']:.2f} where it was scored: another "
             "machine; choices are compared with the former, definitions with the latter"
@@ -63,7 +65,7 @@ def closing(record: Mapping[str, Any]) -> str:
     most = max((line for line in table(record) if line.points is not None), key=lambda line: line.points)
     gain = f"no way gives more than ours ({record['miou']:.2f})"
     if most.points > 0:
-        gain = f"the largest gain is {most.points:+.2f} points ({most.words})"
+        gain = f"the largest gain is {signed(most.points, 2)} points ({most.words})"
     if not record["comparable"]:
         return f"At preset {record['preset']} {gain}: that is of this preset, whose scores cannot be compared with the paper's."
     if record["paper"] is None:

@@ -33,14 +33,13 @@ def way_of(scoring: Scoring) -> Way:
 
 def views_of(ways: Iterable[Way]) -> list[tuple[float, bool]]:
     """List the views that some ways need, each once: scale after scale, each plain and then mirrored, as `predict` adds them up."""
-    return list(
-        dict.fromkeys(
-            (scale, mirrored)
-            for _, scales, flip in ways
-            for scale in scales
-            for mirrored in ((False, True) if flip else (False,))
-        )
-    )
+    found = {
+        (scale, mirrored)
+        for _, scales, flip in ways
+        for scale in scales
+        for mirrored in ((False, True) if flip else (False,))
+    }
+    return sorted(found)
 
 
 def averaged(look: Look, ways: Iterable[Way]) -> Iterator[tuple[Way, Tensor]]:

@@ -36,6 +36,6 @@ class Model:
 
 
 def averaged(look: Callable[[float, bool], Tensor], scales: tuple[float, ...], flip: bool) -> Tensor:
-    """Return the mean of what `look` sees at every scale, and there mirrored as well where `flip` says so."""
-    views = [(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,))]
+    """Return the mean of what `look` sees at every scale, from the smallest, and there mirrored as well where `flip` says so."""
+    views = [(scale, mirrored) for scale in sorted(scales) for mirrored in ((False, True) if flip else (False,))]
     return sum(look(*view) for view in views) / len(views)

@@ -72,7 +72,10 @@ class Series:
 
 def number(value: float | None, form: str = ".1f") -> str:
     """Write a number with a true minus; a dash where there is none."""
-    return "–" if value is None or not np.isfinite(value) else format(value, form).replace("-", "−")
+    if value is None or not np.isfinite(value):
+        return "–"
+    words = format(value, form)
+    return words.replace("-", "−") if float(words) else words.lstrip("+-")
 
 
 def interval(ends: tuple[float, float] | None, form: str = "+.1f") -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from swdb.core.markdown import markdown_table
+from swdb.core.numbers import signed
 from swdb.reports.ledger import small
 from swdb.reports.regime import regime_lines
 from swdb.verdicts.verdict import CONTRADICTED, NOT_RUN, REPRODUCED, Ledger, Verdict
@@ -32,13 +33,13 @@ def shown_text(text: str) -> str:
 
 def effect_words(verdict: Verdict) -> str:
     """Say how large an effect is, in points; a dash where nothing was measured."""
-    return "–" if verdict.effect is None else f"{verdict.effect:+.1f}"
+    return "–" if verdict.effect is None else signed(verdict.effect)
 
 
 def interval_words(verdict: Verdict) -> str:
     """Say in which interval over seeds it lies."""
     interval = verdict.seeds_interval
-    return "–" if interval is None else f"{interval.low:+.1f} to {interval.high:+.1f}"
+    return "–" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def p_words(value: float | None) -> str:

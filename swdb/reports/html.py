@@ -249,10 +249,14 @@ def _readings(findings: Sequence[Finding], claims: Sequence[ClaimShown]) -> dict
     return {"words": words, "rows": rows, "seeds": seeds_of(findings), "asked": asked}
 
 
+def _cells_lack(count: int) -> str:
+    return "1 cell lacks" if count == 1 else f"{count} cells lack"
+
+
 def _lacking_words(not_run: Sequence[str], done: int) -> str:
     if not done:
         return "all of it"
-    return f"{len(not_run)} cells lack seeds, listed below" if not_run else "nothing: every cell has all its seeds"
+    return f"{_cells_lack(len(not_run))} seeds, listed below" if not_run else "nothing: every cell has all its seeds"
 
 
 def hours(seconds: float) -> str:

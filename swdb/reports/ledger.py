@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.numbers import signed
 from swdb.evaluation.confusion import read_counts
 from swdb.reports.notes import cannot_be_run
 from swdb.reports.regime import regime_lines
@@ -23,6 +24,7 @@ from swdb.verdicts.regime import with_regime
 from swdb.verdicts.rule import ALPHA
 from swdb.verdicts.verdict import NOT_RUN, UNDECIDED, Interval, Ledger, Verdict
 
+CANNOT_BE_RUN = "cannot be run at this preset: "
 SAME = 1e-6  # points by which a score may differ from that of its counts: they are added up in another order
 
 
@@ -60,7 +62,7 @@ def ledger_of(
 def without_runs(ledger: Ledger, tables: Iterable[MeasuredTable], preset: Preset) -> Ledger:
     """Return a ledger that says of claims why no seeds can decide them: a method cannot be built on the preset's backbone."""
     whys = {
-        cell_name(table.spec.number, *place): f"cannot be run at this preset: {why}"
+        cell_name(table.spec.number, *place): f"{CANNOT_BE_RUN}{why}"
         for table in tables
         for place, why in cannot_be_run(table.spec, preset).items()
     }
@@ -141,7 +143,7 @@ def claim_line(verdict: Verdict) -> str:
 def _effect(verdict: Verdict) -> list[str]:
     if verdict.effect is None:
         return []
-    words = [f"{what_is_shown(verdict)}{verdict.effect:+.1f} points"]
+    words = [f"{what_is_shown(verdict)}{signed(verdict.effect)} points"]
     if verdict.seeds_interval is not None:
         words.append(f"other trainings {_range(verdict.seeds_interval)}")
     if verdict.images_interval is not None:
@@ -187,9 +189,14 @@ def finds_words(verdict: Verdict) -> str:
 def _power(verdict: Verdict) -> list[str]:
     words = [finds] if (finds := finds_words(verdict)) else []
     if takes_more(verdict):
-        hours = "" if verdict.hours_needed is None else f", {verdict.hours_needed:.1f} h more"
+        hours = "" if verdict.hours_needed is None else f", {hours_words(verdict.hours_needed)} more"
         words.append(f"would take {verdict.seeds_needed} seeds{hours}")
     return words
+
+
+def waits_for_runs(verdict: Verdict) -> bool:
+    """Say whether runs that can be made here are missing for a claim."""
+    return verdict.word == NOT_RUN and not verdict.why.startswith(CANNOT_BE_RUN)
 
 
 def takes_more(verdict: Verdict) -> bool:
@@ -197,8 +204,13 @@ def takes_more(verdict: Verdict) -> bool:
     return verdict.word in (UNDECIDED, NOT_RUN) and (verdict.seeds_needed or 0) > len(verdict.seeds)
 
 
+def hours_words(hours: float) -> str:
+    """Say how long something takes: in hours, or in minutes where it is less than two."""
+    return f"{hours:,.1f} h" if hours >= 2 else f"{max(1, round(60 * hours))} min"
+
+
 def _range(interval: Interval) -> str:
-    return f"{interval.low:+.1f} to {interval.high:+.1f}"
+    return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def small(p: float) -> str:

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swdb.core.errors import BadInput, told_in_one_line
+from swdb.core.errors import BadInput, MissingArtefact, told_in_one_line
 from swdb.core.files import damage_of, read_json, write_json, write_text
+from swdb.core.markdown import escaped
 from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
 from swdb.reports.earlier import LEDGER
@@ -125,6 +126,9 @@ def with_kept(ledger: Ledger, path: Path) -> Ledger:
 
 def page(preset: Preset, target: Path) -> str:
     """Return the page of a preset's results: its four tables, and where everything else is."""
+    missing = [number for number in TABLES if not (target / f"table{number}.md").is_file()]
+    if missing:
+        raise MissingArtefact(target / f"table{missing[0]}.md", "not there", f"results of preset {preset.name}")
     tables = [(target / f"table{number}.md").read_text(encoding="utf-8") for number in TABLES]
     reports = sorted(path.name for path in target.glob("quality-*.md"))
     others = {
@@ -145,7 +149,7 @@ def page(preset: Preset, target: Path) -> str:
     lines = [
         f"# Results on preset {preset.name}",
         "",
-        f"{preset.title[:1].upper()}{preset.title[1:]}{outside}. As the program wrote them; in full precision, with the ids of the",
+        f"{escaped(preset.title[:1].upper() + preset.title[1:])}{outside}. As the program wrote them; in full precision, with the ids of the",
         "runs, in the `.csv` and `.json` beside each table.",
         "",
         f"Behind them: {', '.join(links)}.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import markdown_table
+from swdb.core.numbers import signed
 from swdb.specs.presets import Preset
 from swdb.specs.regime import COMPARED
 from swdb.specs.tables import load_tables, printed_values
@@ -47,13 +48,13 @@ def condition_line(checked: Checked) -> str:
     """Say what became of a condition, with its numbers."""
     parts = []
     if checked.effect is not None:
-        parts.append(f"{checked.higher:.1f} - {checked.lower:.1f} = {checked.effect:+.1f} points")
+        parts.append(f"{checked.higher:.1f} - {checked.lower:.1f} = {signed(checked.effect)} points")
         if checked.interval is not None:
-            parts.append(f"other trainings {checked.interval.low:+.1f} to {checked.interval.high:+.1f}")
+            parts.append(f"other trainings {signed(checked.interval.low)} to {signed(checked.interval.high)}")
         parts.append("1 seed" if len(checked.seeds) == 1 else f"{len(checked.seeds)} seeds")
     if checked.printed is not None:
         high, low = checked.printed
-        parts.append(f"the paper prints {high:.1f} - {low:.1f} = {high - low:+.1f}")
+        parts.append(f"the paper prints {high:.1f} - {low:.1f} = {signed(high - low)}")
     numbers = f" ({'; '.join(parts)})" if parts else ""
     why = f" - {checked.why}" if checked.why else ""
     return f"{checked.word}: {checked.condition.text}{numbers}{why}"
@@ -73,8 +74,8 @@ def _brief(checked: Checked) -> str:
     if checked.effect is None:
         return f"{checked.condition.text}: {checked.word}"
     interval = checked.interval
-    ends = "" if interval is None else f" ({interval.low:+.1f} to {interval.high:+.1f})"
-    return f"{checked.condition.text}: {checked.effect:+.1f}{ends}, {checked.word}"
+    ends = "" if interval is None else f" ({signed(interval.low)} to {signed(interval.high)})"
+    return f"{checked.condition.text}: {signed(checked.effect)}{ends}, {checked.word}"
 
 
 def titled(preset: Preset, ledger: Ledger) -> str:

@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def compared(self) -> float | None:
-        """What a difference is shown to: the paper's value, or in a column of ours the one that the paper quotes of others."""
+        """The value that the difference is taken from: the paper's, or in a column of ours the one that the paper quotes of others."""
         return self.row.paper.get(self.column.quoted) if self.column.quoted else self.paper
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 from swdb.core.errors import MissingArtefact
 from swdb.core.files import damage_of, read_json, write_text
 from swdb.core.markdown import escaped, markdown_table
+from swdb.core.numbers import signed
 from swdb.specs.presets import Preset
 from swdb.specs.sensitivity import Reading
 from swdb.verdicts.readings import TOGETHER, Comparison, Side
@@ -86,8 +87,8 @@ def notes(findings: Sequence[Finding], preset: Preset) -> list[str]:
     lines = ["a table of ours: the paper has none, and says nothing of these questions"]
     if seeds:
         lines.append(
-            f"effects in points of val mIoU with 95 % intervals (±: half of their width) over seeds {', '.join(map(str, seeds))}; of a claim about "
-            "several differences the one that decides, which may be another one under a reading"
+            f"effects in points of val mIoU with 95 % intervals (±: half of their width) over seeds {', '.join(map(str, seeds))}; where a claim "
+            "has several differences, the deciding one is shown, which may differ between readings"
         )
         lines.append(
             "change: what the reading does to the tables' difference, paired by seed; its interval rests on these pairs alone"
@@ -103,7 +104,7 @@ def notes(findings: Sequence[Finding], preset: Preset) -> list[str]:
 
 def markdown(findings: Sequence[Finding], heading: str, preset: Preset) -> str:
     """Return the table as Markdown: claim by claim which readings agree, then reading by reading."""
-    lines = [f"**{title(heading, preset)}**", ""]
+    lines = [f"**{escaped(title(heading, preset))}**", ""]
     rows = [
         [claim, *(", ".join(readings.get(word, [])) or "–" for word in TOGETHER)]
         for claim, readings in by_claim(findings).items()
@@ -239,4 +240,4 @@ def _number(value: float | None, interval: Interval | None, ends: bool) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}"  # no -0.0
+    return signed(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from swdb.core.files import digest, write_text
 from swdb.core.markdown import escaped, markdown_table
+from swdb.core.numbers import signed
 from swdb.proxy.cue_file import lacking_lines
 from swdb.reports.assumptions import settings_page
 from swdb.reports.dsrg_networks import RECORD, checked, network_words
@@ -49,7 +50,7 @@ def frame(measured: MeasuredTable, preset: Preset) -> "pd.DataFrame":
             line[f"{prefix}measured" if column.printed or not several else column.title] = cell.measured
             if preset.comparable and (column.printed or column.quoted):
                 known = cell.mean is not None and cell.compared is not None
-                line[f"{prefix}difference"] = f"{cell.mean - cell.compared:+.1f}" if known else ""
+                line[f"{prefix}difference"] = signed(cell.mean - cell.compared) if known else ""
         lines.append(line)
     import pandas as pd  # here: it takes longer to load than a ledger to judge
 
@@ -60,12 +61,12 @@ def markdown(measured: MeasuredTable, preset: Preset, ledger: Ledger) -> str:
     """Return the table with its claims and notes as Markdown."""
     shown = frame(measured, preset)
     rows = [[escaped(str(value)) for value in row] for row in shown.itertuples(index=False)]
-    lines = [f"**{title(measured, preset, ledger)}**", ""]
+    lines = [f"**{escaped(title(measured, preset, ledger))}**", ""]
     lines += markdown_table([*shown.columns], rows, words=len(measured.spec.label_titles))
     if claims := claim_lines(ledger, measured.spec.number):
         lines += ["", "Claims:", "", *[f"- {escaped(line)}" for line in claims]]
     said = [*(rule_lines(ledger) if claims else []), *notes(measured, preset)]
-    lines += ["", *[f"<sub>{line}</sub>  " for line in said]]
+    lines += ["", *[f"<sub>{escaped(line)}</sub>  " for line in said]]
     return "\n".join(lines) + "\n"
 
 

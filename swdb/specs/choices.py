@@ -97,7 +97,7 @@ CHOICES = (
     ),
     Choice(
         "decouplednet-missed-tags",
-        "asked for by its true tags, DecoupledNet takes a class that was not found as found with the threshold's probability",
+        "asked for by its true tags, DecoupledNet treats a class that it missed as found, with the threshold as its probability",
         "swdb/methods/decoupled_prediction.py, class_maps",
     ),
     Choice(

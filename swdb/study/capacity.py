@@ -119,5 +119,5 @@ def _fitting(todo: list[Artefact], threads: int, workdir: Path) -> int:
 
 
 def largest(todo: Iterable[Artefact], workdir: Path) -> int:
-    """Return how many bytes a worker takes at most for what is left, as measured here for its kinds; a guess where none was."""
-    return max(peaks(workdir, (artefact for artefact in todo if artefact.steps)), default=GUESS)
+    """Return how many bytes a worker takes at most for what is left, as measured here; a guess for what was not."""
+    return max((peak or GUESS for peak in peaks(workdir, (one for one in todo if one.steps))), default=GUESS)

@@ -42,12 +42,12 @@ def settings_of(artefact: Artefact) -> str:
     return digest({"kind": artefact.kind, **shared})[:10]
 
 
-def peaks(workdir: Path, artefacts: Iterable[Artefact]) -> list[int]:
-    """Return the bytes of memory that artefacts of the kinds and settings of some others took here."""
-    wanted, found = {settings_of(one) for one in artefacts}, []
-    for path in (workdir / COSTS).glob("*.json"):
+def peaks(workdir: Path, artefacts: Iterable[Artefact]) -> list[int | None]:
+    """Return the bytes of memory that artefacts of each kind and settings among some took here at most; None: none was made."""
+    found: dict[str, int | None] = {settings_of(one): None for one in artefacts}
+    for path in (workdir / COSTS).glob("*.json") if found else ():
         with suppress(SwdbError, ValueError, TypeError, KeyError):
             cost = read_json(path)
-            if cost["settings"] in wanted and cost["peak_mib"] > 0:
-                found.append(int(cost["peak_mib"]) * MIB)
-    return found
+            if cost["settings"] in found and cost["peak_mib"] > 0:
+                found[cost["settings"]] = max(found[cost["settings"]] or 0, int(cost["peak_mib"]) * MIB)
+    return [*found.values()]

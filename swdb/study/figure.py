@@ -20,7 +20,7 @@ NUM_IMAGES = 6
 def draw_run(graph: Graph, runner: Runner, artefact: Artefact) -> Path:
     """Draw a finished run, scoring its branches first; the proxies of validation images are made for looking at only."""
     run, seed = artefact.task.run, artefact.task.seed
-    proxies = graph.proxies(1, seed)
+    proxies = graph.of(run).proxies(run.proxy_set, seed)
     runner.make(graph.needed(proxies))
     dataset = runner.dataset(graph.data)
     ids = dataset.ids(VAL_SPLIT)[:NUM_IMAGES]

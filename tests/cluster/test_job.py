@@ -1,5 +1,7 @@
 """What runs in a job: a command that is refused, fails, is told to end or is killed. (On a real Slurm: test_cluster.py.)"""
 
+import os
+import shutil
 import signal
 import sys
 import threading
@@ -144,6 +146,22 @@ def test_a_job_that_saved_nothing_new_is_not_begun_for_ever(tmp_path, monkeypatc
     assert make.checkpoint() is None
     thread.join(30)
     assert said(tmp_path) == "error: the time limit is too short: nothing new was saved before it came again"
+
+
+def test_what_vanishes_while_it_is_looked_at_is_no_progress(tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / ID
+    (folder / "gone").mkdir(parents=True)
+    (folder / "there").touch()
+    walk, expected = os.walk, (folder / "there").lstat().st_mtime
+
+    def vanishing(place):
+        for found in walk(place):
+            yield found
+            shutil.rmtree(folder / "gone", ignore_errors=True)
+        yield str(folder), [], ["gone.tmp"]
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    assert job(tmp_path)._newest() == expected
 
 
 def test_the_signs_of_life_of_a_lease_are_no_progress(tmp_path):

@@ -210,13 +210,16 @@ def test_a_kill_costs_one_part(many, monkeypatch):
     assert not list(artefact.folder.glob(".*.parts"))
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut off", "other counts", "other images"])
+@pytest.mark.parametrize("damage", ["missing", "cut off", "other counts", "other images", "no score"])
 def test_counts_that_do_not_give_the_score_are_refused(scene, damage):
     artefact = planned(scene)
     path = scene.score(STRONG).folder / "confusion.npz"
     with np.load(path) as saved:
         ids, counts = saved["ids"], saved["counts"]
-    if damage == "missing":
+    if damage == "no score":
+        record = scene.score(STRONG).read_record()
+        scene.score(STRONG).record.write_text(json.dumps({**record, "miou": float("nan")}))
+    elif damage == "missing":
         path.unlink()
     elif damage == "cut off":
         path.write_bytes(path.read_bytes()[:100])

@@ -27,10 +27,6 @@ def test_views_are_looked_at_in_the_order_in_which_a_prediction_adds_them_up():
     ]  # fmt: skip
 
 
-def test_scales_are_added_up_in_the_order_in_which_they_are_named():
-    assert views_of([("strong", (1.0, 0.75), True)]) == [(1.0, False), (1.0, True), (0.75, False), (0.75, True)]
-
-
 def test_a_scale_that_is_named_twice_counts_twice():
     found = dict(
         averaged(

@@ -32,6 +32,17 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, there):
     assert tried == ["cuda" if there else "cpu"]  # it is used once, so that a broken GPU is noticed here
 
 
+def test_a_gpu_that_was_named_is_the_one_whose_streams_are_used(monkeypatch):
+    current = []
+    monkeypatch.setattr(cuda, "cuda_works", lambda: True)
+    monkeypatch.setattr(cuda, "prepare", lambda: None)
+    monkeypatch.setattr(torch, "zeros", lambda count, device: torch.ones(count).sub_(1))
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for name in ("cuda", "cuda:1"):
+        choose_device(name)
+    assert current == [torch.device("cuda", 1)]
+
+
 @pytest.mark.parametrize(("fast", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_a_cpu_prefers_half_precision_where_that_is_faster(monkeypatch, fast, precision):
     monkeypatch.setattr(compute, "has_fast_bf16", lambda: fast)

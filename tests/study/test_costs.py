@@ -19,8 +19,8 @@ def test_what_is_noted_is_read_back(tmp_path, root):
     note_cost(tmp_path, root, None, 800 * MIB)
     assert read_cost(tmp_path, root.id) == {"peak_mib": 800.0}
     other_seed, other_settings = (replace(root, key={**root.key, **more}) for more in ({"seed": 7}, {"crop": 7}))
-    assert peaks(tmp_path, [other_settings, other_seed]) == [800 * MIB]
-    assert peaks(tmp_path, [other_settings, replace(root, kind="run")]) == []
+    assert peaks(tmp_path, [other_settings, other_seed, root]) == [None, 800 * MIB]
+    assert peaks(tmp_path, [replace(root, kind="run")]) == [None] and peaks(tmp_path, []) == []
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"peak_mib": "much"}', '{"peak_mib": null, "kind": "toy"}'])
@@ -29,7 +29,7 @@ def test_what_is_missing_or_damaged_says_nothing(tmp_path, root, text):
         (tmp_path / "costs").mkdir()
         (tmp_path / "costs" / f"{root.id}.json").write_text(text)
     assert read_cost(tmp_path, root.id) == {}
-    assert peaks(tmp_path, [root]) == []
+    assert peaks(tmp_path, [root]) == [None]
 
 
 def test_a_disk_that_does_not_take_it_stops_nobody(tmp_path, root):

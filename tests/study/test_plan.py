@@ -264,6 +264,7 @@ DAMAGED = {
     "an artefact of no kind": lambda said: (
         said | {"artefacts": {k: without(v, "kind") for k, v in said["artefacts"].items()}}
     ),
+    "a seed that is no number": lambda said: said | {"cells": [cell | {"seed": "0"} for cell in said["cells"]]},
     "inputs after what is made from them": lambda said: said | {"artefacts": dict(reversed(said["artefacts"].items()))},
 }
 

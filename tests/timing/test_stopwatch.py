@@ -70,6 +70,17 @@ def test_a_training_ends_after_the_time_that_it_was_given():
     assert len(seen) == 6 and timing.count == 6 - stopwatch.WARM
 
 
+def test_what_is_decoded_before_a_training_does_not_end_it():
+    def make(tools: Tools) -> None:
+        advance = tools.progress("decode the proxy masks", 1000)
+        for done in range(1000):
+            tools.timer.sleep(0.001)
+            advance(done + 1, 1000)
+        training(100)(tools)
+
+    assert time_training(make, tools(4), nothing).seconds == pytest.approx(STEP)
+
+
 def test_one_long_step_is_a_measurement_too():
     timing = time_training(training(5), tools(5, seconds=0.0), nothing)
     assert timing.count == 1 and timing.seconds == pytest.approx(STEP - DATA) and timing.data_share is None

@@ -37,8 +37,8 @@ MAX_DIRECTORY = 64 * MIB  # bytes of a zip's list of members
 ZIP_END = 22 + (1 << 16) - 1  # bytes at its end in which that list is looked up
 
 FILE, FOLDER = "a file", "a folder"
-# Folders of a work directory in which swdb alone writes. What it downloads is as good as what users have, and data sets are
-# told one by one: many people keep their own in a folder of that name.
+# Folders of a work directory in which swdb alone writes. Downloads count as sources, and data sets are
+# recognised one by one: many people keep their own in a folder of that name.
 WRITTEN = (*FOLDERS, "inputs", "reports")
 OWN, NOT_OWN = "was made by swdb itself", "a source: what others published"
 TAR_KINDS = {

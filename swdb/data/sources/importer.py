@@ -177,7 +177,7 @@ def _look_through_sbd(
     """Go once through a source of SBD's: note all names, and add SBD's own lists to `listed` where they are asked for.
 
     A stream, in which going through it costs as much as reading it, hands out what is wanted of the first place at once:
-    whatever else it may hold, nothing goes before that.
+    that place takes precedence over any other in the source.
     """
     streamed, begun, lists = is_streamed(claims.source), set(), []
 
