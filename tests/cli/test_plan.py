@@ -110,7 +110,7 @@ def test_a_benchmark_says_how_long_runs_take_where_none_is_finished(tmp_path):
 def test_it_is_said_in_words(work):
     result = succeed("plan", "--budget", "10m", "--preset", TINY, "--workdir", work, "--jobs", "1")
     text = " ".join(result.stdout.split())
-    assert "of 30 claims are open; to be found in 80 % of studies" in text
+    assert "of 30 claims are open; power 80 % for an effect of 2 points" in text
     assert "within 10m together, the cheapest first: " in text and "beyond it: " in text
     assert any(line.startswith((" within", " over")) and "kl-hurts" in line for line in result.stdout.splitlines())
     assert next_command(result)[:5] == ["reproduce-table", "all", "--until-decided", "--budget", "10m"]
@@ -120,7 +120,7 @@ def test_sentences_name_what_is_out_of_reach_and_what_is_not_known():
     about = {"power": 0.9, "spread": "words", "jobs": 1, "budget": None}
     entries = [{"claim": "one", "stands": NEVER, "hours": None}, {"claim": "two", "stands": UNKNOWN, "hours": None}]
     lines = sentences(entries, 5, about, "swdb bench")
-    assert lines[0].startswith("2 of 5 claims are open; to be found in 90 % of studies")
+    assert lines[0].startswith("2 of 5 claims are open; power 90 % for an effect of 2 points")
     assert lines[-2:] == [
         "undecidable with 400 seeds: one",
         "how long runs take is not known here yet: swdb bench measures it",

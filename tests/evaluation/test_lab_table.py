@@ -25,8 +25,8 @@ RECORD = {
 
 def test_a_way_is_shown_with_its_difference_to_ours_and_who_uses_it():
     assert [cells(line) for line in table(RECORD)] == [
-        ("ours", "67.00", "+0.00", "CPS"),
-        ("absent 0", "67.00", "+0.00", "UniMatch"),  # and not -0.00
+        ("ours", "67.00", "0.00", "CPS"),
+        ("absent 0", "67.00", "0.00", "UniMatch"),  # and not -0.00
         ("dropped | hit", "–", "–", "DSRG"),
         ("mirrored", "69.60", "+2.60", "mmseg"),
     ]

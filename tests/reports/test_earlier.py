@@ -46,7 +46,7 @@ def test_the_same_results_have_no_change(folders):
     assert [part(text, title)[0] for title in ("Verdicts that did not stand", "Decided now, and not earlier")] == [0, 0]
     ledger = json.loads((folders[0] / "ledger.json").read_text())
     assert part(text, "As they were")[0] == len(ledger["claims"]) and "`" not in text
-    assert {line.split("|")[-2].strip() for line in text.partition("## Values")[2].splitlines()[6:]} == {"+0.0"}
+    assert {line.split("|")[-2].strip() for line in text.partition("## Values")[2].splitlines()[6:]} == {"0.0"}
 
 
 def test_verdicts_are_sorted_by_what_became_of_them(folders):

@@ -177,7 +177,7 @@ def test_what_is_found_is_said_in_the_words_of_the_claim(kind, words):
     claim = replace(CLAIM, kind=kind)
     known = {"finds": 0.912, "finds_effect": 2.0, "seeds_needed": 8, "hours_needed": 1.26}
     open_line = claim_line(Verdict(claim, 9, "UNDECIDED", **known))
-    assert f"({words}; would take 8 seeds, 1.3 h more)" in open_line
+    assert f"({words}; would take 8 seeds, 76 min more)" in open_line
     assert "would take" not in claim_line(Verdict(claim, 9, "REPRODUCED", **known))
 
 

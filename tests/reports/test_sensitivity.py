@@ -61,12 +61,12 @@ def test_a_line_holds_both_sides_their_difference_and_what_they_say_together():
     assert line == (
         "kl-hurts",
         "+1.3 [+0.5, +2.0] for",
-        "+0.0 [-0.9, +0.8] undecided",
+        "0.0 [-0.9, +0.8] undecided",
         "-1.3 [-2.0, -0.6]",
         OTHER_DIRECTION,
     )
     assert len(line) == len(HEADER)
-    assert lines_of(FINDINGS[0], ends=False)[0][1:4] == ("+1.3 ±0.8 for", "+0.0 ±0.9 undecided", "-1.3 ±0.7")
+    assert lines_of(FINDINGS[0], ends=False)[0][1:4] == ("+1.3 ±0.8 for", "0.0 ±0.9 undecided", "-1.3 ±0.7")
     assert lines_of(FINDINGS[1])[1] == ("mixing-hurts", NOT_RUN, NOT_RUN, "", NOT_RUN)
 
 
