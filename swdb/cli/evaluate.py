@@ -1,5 +1,6 @@
 """`swdb eval`: the score of one run, or of several averaged."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,13 +85,9 @@ def evaluate(
     swdb eval dual --lab
     swdb eval strong+mixed --seed 1
     """
-    if figure and (
-        typed := [name for name, value in {"--scales": scales, "--flip": flip, "--crf": crf}.items() if value]
-    ):
-        raise BadInput("--figure", f"{' and '.join(typed)} beside it", "it alone: it shows what the tables count")
-    if json and form != "rich":
-        raise BadInput(f"--format {form}", "--json beside it", "one of them")
-    refuse_beside_lab(lab, form, {"--flip": flip, "--scales": scales, "--crf": crf, "--figure": figure})
+    ways = {"--flip": flip, "--scales": scales, "--crf": crf}
+    refuse_together(figure, form, json, ways)
+    refuse_beside_lab(lab, form, {**ways, "--figure": figure})
     resources = arguments.resources(device, jobs, threads, devices, per_device)
     trains_on = device if figure else None  # a figure shows proxies, which may have to be made
     files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
@@ -106,6 +103,14 @@ def evaluate(
         path = draw(graph, runner, trained[0]) if figure else None
     tell(score, path, json)
     propose(context.obj, graph.study, "reproduce-table", "all")
+
+
+def refuse_together(figure: bool, form: str, json: bool, ways: Mapping[str, object]) -> None:
+    """Refuse ways of scoring beside a figure, which shows what the tables count, and two forms of what is printed."""
+    if figure and (typed := [name for name, value in ways.items() if value]):
+        raise BadInput("--figure", f"{' and '.join(typed)} beside it", "it alone: it shows what the tables count")
+    if json and form != "rich":
+        raise BadInput(f"--format {form}", "--json beside it", "one of them")
 
 
 def refuse_of_average(source: CellSource, lab: bool, figure: bool) -> None:

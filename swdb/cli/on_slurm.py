@@ -16,7 +16,7 @@ from swdb.core.lease import leased
 from swdb.study.capacity import Resources
 
 if TYPE_CHECKING:
-    from swdb.cluster.slurm import Cluster, Options
+    from swdb.cluster.slurm import Cluster
     from swdb.specs.study import Study
 
 On = Annotated[str, typer.Option("--on", help="here, or slurm: submit a job for each artefact, and end.")]
@@ -30,26 +30,24 @@ SlurmOptions = Annotated[
 ]
 
 
-def check_typed(on: str, typed: str | None) -> "Options | None":
-    """Read `--on` and `--slurm`; None where the work is done here."""
+def open_slurm(
+    line: CommandLine, on: str, typed: str | None, workdir: Path, device: str, looks: bool = False
+) -> "OnSlurm | None":
+    """Read `--on` and `--slurm`; None where nothing is submitted. Raises BadInput where this machine cannot submit jobs.
+
+    looks: nothing is made; what was typed must make sense all the same.
+    """
     if on not in ("here", "slurm"):
         raise unknown("--on", on, ("here", "slurm"))
     if on == "here":
         if typed is not None:
             raise BadInput(f"--slurm {typed}", "says how jobs are submitted, and none are", "--on slurm beside it")
         return None
-    from swdb.cluster.slurm import read_options
+    from swdb.cluster.slurm import open_cluster, read_options
 
-    return read_options(typed)
-
-
-def open_slurm(line: CommandLine, on: str, typed: str | None, workdir: Path, device: str) -> "OnSlurm | None":
-    """Open what submits jobs; None where the work is done here. Raises BadInput where this machine cannot submit any."""
-    options = check_typed(on, typed)
-    if options is None:
+    options = read_options(typed)
+    if looks:
         return None
-    from swdb.cluster.slurm import open_cluster
-
     return OnSlurm(line, open_cluster(workdir, options), "cuda" if options.gpus and device == "auto" else device)
 
 

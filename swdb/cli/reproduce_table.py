@@ -9,7 +9,7 @@ import typer
 
 from swdb.cli import arguments, sensitivity
 from swdb.cli.command_line import CommandLine
-from swdb.cli.on_slurm import On, OnSlurm, SlurmOptions, check_typed, limits, open_slurm
+from swdb.cli.on_slurm import On, OnSlurm, SlurmOptions, limits, open_slurm
 from swdb.cli.options import (
     Budget,
     Cues,
@@ -94,8 +94,7 @@ def reproduce_table(
     tables = [] if readings else chosen_tables(every, number, form)
     chosen = arguments.chosen_rows(tables, None if readings else rows)
     resources = arguments.resources(device, jobs, threads, devices, per_device)
-    check_typed(on, slurm)
-    queue = None if looks else open_slurm(context.obj, on, slurm, workdir, device)
+    queue = open_slurm(context.obj, on, slurm, workdir, device, looks)
     how = {"trains_on": None if looks else device, "choose": queue.choose_precision if queue else None}
     files = {"weights": weights, "cues": cues, "preprocessing": preprocessing}
     graph = open_graph(workdir, preset, precision, remember=not dry_run, proxy_seeds=proxy_seeds, **files, **how)

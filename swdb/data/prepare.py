@@ -78,8 +78,8 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
 
 def _refused(error: OSError, root: Path) -> SwdbError:
     """Turn what the system refuses into an error about the set, or about the source where that is what it names."""
-    named = error.filename
-    if not isinstance(named, str) or root.parent.absolute() in Path(named).absolute().parents:
+    named, ours = error.filename, root.parent.absolute()
+    if not isinstance(named, str) or ours in (place := Path(named).absolute(), *place.parents) or place in ours.parents:
         return disk_error(error, root)
     return BadInput(named, f"cannot be read ({reason(error)})", "a source that can")
 

@@ -7,6 +7,7 @@ from commands import FP32, contents, next_command, only, succeed
 from conftest import swdb
 
 from swdb.cli.peek import TITLE
+from swdb.core.numbers import signed
 from swdb.specs.tables import load_tables
 
 SMALL = ("2", "--rows", "strong,dual", "--seeds", "1")
@@ -34,7 +35,7 @@ def test_the_lines_stand_under_the_table_and_the_table_stays_as_it_is(own):
     assert [line.split(":")[0] for line in lines] == ["- Table 2, strong, miou", "- Table 2, dual, miou"]
     record = json.loads(only(own, "peeks/dual-s0-peek-*/done.json").read_text())
     best, last = record["best"]["strong"], record["last"]["strong"]
-    said = f"{best['miou']:.1f} instead of {last:.1f} ({best['miou'] - last:+.2f} points; 1 seed, best at step {best['step']} of 6)"
+    said = f"{best['miou']:.1f} instead of {last:.1f} ({signed(best['miou'] - last, 2)} points; 1 seed, best at step {best['step']} of 6)"
     assert lines[1].endswith(said)
     assert reports(own) == written
 
