@@ -285,20 +285,27 @@ def test_a_store_that_the_disk_cannot_hold_is_refused_before_it_is_begun(data, f
     assert error.subject == data.root / "store" / "images.npy" and "full" in error.found
 
 
-def test_the_room_of_an_array_is_taken_before_the_next_one_is_begun(data, monkeypatch):
-    def refuse(descriptor, start, size):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def refuse_room(monkeypatch):
+    """A file system that does not set room aside, for a reason."""
 
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    def refusing(number: int) -> None:
+        def refuse(descriptor, start, size):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+
+    return refusing
+
+
+def test_the_room_of_an_array_is_taken_before_the_next_one_is_begun(data, refuse_room):
+    refuse_room(errno.ENOSPC)
     error = not_decoded(data, DiskRefused)
     assert error.subject == data.root / "store" / "images.npy" and "full" in error.found
 
 
-def test_a_file_system_that_cannot_take_room_is_used_without(data, monkeypatch):
-    def refuse(descriptor, start, size):
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+def test_a_file_system_that_cannot_take_room_is_used_without(data, refuse_room):
+    refuse_room(errno.EOPNOTSUPP)
     assert open_store(data).images.shape[0] == 4
 
 
