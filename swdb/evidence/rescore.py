@@ -16,7 +16,7 @@ import numpy as np
 
 from swdb.core import files
 from swdb.core.artefact import Artefact
-from swdb.core.errors import MissingArtefact, SwdbError
+from swdb.core.errors import MissingArtefact, SwdbError, reason
 from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
@@ -140,7 +140,7 @@ def _compare_score(
 def _close(then: Any, now: float | None) -> bool:
     if then is None or now is None:
         return then is now
-    return isinstance(then, float | int) and abs(then - now) <= CLOSE
+    return isinstance(then, float | int) and abs(then) <= 100 + CLOSE and abs(then - now) <= CLOSE  # percent
 
 
 def _score_digest(bundle: Bundle, counted: Counted) -> str:
@@ -157,7 +157,14 @@ def _compare_derived(bundle: Bundle, recorded: Recorded) -> None:
     """Derive everything again from what was counted, and compare it byte for byte with what the bundle holds."""
     names = derived_names(recorded.about)
     given = {name: one for name, one in bundle.listed.items() if name not in names}
-    again = derived(recorded.study, recorded.plan, recorded.tables, recorded.about, given)
+    try:
+        again = derived(recorded.study, recorded.plan, recorded.tables, recorded.about, given)
+    except (
+        ValueError,
+        OverflowError,
+    ) as error:  # numbers that somebody wrote into specs or records, far beyond any score
+        bundle.findings.append(Finding("the tables", f"cannot be judged ({reason(error)})", "finite numbers"))
+        return
     for name, text in again.items():
         if name not in bundle.names:
             bundle.findings.append(Finding(name, "missing", "what follows from the scores"))

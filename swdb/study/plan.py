@@ -157,7 +157,7 @@ def from_json(study: Study, found: Any, path: Path) -> Plan:
 
 
 def _seed(value: Any) -> int:
-    if type(value) is not int:
+    if type(value) is not int or not 0 <= value < 2**31:
         raise TypeError
     return value
 

@@ -265,6 +265,7 @@ DAMAGED = {
         said | {"artefacts": {k: without(v, "kind") for k, v in said["artefacts"].items()}}
     ),
     "a seed that is no number": lambda said: said | {"cells": [cell | {"seed": "0"} for cell in said["cells"]]},
+    "a seed that no number is that large": lambda said: said | {"cells": [said["cells"][0] | {"seed": 10**30}]},
     "inputs after what is made from them": lambda said: said | {"artefacts": dict(reversed(said["artefacts"].items()))},
 }
 
