@@ -26,6 +26,12 @@ def words(text: str | None) -> tuple[str, ...]:
     return tuple(word for part in (text or "").split(",") if (word := part.strip()))
 
 
+def refuse_beside(option: str, others: Mapping[str, object], why: str) -> None:
+    """Refuse options beside one that has no use for them."""
+    if typed := [name for name, value in others.items() if value]:
+        raise BadInput(option, f"{' and '.join(typed)} beside it", f"it alone: {why}")
+
+
 def precision(text: str | None) -> str | None:
     """Read a precision."""
     if text is not None and text not in PRECISIONS:

@@ -13,6 +13,7 @@ from rich.text import Text
 from swdb.cli.terminal import on_one_line, shown
 from swdb.cluster.status import State
 from swdb.core.artefact import Artefact
+from swdb.core.numbers import duration
 from swdb.reports.ci import summary_line
 from swdb.reports.ledger import claim_line, rule_lines
 from swdb.reports.notes import notes
@@ -20,7 +21,6 @@ from swdb.reports.results import NOT_RUN, MeasuredTable
 from swdb.reports.tables import frame, title
 from swdb.specs.presets import Preset
 from swdb.specs.register import Assumption
-from swdb.timing.forecast import duration
 from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED, UNDECIDED, Ledger, Verdict
 
 COLOURS = {REPRODUCED: "green", CONTRADICTED: "red", UNDECIDED: "yellow"}  # of verdicts; others are dim

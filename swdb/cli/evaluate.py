@@ -106,9 +106,9 @@ def evaluate(
 
 
 def refuse_together(figure: bool, form: str, json: bool, ways: Mapping[str, object]) -> None:
-    """Refuse ways of scoring beside a figure, which shows what the tables count, and two forms of what is printed."""
-    if figure and (typed := [name for name, value in ways.items() if value]):
-        raise BadInput("--figure", f"{' and '.join(typed)} beside it", "it alone: it shows what the tables count")
+    """Refuse ways of scoring beside a figure, and two forms of what is printed."""
+    if figure:
+        arguments.refuse_beside("--figure", ways, "it shows what the tables count")
     if json and form != "rich":
         raise BadInput(f"--format {form}", "--json beside it", "one of them")
 

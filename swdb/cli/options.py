@@ -1,6 +1,5 @@
 """Options that several commands share, and how a command opens a study and shows what it found."""
 
-import json as jsonlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -13,6 +12,7 @@ from swdb.cli import arguments
 from swdb.cli.command_line import CommandLine
 from swdb.cli.terminal import on_one_line
 from swdb.core.artefact import Artefact
+from swdb.core.files import json_text
 from swdb.specs.crf_parameters import CRF_SETS
 from swdb.specs.presets import preset_names
 
@@ -254,9 +254,5 @@ def say(text: str) -> None:
 
 def show(lines: list[str], values: Any, json: bool) -> None:
     """Print what a command found out: its JSON, or its lines."""
-    if not json:
-        typer.echo("\n".join(on_one_line(part) for line in lines for part in line.split("\n")))
-        return
-    text = jsonlib.dumps(values, indent=2, ensure_ascii=False)
-    with_bytes = any("\ud800" <= sign <= "\udfff" for sign in text)  # of a path that is no text: as escapes of JSON
-    typer.echo(jsonlib.dumps(values, indent=2) if with_bytes else text)
+    parts = (on_one_line(part) for line in lines for part in line.split("\n"))
+    typer.echo(json_text(values) if json else "\n".join(parts))

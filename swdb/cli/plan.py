@@ -127,7 +127,7 @@ def entry(line: Line, jobs: int, stands: str) -> dict[str, Any]:
 def print_plan(entries: list[dict[str, Any]], ledger: "Ledger", about: dict[str, Any], bench: str) -> None:
     """Print what open claims take, and the sentences that must stand under it."""
     from swdb.cli import console
-    from swdb.timing.forecast import duration
+    from swdb.core.numbers import duration
     from swdb.verdicts.power import MOST_SEEDS
 
     names = ["budget", "table", "claim", "points", "finds", "seeds", "time"]

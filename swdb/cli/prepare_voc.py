@@ -72,9 +72,9 @@ def prepare_voc(
     named = {"--voc": voc, "--sbd": sbd, "--lists": lists, "--image-labels": image_labels != "boxes"}
     part_of = {"--available-only": available_only, "--classes": classes, "--require": require, "--name": name}
     if check:
-        refuse_beside("--check", {**imports, **named}, "it looks at what is prepared")
+        arguments.refuse_beside("--check", {**imports, **named}, "it looks at what is prepared")
     if audit_splits is not None:
-        refuse_beside(
+        arguments.refuse_beside(
             "--audit-splits", {"--check": check, **imports, **part_of}, "it reports on lists, and prepares nothing"
         )
     typed = context.get_parameter_source("preset")
@@ -97,12 +97,6 @@ def prepare_voc(
     found, report = prepare_set(study, sources, download, again)
     show_prepared(found, report, json)
     say(f"next: {following(line, study, found, part)}")
-
-
-def refuse_beside(option: str, others: dict[str, object], why: str) -> None:
-    """Refuse options beside one that has no use for them."""
-    if typed := [name for name, value in others.items() if value]:
-        raise BadInput(option, f"{' and '.join(typed)} beside it", f"it alone: {why}")
 
 
 def show_prepared(found: "DataSet", report: dict[str, Any], json: bool) -> None:

@@ -22,8 +22,8 @@ from rich.progress import (
 from rich.text import Text
 
 from swdb.cli.console import err, plain
+from swdb.core.numbers import duration
 from swdb.core.progress import Advance
-from swdb.timing.forecast import duration
 
 SPEED_OVER = 300.0  # seconds over which the time left is estimated: stages are of many speeds
 PLAIN_EVERY = 10.0  # seconds between progress lines where the output is not a terminal

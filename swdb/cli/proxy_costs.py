@@ -20,8 +20,8 @@ def proxy_lines(
     graph: "Graph", rows: Iterable[tuple["Table", "Row"]], seeds: Iterable[int], rates: "Rates", jobs: int
 ) -> list[str]:
     """Compare what is left of these rows where all seeds share one pair of proxies, and where each has its own."""
+    from swdb.core.numbers import duration
     from swdb.study.graph import Graph
-    from swdb.timing.forecast import duration
 
     other = Graph(replace(graph.study, proxy_seeds=not graph.study.proxy_seeds), graph.runs)
     rows, seeds = list(rows), list(seeds)

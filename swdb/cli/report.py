@@ -63,12 +63,13 @@ def require_ours(path: Path) -> None:
 
     if path.is_dir():
         raise BadInput(f"--output {path}", "is a folder", "the name of an HTML file")
-    if path.exists() and not path.is_file():
+    if not path.exists():
+        return
+    if not path.is_file():
         raise BadInput(f"--output {path}", "is no file", "the name of an HTML file")
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            if f'name="generator" content="{GENERATOR}' not in stream.read(MOST_READ):
-                raise NotOurs(path, "is no report of swdb's", "a new name, or an earlier report")
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        if f'name="generator" content="{GENERATOR}' not in stream.read(MOST_READ):
+            raise NotOurs(path, "is no report of swdb's", "a new name, or an earlier report")
 
 
 def plan_of(graph: "Graph") -> "Plan":
@@ -125,18 +126,15 @@ def commands_of(graph: "Graph", preset: str, seeds: int) -> "Commands":
     from swdb.reports.html import Commands
 
     study = graph.study
-    own = [PROXY_SEEDS] if study.proxy_seeds else []
-    line = CommandLine(("report", "--preset", Path(preset).name, *own, "--precision", study.precision))
+    named = CommandLine(("report", "--preset", Path(preset).name, *([PROXY_SEEDS] if study.proxy_seeds else [])))
+    line = CommandLine((*named.words, "--precision", study.precision))
     before = [] if facts_of(study.preset.data).synthetic else [prepare_again(line, prepared=False)]
     if kept_files(study.preset):
         before.append(named_once(line, study.preset))
     many = ("--seeds", str(seeds))
     return Commands(
         before=tuple(before),
-        everything=(
-            line.other("reproduce-table", "all", *many),
-            CommandLine(("report", *line.words[1:3], *own)).other("report"),
-        ),
+        everything=(line.other("reproduce-table", "all", *many), named.other("report")),
         of_row=lambda number, row: line.other("reproduce-table", str(number), "--rows", row, *many),
         of_run=lambda name, seed: line.other("train", name, "--seed", str(seed)),
     )

@@ -2,8 +2,8 @@
 
 An artefact has a kind, a key (the values it is made with) and inputs (other artefacts); its id digests all three, so it
 is known before anything is there. Its record is written last: it is there if and only if the artefact is finished, and
-says what came out, as a digest. A finished artefact is made again only where somebody asks for it; a changed input is another
-id, and an input whose bytes have changed under the same id is refused.
+says what came out, as a digest. A finished artefact is made again only where somebody asks for it; a changed input is
+another id, and an input whose bytes have changed under the same id is refused.
 
 in: kind, name, key, inputs -> out: an id, a folder, a record
 """

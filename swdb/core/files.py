@@ -98,12 +98,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
     """Write JSON atomically, indented for people or, with None, as short as it gets."""
+    write_text(path, json_text(value, indent) + "\n")
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """Return JSON with letters as they are, but for paths that are no text: JSON's own escapes give them back as they were."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
         text.encode()
-    except UnicodeEncodeError:  # a path that is no text: JSON's own escapes give it back as it was
-        text = json.dumps(value, indent=indent)
-    write_text(path, text + "\n")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent)
+    return text
 
 
 def decode_text(data: bytes) -> str:

@@ -4,8 +4,8 @@ Whoever holds the artefact's lease offers the parts and goes through them; so do
 terms (device, precision, libraries), so that the bytes are those that the holder alone would have made. Each part is done
 under a small lease of its own: nobody hands out work, and the parts of a process that died are done by the others.
 
-Who helps holds no lease on the artefact. It may be suspended for hours and resume after the folder was replaced, so all that it does
-is to add files that are missing, to the very folder that it opened; and it makes no folder.
+Who helps holds no lease on the artefact. It may be suspended for hours and resume after the folder was replaced, so all
+that it does is to add files that are missing, to the very folder that it opened; and it makes no folder.
 
 in: parts, how to see that one is done -> out: the parts that this process should do, one after the other
 """

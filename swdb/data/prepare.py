@@ -78,10 +78,12 @@ def prepare(settings: Data, root: Path, sources: Sources, progress: Progress, ag
 
 def _refused(error: OSError, root: Path) -> SwdbError:
     """Turn what the system refuses into an error about the set, or about the source where that is what it names."""
-    named, ours = error.filename, root.parent.absolute()
-    if not isinstance(named, str) or ours in (place := Path(named).absolute(), *place.parents) or place in ours.parents:
+    if not isinstance(error.filename, str):
         return disk_error(error, root)
-    return BadInput(named, f"cannot be read ({reason(error)})", "a source that can")
+    named, ours = Path(error.filename).absolute(), root.parent.absolute()
+    if named.is_relative_to(ours) or ours.is_relative_to(named):
+        return disk_error(error, root)
+    return BadInput(error.filename, f"cannot be read ({reason(error)})", "a source that can")
 
 
 def _fill(settings: Data, partial: Path, sources: Sources, progress: Progress) -> None:

@@ -159,10 +159,7 @@ def _compare_derived(bundle: Bundle, recorded: Recorded) -> None:
     given = {name: one for name, one in bundle.listed.items() if name not in names}
     try:
         again = derived(recorded.study, recorded.plan, recorded.tables, recorded.about, given)
-    except (
-        ValueError,
-        OverflowError,
-    ) as error:  # numbers that somebody wrote into specs or records, far beyond any score
+    except (ValueError, OverflowError) as error:  # of numbers in specs or records that are far beyond any score
         bundle.findings.append(Finding("the tables", f"cannot be judged ({reason(error)})", "finite numbers"))
         return
     for name, text in again.items():

@@ -136,7 +136,7 @@ def _cut(rows: list[int], most: int) -> Iterator[list[int]]:
 
 
 def in_threads(device: torch.device) -> Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]:
-    """Return how work of the host is mapped over batches: beside a GPU in threads, on a CPU, which computes already, one after the other."""
+    """Return how work of the host is mapped over batches: in threads beside a GPU, one after the other on a CPU."""
     return in_order if device.type == "cuda" else map
 
 

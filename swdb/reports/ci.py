@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from swdb.core.markdown import markdown_table
-from swdb.core.numbers import signed
+from swdb.core.numbers import signed, span
 from swdb.reports.ledger import small
 from swdb.reports.regime import regime_lines
 from swdb.verdicts.verdict import CONTRADICTED, NOT_RUN, REPRODUCED, Ledger, Verdict
@@ -39,7 +39,7 @@ def effect_words(verdict: Verdict) -> str:
 def interval_words(verdict: Verdict) -> str:
     """Say in which interval over seeds it lies."""
     interval = verdict.seeds_interval
-    return "–" if interval is None else f"{signed(interval.low)} to {signed(interval.high)}"
+    return "–" if interval is None else span(interval.low, interval.high)
 
 
 def p_words(value: float | None) -> str:

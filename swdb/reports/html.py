@@ -218,6 +218,7 @@ def _about(evidence: Evidence, made: list[Made]) -> dict[str, Any]:
         "counts": counts(ledger),
         "facts": facts,
         "not_run": not_run,
+        "cells_lack": _cells_lack(len(not_run)),
         "anything": done > 0,
         "generator": f"{GENERATOR} {version('swdb')}",
         "seconds": sum(seconds),

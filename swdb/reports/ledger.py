@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
-from swdb.core.numbers import signed
+from swdb.core.numbers import duration, signed, span
 from swdb.evaluation.confusion import read_counts
 from swdb.reports.notes import cannot_be_run
 from swdb.reports.regime import regime_lines
@@ -189,8 +189,8 @@ def finds_words(verdict: Verdict) -> str:
 def _power(verdict: Verdict) -> list[str]:
     words = [finds] if (finds := finds_words(verdict)) else []
     if takes_more(verdict):
-        hours = "" if verdict.hours_needed is None else f", {hours_words(verdict.hours_needed)} more"
-        words.append(f"would take {verdict.seeds_needed} seeds{hours}")
+        lasts = duration(3600 * (verdict.hours_needed or 0))
+        words.append(f"would take {verdict.seeds_needed} seeds{f', {lasts} more' if lasts else ''}")
     return words
 
 
@@ -204,13 +204,8 @@ def takes_more(verdict: Verdict) -> bool:
     return verdict.word in (UNDECIDED, NOT_RUN) and (verdict.seeds_needed or 0) > len(verdict.seeds)
 
 
-def hours_words(hours: float) -> str:
-    """Say how long something takes: in hours, or in minutes where it is less than two."""
-    return f"{hours:,.1f} h" if hours >= 2 else f"{max(1, round(60 * hours))} min"
-
-
 def _range(interval: Interval) -> str:
-    return f"{signed(interval.low)} to {signed(interval.high)}"
+    return span(interval.low, interval.high)
 
 
 def small(p: float) -> str:

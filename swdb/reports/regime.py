@@ -9,7 +9,7 @@ from typing import Any
 
 from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import markdown_table
-from swdb.core.numbers import signed
+from swdb.core.numbers import signed, span
 from swdb.specs.presets import Preset
 from swdb.specs.regime import COMPARED
 from swdb.specs.tables import load_tables, printed_values
@@ -50,7 +50,7 @@ def condition_line(checked: Checked) -> str:
     if checked.effect is not None:
         parts.append(f"{checked.higher:.1f} - {checked.lower:.1f} = {signed(checked.effect)} points")
         if checked.interval is not None:
-            parts.append(f"other trainings {signed(checked.interval.low)} to {signed(checked.interval.high)}")
+            parts.append(f"other trainings {span(checked.interval.low, checked.interval.high)}")
         parts.append("1 seed" if len(checked.seeds) == 1 else f"{len(checked.seeds)} seeds")
     if checked.printed is not None:
         high, low = checked.printed
@@ -74,7 +74,7 @@ def _brief(checked: Checked) -> str:
     if checked.effect is None:
         return f"{checked.condition.text}: {checked.word}"
     interval = checked.interval
-    ends = "" if interval is None else f" ({signed(interval.low)} to {signed(interval.high)})"
+    ends = "" if interval is None else f" ({span(interval.low, interval.high)})"
     return f"{checked.condition.text}: {signed(checked.effect)}{ends}, {checked.word}"
 
 

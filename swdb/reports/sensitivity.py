@@ -233,11 +233,7 @@ def _number(value: float | None, interval: Interval | None, ends: bool) -> str:
     if value is None:
         return ""
     if interval is None:
-        return _points(value)
+        return signed(value)
     if not ends:
-        return f"{_points(value)} ±{(interval.high - interval.low) / 2:.1f}"
-    return f"{_points(value)} [{_points(interval.low)}, {_points(interval.high)}]"
-
-
-def _points(value: float) -> str:
-    return signed(value)
+        return f"{signed(value)} ±{(interval.high - interval.low) / 2:.1f}"
+    return f"{signed(value)} [{signed(interval.low)}, {signed(interval.high)}]"

@@ -2,8 +2,8 @@
 
 On a CPU each worker computes with one thread: as many workers as cores are faster than all threads on one training, they
 do not suffer from other work on the machine, and a result does not depend on the number of cores. On GPUs each has one
-worker, or as many as were asked for. There is no training on several GPUs: dozens of runs that do not depend on each other fill them all, and results
-would depend on the number of GPUs.
+worker, or as many as were asked for. There is no training on several GPUs: dozens of runs that do not depend on each other
+fill them all, and results would depend on the number of GPUs.
 
 in: what was typed, what is left to make -> out: a `Slot` for each worker
 """

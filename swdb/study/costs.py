@@ -16,7 +16,7 @@ from swdb.core.files import digest, read_json, write_json
 
 COSTS = "costs"
 MIB = 2**20
-OF_ONE = ("run", "seed", "set", "begin")  # what tells artefacts of a kind at one preset apart
+OF_ONE = ("run", "seed", "set")  # what tells artefacts of a kind at one preset apart
 
 
 def note_cost(workdir: Path, artefact: Artefact, seconds: float | None, peak: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swdb.core.artefact import Artefact
+from swdb.core.numbers import duration
 from swdb.specs.study import Study
 from swdb.study.runner import CHECKPOINTS
 from swdb.timing.rates import Rates, Work, image_kind, step_kind, trained_as
@@ -122,15 +123,6 @@ class Forecast:
     def work(self) -> float | None:
         """Seconds of all that is left, one after the other."""
         return None if self.total is None else sum(filter(None, self.seconds.values()))
-
-
-def duration(seconds: float | None) -> str:
-    """Say how long something takes; nothing where nobody knows, or where it is no time at all."""
-    if not seconds:
-        return ""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def amount(size: int) -> str:

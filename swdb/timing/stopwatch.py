@@ -19,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from swdb.core.artefact import Artefact
 from swdb.core.processor import forget_peak_memory, peak_memory
-from swdb.core.progress import Advance
+from swdb.core.progress import Advance, silent
 from swdb.data.dataset import DataSet
 from swdb.data.store import Store, training_store
 from swdb.nn.compute import Compute
@@ -53,7 +53,7 @@ class Tools:
     def progress(self, name: str, total: int, counts: bool = False) -> Advance:
         """Begin a stage: only its own marks count."""
         if self.trains and not counts:
-            return lambda done, of: None
+            return silent()
         self.began, self.marks = self.timer(), []
 
         def advance(done: int, of: int) -> None:

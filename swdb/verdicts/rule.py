@@ -1,11 +1,11 @@
 """The rule for all claims together: at how many seeds it is looked, what each look may spend, Holm's step-down.
 
-Whoever judges 25 claims at 5 % each finds one where there is nothing, and adding seeds until something turns significant always
-succeeds. So the 5 % are shared out, once over looks and at each look over all claims of the tables that seeds can decide:
+Whoever judges 25 claims at 5 % each finds one where there is nothing, and adding seeds until something turns significant
+always succeeds. So the 5 % are shared out, once over looks and at each look over all claims of the tables that seeds can decide:
 
 - It is looked at 3, 5, 8 and 12 seeds, with 1 % each, then at 20, 40, 80, ... with half of what was left: 5 % in all.
-- A look at n seeds sees the first n seeds that a claim's cells share, by their numbers, and nothing else; four seeds are looked at like three. With k
-  seeds the looks at 3 ... k are gone through from the first one whenever the program is called: so what comes out depends
+- A look at n seeds sees the first n seeds that a claim's cells share, by their numbers, and nothing else; four seeds are
+  looked at like three. With k seeds the looks at 3 ... k are gone through from the first one whenever the program is called: so what comes out depends
   on the seeds that are there, and not on how often somebody has called it, nor on whether it was called before.
 - At each look Holm's step-down counts every claim that the specs hold, also those whose runs are not there.
 - A claim is decided at the first look at which its p-value, times what Holm and the look make of it, is 0.05 or less, and

@@ -4,8 +4,9 @@ Three seeds say little about the spread of one cell, but all cells together say 
 averaged with the pooled one, which is weighted more heavily the more similar the cells' variances are: limma's moderated
 variances (Smyth 2004), with 20 degrees at most, and no variance claims more of them than all cells together have.
 
-Where a cell looks noisier than that, it is judged by its own variance: pooling may raise a cell's variance but never lower it. Without that, one cell of four times the others' noise made a false decision in 9 of 100 studies without any
-effect; with it, none of six patterns of noise made one in more than 5.
+Where a cell looks noisier than that, it is judged by its own variance: pooling may raise a cell's variance but never lower
+it. Without that, one cell of four times the others' noise made a false decision in 9 of 100 studies without any effect; with
+it, none of six patterns of noise made one in more than 5.
 
 in: scores (..., cells, seeds), NaN where nothing was run -> out: `Noise`
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swdb.core.numbers import signed
+from swdb.core.numbers import duration, signed, span
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,15 @@ from swdb.core.numbers import signed
 )
 def test_a_sign_is_always_there_but_zero_has_none(value, digits, words):
     assert signed(value, digits) == words
+
+
+def test_an_interval_in_words():
+    assert span(-0.3, 1.26) == "-0.3 to +1.3"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (0.0, ""), (0.2, "1 s"), (59.7, "60 s"), (150.0, "2 min"), (5400.0, "90 min"), (9000.0, "2.5 h")],
+)
+def test_a_duration_in_words(seconds, words):
+    assert duration(seconds) == words

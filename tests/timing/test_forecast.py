@@ -10,7 +10,7 @@ from studies import graph_of
 
 from swdb.specs.tables import CellSource
 from swdb.timing import forecast as module
-from swdb.timing.forecast import amount, duration, forecast, remaining_seconds, simulated
+from swdb.timing.forecast import amount, forecast, remaining_seconds, simulated
 from swdb.timing.rates import Rates, Work, read_rates
 
 from .conftest import finish, toy, trained
@@ -208,14 +208,6 @@ def test_disk_is_what_finished_ones_take_and_checkpoints_come_on_top(graph):
 def test_disk_that_nobody_knows_is_not_said(graph):
     found = forecast(graph.study, runs(graph, "strong"), read_rates(graph.study))
     assert found.lasting is None and not any("disk" in line for line in found.lines(""))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(None, ""), (0.0, ""), (0.2, "1 s"), (59.7, "60 s"), (150.0, "2 min"), (5400.0, "90 min"), (9000.0, "2.5 h")],
-)
-def test_a_duration_in_words(seconds, words):
-    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(("size", "words"), [(2**20, "1 MiB"), (2**31, "2.0 GiB")])
