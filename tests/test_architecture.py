@@ -19,7 +19,7 @@ HOUSE = {
     "specs": (
         "settings", "toml", "crf_parameters", "preprocessing", "decoupled", "dsrg", "presets", "choices", "register", "methods", "changes", "claims", "regime", "runs", "tables", "sentences", "sensitivity", "study", "tasks",
     ),
-    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "store", "split_lists", "split_audit"),
+    "data": ("facts", "voc", "synthetic", "kinds", "images", "dataset", "agreement", "audit", "resident", "decoded", "store", "split_lists", "split_audit"),
     "data.sources": ("archives", "places", "tags", "download", "sbd", "voc2012", "importer"),
     "data (what needs the sources)": ("prepare", "stages"),
     "nn": (

@@ -5,12 +5,7 @@ Decoding once is what makes training need no worker processes. Only training ima
 in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`; batches of (B, S, S, 3) and (B, S, S) uint8
 """
 
-import errno
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +16,19 @@ from torch import Tensor
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput, MissingArtefact
-from swdb.core.files import digest, replacing, sweep_temporary, write_atomic, write_json
+from swdb.core.files import digest, sweep_temporary, write_atomic
 from swdb.core.lease import leased
 from swdb.core.parallel import in_order
 from swdb.core.progress import Advance, Progress, silent
 from swdb.data.dataset import DataSet
+from swdb.data.decoded import new_array, open_arrays, record_arrays
 from swdb.data.facts import ALL_SPLIT
 from swdb.data.images import check_sizes, masks_digest, read_mask, resize_longest_side, size_text
 from swdb.data.resident import resident, sent
 from swdb.data.voc import IGNORE
+
+ARRAYS = ("images.npy", "masks.npy", "sizes.npy")
+MASKS = "masks.npy"  # of a set of proxies
 
 
 @dataclass(frozen=True)
@@ -96,17 +95,11 @@ def training_store(dataset: DataSet, longest_side: int, advance: Advance) -> Sto
 
 def _open_store(folder: Path, ids: list[str], size: int) -> Store | None:
     """Open what was decoded; None where it is not there, damaged, or of another list."""
-    try:
-        if json.loads((folder / "store.json").read_text(encoding="utf-8")) != _contents(ids, size):
-            return None
-        images, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
-        sizes = np.load(folder / "sizes.npy")
-    except (OSError, ValueError, EOFError):
+    arrays = open_arrays(folder / "store.json", _contents(ids, size), ARRAYS)
+    if arrays is None:
         return None
-    shapes = (len(ids), size, size, 3), (len(ids), size, size), (len(ids), 2)
-    if (images.shape, masks.shape, sizes.shape) != shapes:
-        return None
-    return Store(ids, images, masks, torch.from_numpy(sizes))
+    images, masks, sizes = arrays
+    return Store(ids, images, masks, torch.from_numpy(np.array(sizes)))
 
 
 def _contents(ids: list[str], size: int) -> dict[str, Any]:
@@ -118,22 +111,21 @@ def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, progress: Pro
 
     Raises MissingArtefact where the PNGs are not those that were recorded when they were made.
     """
-    path, shape = proxies.folder / "masks.npy", store.images.shape[:3]
-    if not _is_whole(path, shape):
+    path, record = proxies.folder / MASKS, proxies.folder / "masks.json"
+    of = {"canvas": store.images.shape[1], "ids": digest(store.ids), "masks": proxies.digest()}
+    arrays = open_arrays(record, of, [MASKS])
+    if arrays is None:
         with leased(path, "decoding masks"):
-            if not _is_whole(path, shape):
+            arrays = open_arrays(record, of, [MASKS])  # whoever held the lease may have decoded them meanwhile
+            if arrays is None:
                 sweep_temporary(path.parent, path.name)  # the report on their quality may be written just now
                 if masks_digest(proxies.folder) != proxies.digest():
                     raise MissingArtefact(proxies.folder, "its masks are not those that were made")
                 _decode_proxies(path, dataset, store, progress("decode the proxy masks", len(store.ids)))
-    return np.load(path, mmap_mode="r")
-
-
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    try:
-        return np.load(path, mmap_mode="r").shape == shape
-    except (OSError, ValueError, EOFError):
-        return False
+                record_arrays(record, of, [MASKS])
+                arrays = open_arrays(record, of, [MASKS])
+    assert arrays is not None
+    return arrays[0]
 
 
 def _decode_proxies(path: Path, dataset: DataSet, store: Store, advance: Advance) -> None:
@@ -147,7 +139,7 @@ def _decode_proxies(path: Path, dataset: DataSet, store: Store, advance: Advance
             raise BadInput(png, f"is {size_text(mask)}", f"{width}x{height}, as its image")
         return mask
 
-    with _new_array(path, (len(store.ids), size, size), IGNORE) as masks:
+    with new_array(path, (len(store.ids), size, size), IGNORE) as masks:
 
         def fill(k: int) -> None:
             mask = decode(k)
@@ -160,8 +152,8 @@ def _decode_proxies(path: Path, dataset: DataSet, store: Store, advance: Advance
 def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, advance: Advance) -> None:
     sizes = np.zeros((len(ids), 2), np.int64)
     with (
-        _new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
-        _new_array(folder / "masks.npy", (len(ids), size, size), IGNORE) as masks,
+        new_array(folder / "images.npy", (len(ids), size, size, 3), 0) as images,
+        new_array(folder / "masks.npy", (len(ids), size, size), IGNORE) as masks,
     ):
 
         def fill(k: int) -> None:  # in the thread that decoded: to copy takes as long as to decode
@@ -172,28 +164,4 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, advan
         for k, _ in enumerate(in_order(fill, range(len(ids)))):
             advance(k + 1, len(ids))
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
-    write_json(folder / "store.json", _contents(ids, size))
-
-
-def _take_room(path: Path) -> None:
-    """Take the room on the disk that a file will need, where the system can: raises OSError where it is not there."""
-    with path.open("r+b") as stream, suppress(AttributeError):
-        try:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-
-
-@contextmanager
-def _new_array(path: Path, shape: tuple[int, ...], fill: int) -> Iterator[np.ndarray]:
-    """Give a memory-mapped uint8 .npy to be filled, which appears under its name only when it is."""
-    with replacing(path) as temporary:
-        if shutil.disk_usage(path.parent).free < np.prod(shape):  # a full disk kills a writer of mapped memory
-            raise OSError(errno.ENOSPC, "No space left on device")
-        array = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        _take_room(temporary)
-        if fill:
-            array[:] = fill
-        yield array
-        array.flush()
+    record_arrays(folder / "store.json", _contents(ids, size), ARRAYS)
