@@ -50,7 +50,7 @@ HOUSE = {
     "cluster": ("jobs", "slurm", "probe", "job", "status"),
     "timing": ("rates", "forecast", "price", "time_left", "random_set", "stopwatch", "operations", "plain_loop", "crowd", "benchmark", "card"),
     "cli": (
-        "terminal", "command_line", "hints", "failures", "arguments", "console", "progress", "options", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate",
+        "terminal", "command_line", "hints", "failures", "arguments", "console", "progress", "options", "outputs", "on_slurm", "prepare_voc", "make_proxy", "train", "lab", "evaluate",
         "peek", "proxy_costs", "judging", "until_decided", "planning", "showing", "sensitivity", "reproduce_table", "verify", "preregister", "plan", "report", "make", "status",
         "assumptions", "bench", "bundle", "rescore", "merge", "app",
     ),

@@ -7,6 +7,7 @@ import typer
 
 from swdb.cli import arguments
 from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, say, show
+from swdb.cli.outputs import is_bundle, require_replaceable
 from swdb.core.errors import MissingArtefact, NotMade
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def bundle(
     study = as_planned(study, plan)
     plan = with_shared(study, plan, [*tables.values()])
     plan = plan.part(None if table == "all" else {place[:2] for place in plan.scores if place.table in chosen})
-    place = output or study.reports / "bundle.zip"
+    place = study.reports / "bundle.zip" if output is None else output
+    require_replaceable("--output", place, is_bundle, "bundle")
     with progress.bar() as bar:
         missing = write(study, plan, spec_of(study, preset), tables, chosen, place, bar.progress)
     begun = {one.table for one in plan.scores}

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swdb.cli.options import Json, say, show
+from swdb.cli.outputs import is_bundle, require_replaceable
 from swdb.cli.rescore import Data, refuse
 from swdb.core.errors import BadInput
 
@@ -26,6 +27,7 @@ def merge(bundles: Bundles, output: Whole, data: Data = None, json: Json = False
 
     if len(bundles) < 2:
         raise BadInput("bundles", "one is named", "two or more")
+    require_replaceable("--output", output, is_bundle, "bundle")
     with progress.bar() as bar:
         found = put_together(bundles, output, data, bar.progress)
     if found.findings:

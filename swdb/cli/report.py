@@ -7,10 +7,11 @@ import typer
 
 from swdb.cli.command_line import PROXY_SEEDS, CommandLine
 from swdb.cli.options import PresetName, ProxySeeds, Workdir, open_graph, propose
+from swdb.cli.outputs import head, require_replaceable
 from swdb.cli.planning import planned
 from swdb.cli.sensitivity import finished
 from swdb.cli.showing import registered_in
-from swdb.core.errors import BadInput, MissingArtefact, NotOurs, SwdbError
+from swdb.core.errors import MissingArtefact, SwdbError
 from swdb.core.files import write_text
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from swdb.reports.html import Commands, Evidence
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
-
-MOST_READ = 2000  # characters of a file that is to be replaced: its head
 
 
 def report(
@@ -44,8 +43,8 @@ def report(
     from swdb.reports.html import page
 
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
-    path = output or graph.study.reports / "index.html"
-    require_ours(path)
+    path = graph.study.reports / "index.html" if output is None else output
+    require_replaceable("--output", path, is_report, "report")
     plan = plan_of(graph)
     evidence = evidence_of(graph, plan, preset, images)
     with progress.bar() as bar:
@@ -57,19 +56,11 @@ def report(
     propose(context.obj, graph.study, *following)
 
 
-def require_ours(path: Path) -> None:
-    """Refuse to replace what is no report."""
+def is_report(path: Path) -> bool:
+    """Whether a file is a report of ours."""
     from swdb.reports.html import GENERATOR
 
-    if path.is_dir():
-        raise BadInput(f"--output {path}", "is a folder", "the name of an HTML file")
-    if not path.exists():
-        return
-    if not path.is_file():
-        raise BadInput(f"--output {path}", "is no file", "the name of an HTML file")
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        if f'name="generator" content="{GENERATOR}' not in stream.read(MOST_READ):
-            raise NotOurs(path, "is no report of swdb's", "a new name, or an earlier report")
+    return f'name="generator" content="{GENERATOR}' in head(path)
 
 
 def plan_of(graph: "Graph") -> "Plan":

@@ -10,6 +10,7 @@ import typer
 from swdb.cli import arguments
 from swdb.cli.judging import judged
 from swdb.cli.options import Json, PresetName, ProxySeeds, Workdir, open_graph, propose, say, show
+from swdb.cli.outputs import head, require_replaceable
 from swdb.cli.planning import planned
 from swdb.core.errors import BadInput, disk_error
 
@@ -59,6 +60,8 @@ def verify(
     if sentences and number != "all":
         raise BadInput(f"--table {number}", "--sentences are those of the whole supplement", "only one of the two")
     chosen = {table.number for table in arguments.chosen_tables(tables, number)}
+    if junit is not None:
+        require_replaceable("--junit", junit, is_verdicts, "file of verdicts")
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     plan = planned(graph, [*tables.values()], range(0), recorded=True)
     found = judged(graph, tables, plan)
@@ -115,6 +118,11 @@ def with_hours(ledger: "Ledger", graph: "Graph", tables: Mapping[int, "Table"], 
     price = prices(graph, plan, measured_cells(tables))
     hours = {one.claim.key: price.hours(one.claim, one.seeds_needed) for one in ledger.verdicts}
     return replace(ledger, verdicts=tuple(replace(one, hours_needed=hours[one.claim.key]) for one in ledger.verdicts))
+
+
+def is_verdicts(path: Path) -> bool:
+    """Whether a file is JUnit XML of ours."""
+    return '<testsuites name="swdb verify"' in head(path)
 
 
 def write_junit(path: Path, text: str) -> None:

@@ -125,10 +125,12 @@ def decode_text(data: bytes) -> str:
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours; raises MissingArtefact if it is missing or damaged."""
     try:
+        if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+            raise ValueError
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingArtefact(path, "missing") from None
-    except (ValueError, RecursionError, IsADirectoryError):  # ValueError: no UTF-8, no JSON, a number too long
+    except (ValueError, RecursionError):  # ValueError: no UTF-8, no JSON, a number too long
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 

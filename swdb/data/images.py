@@ -153,6 +153,8 @@ def size_text(array: np.ndarray) -> str:
 
 def _bytes(path: Path, what: str) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise BadInput(path, "is a pipe or a device", what)  # which would be waited for
         return path.read_bytes()
     except FileNotFoundError:
         raise MissingArtefact(path, "missing", what) from None

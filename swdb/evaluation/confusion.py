@@ -7,6 +7,7 @@ void pixels left out; a class with neither prediction nor truth has no IoU and i
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder ho
 def read_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a score's images (N,) and what was counted of each, (N, C, C) int64; raises MissingArtefact."""
     try:
+        if path.exists() and not path.is_file():  # a pipe, which would be waited for
+            raise ValueError
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             ids, counts = stored["ids"], stored["counts"]
         square = counts.ndim == 3 and counts.shape[1] == counts.shape[2] and counts.dtype.kind in "iu"
@@ -60,6 +63,13 @@ def known_mean(values: np.ndarray) -> float:
 def json_number(value: float) -> float | None:
     """Return what JSON can say of a mean: None where nothing was counted."""
     return None if math.isnan(value) else value
+
+
+def same_score(then: Any, now: float | None) -> bool:
+    """Whether what a record says of an IoU, a number or None, is what its counts come to."""
+    if then is None or now is None:
+        return then is now
+    return isinstance(then, float | int) and abs(then) <= 100 + CLOSE and abs(then - now) <= CLOSE  # percent
 
 
 def miou(counts: np.ndarray) -> float:

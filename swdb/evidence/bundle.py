@@ -14,12 +14,13 @@ from typing import IO, Any
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, NotMade
-from swdb.core.files import replacing
+from swdb.core.files import damage_of, replacing
 from swdb.core.parallel import in_order
 from swdb.core.progress import Progress
+from swdb.evaluation.confusion import COUNTS, iou_by_name, miou, read_counts, same_score
 from swdb.evidence.derived import derived
 from swdb.evidence.gather import Source, Sources, finished_day, gathered
-from swdb.evidence.layout import About, Listed, missing, versions_here
+from swdb.evidence.layout import About, Listed, missing, place_of, score_digest, versions_here
 from swdb.reports.sound import check_sound
 from swdb.specs.study import Study
 from swdb.specs.tables import Table
@@ -48,8 +49,22 @@ def bundle(
     about = About(study.preset.name, tuple(numbers), finished_day(study, plan), versions_here())
     sources = gathered(study, plan, spec, progress)
     check_sound(plan.scores)
-    write_bundle(study, plan, tables, about, sources, output, progress)
+    listed = look_at(sources, progress)
+    _check_scored(study, plan, listed)
+    write_bundle(study, plan, tables, about, sources, listed, output, progress)
     return missing(plan)
+
+
+def look_at(sources: Sources, progress: Progress) -> dict[str, Listed]:
+    """Return how recorded files are listed, by name."""
+    names = sorted(sources)
+    advance, listed = progress("look at the files", len(names)), {}
+    for done, (name, one) in enumerate(
+        zip(names, in_order(lambda name: Listed.of(bytes_of(sources[name])), names), strict=True)
+    ):
+        listed[name] = one
+        advance(done + 1, len(names))
+    return listed
 
 
 def write_bundle(
@@ -58,17 +73,11 @@ def write_bundle(
     tables: Mapping[int, Table],
     about: About,
     sources: Sources,
+    listed: Mapping[str, Listed],
     output: Path,
     progress: Progress,
 ) -> None:
     """Write recorded files with all that follows from them; the records of the plan lie below the study's folder."""
-    names = sorted(sources)
-    advance, listed = progress("look at the files", len(names)), {}
-    for done, (name, one) in enumerate(
-        zip(names, in_order(lambda name: Listed.of(bytes_of(sources[name])), names), strict=True)
-    ):
-        listed[name] = one
-        advance(done + 1, len(names))
     texts = derived(study, plan, tables, about, listed)
     whole: Sources = {**sources, **{name: text.encode() for name, text in texts.items()}}
     advance = progress(f"write {output.name}", len(whole))
@@ -79,6 +88,21 @@ def write_bundle(
                 raise MissingArtefact(name, "has changed while the bundle was written", "a study at rest")
             put(archive, name, content)
             advance(done, len(whole))
+
+
+def _check_scored(study: Study, plan: Plan, listed: Mapping[str, Listed]) -> None:
+    """Refuse scores whose predictions or counts are not those that were scored, or come to something else than they say."""
+    for score in {one.id: one for one in plan.scores.values() if one.done}.values():
+        record = score.read_record()
+        if record.get("digest") != score_digest(listed, place_of(score, study.folder)):
+            found = "its predictions or counts are not those that were scored"
+            raise MissingArtefact(score.folder, found, "the files of its record")
+        with damage_of(score.record, "a score"):
+            said = record["miou"], record["iou"]
+            total = read_counts(score.folder / COUNTS)[1].sum(0)
+            found = iou_by_name(total, said[1])
+            if not (same_score(said[0], miou(total)) and all(map(same_score, said[1].values(), found.values()))):
+                raise ValueError
 
 
 def bytes_of(source: Source) -> bytes:

@@ -7,13 +7,15 @@ in: a study -> out: names of files, `bundle.json`
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from swdb.core.artefact import Artefact, with_inputs
+from swdb.core.files import digest
+from swdb.evaluation.confusion import COUNTS, PREDICTIONS
 from swdb.specs.presets import Preset
 from swdb.specs.study import NamedFile, Study
 from swdb.study import preregistration
@@ -128,6 +130,14 @@ def study_of(root: Path, preset: Preset, planned: dict[str, Any]) -> Study:
     }
     own = bool(planned.get("proxy_seeds"))
     return Study(root, preset, planned["precision"], files, preset.compile, own)
+
+
+def score_digest(listed: Mapping[str, Listed], place: str) -> str:
+    """Return the digest of a score by its files as they are listed, as whoever scored it made it."""
+    start = f"{place}/{PREDICTIONS}/"
+    masks = sorted((name.removeprefix(start), one.sha256) for name, one in listed.items() if name.startswith(start))
+    counts = listed[name].sha256 if (name := f"{place}/{COUNTS}") in listed else ""
+    return digest([counts, digest([list(pair) for pair in masks])])
 
 
 def folders_of(names: Iterable[str]) -> dict[str, list[str]]:

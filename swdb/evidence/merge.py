@@ -21,7 +21,7 @@ from swdb.core.files import file_digest, replacing
 from swdb.core.journal import LOGS
 from swdb.core.progress import Progress
 from swdb.evaluation.confusion import COUNTS
-from swdb.evidence.bundle import write_bundle
+from swdb.evidence.bundle import look_at, write_bundle
 from swdb.evidence.bundle_reader import OPTION, Bundle, Finding, is_mask, is_read, opened, unpack
 from swdb.evidence.derived import derived_names, folder_of, machines
 from swdb.evidence.gather import Sources, plan_text
@@ -112,7 +112,16 @@ def _write(
     """Write the merged bundle, rescore it, and put it in its place; raises DoesNotHold."""
     with replacing(output) as temporary:
         with named_below(study.folder):
-            write_bundle(study, plan, parts[0].recorded.tables, _about(parts), sources, temporary, progress)
+            write_bundle(
+                study,
+                plan,
+                parts[0].recorded.tables,
+                _about(parts),
+                sources,
+                look_at(sources, progress),
+                temporary,
+                progress,
+            )
         with rescored(temporary, data, progress) as found:
             if not found.holds or found.recorded is None:
                 raise DoesNotHold(found.findings)

@@ -10,20 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from swdb.core import files
 from swdb.core.artefact import Artefact
 from swdb.core.errors import MissingArtefact, SwdbError, reason
 from swdb.core.files import damage_of, write_json
 from swdb.core.progress import Progress
 from swdb.data.dataset import DataSet, load
-from swdb.evaluation.confusion import CLOSE, COUNTS, PREDICTIONS, iou_by_name, miou
+from swdb.evaluation.confusion import iou_by_name, miou, same_score
 from swdb.evidence.bundle_reader import Bundle, Finding, check_rest, opened, unpack
 from swdb.evidence.derived import derived, derived_names
-from swdb.evidence.layout import About, Listed, place_of, versions_here
+from swdb.evidence.layout import About, place_of, score_digest, versions_here
 from swdb.evidence.records import Recorded, faults, named_below, read_contents, read_recorded
 from swdb.evidence.recount import Counted, Truth, bundled_truth, counted_before, named_truth, recount
 
@@ -124,33 +122,17 @@ def _compare_score(
         then, classes = record["miou"], record["iou"]
         now = miou(total)
         found = iou_by_name(total, dataset.class_names)
-        others = [name for name, value in found.items() if not _close(classes[name], value)]
-        if not _close(then, now):
+        others = [name for name, value in found.items() if not same_score(classes[name], value)]
+        if not same_score(then, now):
             more = f" (classes: {', '.join(others)})" if others else ""
             yield Finding(where, f"mIoU {then:.6f}, and its predictions come to {now:.6f}{more}", "what they come to")
         elif others:
             yield Finding(where, f"IoU of {', '.join(others)} is not what the predictions come to", "what they come to")
-        made = _score_digest(bundle, counted)
+        made = score_digest(bundle.listed, counted.place)
         if record["digest"] != made:
             yield Finding(where, f"digest {str(record['digest'])[:10]}", f"{made[:10]}, of the files that are listed")
-        if not _close(then, now):
+        if not same_score(then, now):
             write_json(score.record, {**record, "miou": now, "iou": found})
-
-
-def _close(then: Any, now: float | None) -> bool:
-    if then is None or now is None:
-        return then is now
-    return isinstance(then, float | int) and abs(then) <= 100 + CLOSE and abs(then - now) <= CLOSE  # percent
-
-
-def _score_digest(bundle: Bundle, counted: Counted) -> str:
-    """Return the digest of a score by its files as they are listed, as whoever scored it made it."""
-    start = f"{counted.place}/{PREDICTIONS}/"
-    masks = sorted(
-        (name.removeprefix(start), one.sha256) for name, one in bundle.listed.items() if name.startswith(start)
-    )
-    counts = bundle.listed.get(f"{counted.place}/{COUNTS}", Listed("", 0)).sha256
-    return files.digest([counts, files.digest([list(pair) for pair in masks])])
 
 
 def _compare_derived(bundle: Bundle, recorded: Recorded) -> None:

@@ -30,7 +30,7 @@ def note_cost(workdir: Path, artefact: Artefact, seconds: float | None, peak: in
 
 def read_cost(workdir: Path, artefact_id: str) -> dict[str, float]:
     """Return what is noted of an artefact: `peak_mib`, `seconds`, or neither."""
-    with suppress(SwdbError, ValueError, TypeError, AttributeError):
+    with suppress(SwdbError, ValueError, TypeError, AttributeError, OverflowError):
         found = read_json(workdir / COSTS / f"{artefact_id}.json")
         return {name: float(found[name]) for name in ("peak_mib", "seconds") if name in found}
     return {}
@@ -46,7 +46,7 @@ def peaks(workdir: Path, artefacts: Iterable[Artefact]) -> list[int | None]:
     """Return the bytes of memory that artefacts of each kind and settings among some took here at most; None: none was made."""
     found: dict[str, int | None] = {settings_of(one): None for one in artefacts}
     for path in (workdir / COSTS).glob("*.json") if found else ():
-        with suppress(SwdbError, ValueError, TypeError, KeyError):
+        with suppress(SwdbError, ValueError, TypeError, KeyError, OverflowError):
             cost = read_json(path)
             if cost["settings"] in found and cost["peak_mib"] > 0:
                 found[cost["settings"]] = max(found[cost["settings"]] or 0, int(cost["peak_mib"]) * MIB)

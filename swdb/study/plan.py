@@ -151,6 +151,9 @@ def from_json(study: Study, found: Any, path: Path) -> Plan:
         }
         if not isinstance(found["study"]["files"], dict):
             raise TypeError
+        for place, score in scores.items():
+            if any(run.key.get("seed", place.seed) != place.seed for run in score.inputs_of("run")):
+                raise TypeError  # a score would stand under a seed that its runs do not have
         return Plan(found["study"], scores, tuple(artefacts[other] for other in found.get("beside", ())))
     except (KeyError, TypeError, AttributeError):
         raise MissingArtefact(path, "damaged", "a plan") from None

@@ -70,7 +70,7 @@ def test_an_earlier_report_is_replaced_and_nothing_else_is(tmp_path):
 
 def test_a_folder_is_no_file(tmp_path):
     result = report(tmp_path / "work", "--output", tmp_path)
-    assert the_error(result) == f"--output {tmp_path}: is a folder; expected the name of an HTML file"
+    assert the_error(result) == f"--output {tmp_path}: is a folder; expected the name of a file"
     assert result.exit_code == 2
 
 

@@ -452,3 +452,9 @@ def test_a_device_a_pipe_and_an_open_file_are_not_replaced(tmp_path):
             pytest.fail(f"{temporary} would take its place")
         assert caught.value.subject == place and "a device or a pipe" in caught.value.found
         assert place.lstat().st_mode == before
+
+
+def test_a_pipe_in_place_of_json_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "result.json")
+    with pytest.raises(MissingArtefact, match="damaged"):
+        read_json(tmp_path / "result.json")

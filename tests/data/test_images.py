@@ -1,6 +1,7 @@
 """Reading, checking, resizing and writing one image or one mask."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -123,6 +124,12 @@ def test_a_missing_mask_or_image_is_named(tmp_path):
     ):
         error = refused(call, tmp_path / name, kind=MissingArtefact)
         assert (error.subject, error.found, error.expected) == (tmp_path / name, "missing", what)
+
+
+def test_a_pipe_in_place_of_a_mask_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "mask.png")
+    with pytest.raises(BadInput, match="is a pipe or a device"):
+        read_mask(tmp_path / "mask.png", 21)
 
 
 def test_a_folder_in_place_of_an_image_is_named(tmp_path):

@@ -1,10 +1,12 @@
 """Our mIoU, and where other definitions in use differ from it, by numbers worked out by hand."""
 
+import os
+
 import numpy as np
 import pytest
 
 from swdb.core.errors import MissingArtefact
-from swdb.evaluation.confusion import confusion, iou, miou, read_counts
+from swdb.evaluation.confusion import confusion, iou, miou, read_counts, same_score
 
 VOID = 255
 # Class 0 and 1 are found, 2 is never hit, 3 is predicted only, 4 does not occur at all.
@@ -133,6 +135,21 @@ def test_counts_that_are_kept_come_back(tmp_path):
     np.savez_compressed(path := tmp_path / "confusion.npz", ids=np.array(["a", "b", "c"]), counts=found)
     ids, kept = read_counts(path)
     assert ids.tolist() == ["a", "b", "c"] and kept.dtype == np.int64 and (kept == found).all()
+
+
+def test_a_pipe_in_their_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "confusion.npz")
+    with pytest.raises(MissingArtefact, match="damaged"):
+        read_counts(tmp_path / "confusion.npz")
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "same"),
+    [(50.0, 50.0, True), (50.0, 50.0 + 1e-12, True), (50.0, 50.1, False), (None, None, True), (None, 0.0, False),
+     (0.0, None, False), ("50", 50.0, False), (10**400, 50.0, False), (float("nan"), 50.0, False)],
+)  # fmt: skip
+def test_a_record_says_what_was_counted_or_it_does_not(then, now, same):
+    assert same_score(then, now) is same
 
 
 def test_no_byte_of_them_can_be_changed_into_a_crash(tmp_path):

@@ -9,6 +9,7 @@ from drawn import drawn_study
 from studies import graph_of
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.files import read_json, write_json
 from swdb.evidence.bundle import DATE, bytes_of
 from swdb.evidence.bundle_reader import loads
 from swdb.evidence.layout import ABOUT, Listed
@@ -80,6 +81,30 @@ def test_a_finished_score_without_its_predictions_is_named(tmp_path):
     with pytest.raises(MissingArtefact) as caught:
         written(graph, tmp_path / "none.zip")
     assert caught.value.subject == lost and not (tmp_path / "none.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions/*.png", "confusion.npz"])
+def test_a_score_whose_files_are_not_those_that_were_scored_is_in_no_bundle(study, tmp_path, name):
+    graph = moved(study, tmp_path)
+    path = sorted(graph.study.folder.glob(f"runs/*/evals/*/{name}"))[0]
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(MissingArtefact) as caught:
+        written(graph, tmp_path / "x.zip")
+    assert caught.value.subject in path.parents and "not those that were scored" in caught.value.found
+    assert not (tmp_path / "x.zip").exists()
+
+
+def test_a_score_that_says_another_iou_than_was_counted_is_in_no_bundle(study, tmp_path):
+    graph = moved(study, tmp_path)
+    path = sorted(graph.study.folder.glob("runs/*/evals/*/result.json"))[0]
+    record = read_json(path)
+    name, value = next((name, value) for name, value in record["iou"].items() if value is not None)
+    write_json(path, {**record, "iou": {**record["iou"], name: value + 0.5}})
+    with pytest.raises(MissingArtefact) as caught:
+        written(graph, tmp_path / "x.zip")
+    assert caught.value.subject == path and not (tmp_path / "x.zip").exists()
 
 
 def test_sources_are_bytes_files_and_what_reads_them(tmp_path):

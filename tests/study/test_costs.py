@@ -23,7 +23,10 @@ def test_what_is_noted_is_read_back(tmp_path, root):
     assert peaks(tmp_path, [replace(root, kind="run")]) == [None] and peaks(tmp_path, []) == []
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"peak_mib": "much"}', '{"peak_mib": null, "kind": "toy"}'])
+HUGE = f'{{"peak_mib": {10**400}, "seconds": {10**400}, "settings": "x"}}'
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", HUGE, '{"peak_mib": "much"}', '{"peak_mib": null, "kind": "toy"}'])
 def test_what_is_missing_or_damaged_says_nothing(tmp_path, root, text):
     if text is not None:
         (tmp_path / "costs").mkdir()

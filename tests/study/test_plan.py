@@ -266,6 +266,7 @@ DAMAGED = {
     ),
     "a seed that is no number": lambda said: said | {"cells": [cell | {"seed": "0"} for cell in said["cells"]]},
     "a seed that no number is that large": lambda said: said | {"cells": [said["cells"][0] | {"seed": 10**30}]},
+    "a seed that its runs do not have": lambda said: said | {"cells": [said["cells"][0] | {"seed": 1}]},
     "inputs after what is made from them": lambda said: said | {"artefacts": dict(reversed(said["artefacts"].items()))},
 }
 
