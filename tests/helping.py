@@ -33,7 +33,9 @@ def artefacts(work: Path) -> dict[str, Artefact]:
 
 def unmade(finished: Path, work: Path) -> dict[str, Artefact]:
     """Copy a finished work directory, and take away of the four artefacts all that no training made."""
-    shutil.copytree(finished, work, ignore=shutil.ignore_patterns("reports", "quality.*", "masks.npy", "passport.*"))
+    shutil.copytree(
+        finished, work, ignore=shutil.ignore_patterns("reports", "quality.*", "masks.npy", "masks.json", "passport.*")
+    )
     found = artefacts(work)
     for artefact in found.values():
         for path in artefact.folder.rglob("*"):

@@ -144,7 +144,9 @@ def draw(graph: "Graph", runner: "Runner", run: "Artefact") -> Path:
 
 def tell(score: "Artefact", figure: Path | None, json: bool) -> None:
     """Print a score, and say where its predictions and its figure are."""
-    result = score.read_record()
+    from swdb.reports.sound import read
+
+    result = read(score)
     with damage_of(score.record, "a score"):
         show(score_lines(result), result, json)
     said = {"predictions": score.folder / "predictions", **({"figure": figure} if figure else {})}

@@ -119,11 +119,13 @@ class Artefact:
             raise MissingArtefact(self.record, "damaged", "a record with its inputs by id")
         for other in self.inputs:
             if other.done and (now := other.digest()) != then.get(other.id):
-                before = str(then.get(other.id))[:10]
+                before = (
+                    f"it was {then[other.id][:10]}"
+                    if isinstance(then.get(other.id), str)
+                    else "its record does not name it"
+                )
                 raise MissingArtefact(
-                    self.folder,
-                    f"{other.id} has changed since: it was {before}, it is {now[:10]}",
-                    "the inputs of then",
+                    self.folder, f"{other.id} has changed since: {before}, it is {now[:10]}", "the inputs of then"
                 )
 
     @property

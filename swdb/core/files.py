@@ -139,7 +139,7 @@ def damage_of(path: Path, what: str = "a record") -> Iterator[None]:
     """Turn what JSON of another form raises, in a block that only reads from it, into MissingArtefact with the file's name."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ArithmeticError):
         raise MissingArtefact(path, "damaged", what) from None
 
 

@@ -19,7 +19,7 @@ from swdb.core.files import remove_folder, set_aside, sweep_aside
 UNDER_WAY = ".exchange"
 # What stands in folders that the program makes; nothing else in them is ever deleted.
 ENTRIES = re.compile(
-    r"(?:done|done\.begun|manifest|audit|sources|inputs|training|samples|registered|cues|quality|quality\.begun|val|val\.begun|passport|report|curve)\.json"
+    r"(?:done|done\.begun|manifest|audit|sources|inputs|training|samples|registered|cues|quality|quality\.begun|val|val\.begun|passport|report|curve|masks)\.json"
     r"|(?:weights|checkpoint)\.pt|log\.jsonl|cues\.npz|masks\.npy|image_labels\.csv|(?:quality|passport)\.(?:md|jpg)"
     r"|VOCdevkit|store(?:-\d+)?|parts|pretext|evals|predictions|confusion\.npz|result\.json|[\w-]+\.png"
 )
