@@ -118,15 +118,10 @@ class Artefact:
         if not isinstance(then, dict):
             raise MissingArtefact(self.record, "damaged", "a record with its inputs by id")
         for other in self.inputs:
-            if other.done and (now := other.digest()) != then.get(other.id):
-                before = (
-                    f"it was {then[other.id][:10]}"
-                    if isinstance(then.get(other.id), str)
-                    else "its record does not name it"
-                )
-                raise MissingArtefact(
-                    self.folder, f"{other.id} has changed since: {before}, it is {now[:10]}", "the inputs of then"
-                )
+            if other.done and (now := other.digest()) != (before := then.get(other.id)):
+                was = f"it was {before[:10]}" if isinstance(before, str) else "its record does not name it"
+                found = f"{other.id} has changed since: {was}, it is {now[:10]}"
+                raise MissingArtefact(self.folder, found, "the inputs of then")
 
     @property
     def anew(self) -> "Artefact":

@@ -122,15 +122,20 @@ def decode_text(data: bytes) -> str:
     return data.decode("utf-8-sig")
 
 
+def is_pipe(path: Path) -> bool:
+    """Whether a pipe or a device is in the place of a file: whoever reads it may wait for ever."""
+    return path.exists() and not (path.is_file() or path.is_dir())
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours; raises MissingArtefact if it is missing or damaged."""
     try:
-        if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+        if is_pipe(path):
             raise ValueError
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingArtefact(path, "missing") from None
-    except (ValueError, RecursionError):  # ValueError: no UTF-8, no JSON, a number too long
+    except (ValueError, RecursionError, IsADirectoryError):  # ValueError: no UTF-8, no JSON, a number too long
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 

@@ -44,20 +44,25 @@ def _take_room(path: Path) -> None:
                 raise
 
 
-def record_arrays(record: Path, of: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Write the record of arrays that lie beside it: what they were decoded from, and the sha256 of each."""
+def record_arrays(record: Path, of: Mapping[str, Any], names: Sequence[str]) -> list[np.ndarray]:
+    """Record arrays that lie beside the record, what they were decoded from and the sha256 of each; and open them."""
     write_json(record, {**of, "sha256": _digests(record.parent, names)})
+    return _mapped(record.parent, names)
 
 
 def open_arrays(record: Path, of: Mapping[str, Any], names: Sequence[str]) -> list[np.ndarray] | None:
     """Open recorded arrays, memory-mapped; None where one is missing, damaged, or decoded from anything else than `of`."""
     try:
         found = read_json(record)
-        if found != {**of, "sha256": _digests(record.parent, names)}:
-            return None
-        return [np.load(record.parent / name, mmap_mode="r") for name in names]
+        if not isinstance(found, dict) or found != {**of, "sha256": found.get("sha256")}:
+            return None  # before gigabytes are read
+        return _mapped(record.parent, names) if found["sha256"] == _digests(record.parent, names) else None
     except (MissingArtefact, OSError):
         return None
+
+
+def _mapped(folder: Path, names: Sequence[str]) -> list[np.ndarray]:
+    return [np.load(folder / name, mmap_mode="r") for name in names]
 
 
 def _digests(folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from swdb.core.errors import BadInput, MissingArtefact, reason
-from swdb.core.files import digest, file_digest
+from swdb.core.files import digest, file_digest, is_pipe
 from swdb.data.voc import IGNORE, VOC2012
 
 
@@ -153,8 +153,8 @@ def size_text(array: np.ndarray) -> str:
 
 def _bytes(path: Path, what: str) -> bytes:
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise BadInput(path, "is a pipe or a device", what)  # which would be waited for
+        if is_pipe(path):
+            raise BadInput(path, "is a pipe or a device", what)
         return path.read_bytes()
     except FileNotFoundError:
         raise MissingArtefact(path, "missing", what) from None

@@ -8,7 +8,6 @@ in: a data set's train_aug list -> out: `<data>/store/{images,masks,sizes}.npy`;
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,28 +81,17 @@ def training_store(dataset: DataSet, longest_side: int, advance: Advance) -> Sto
         check_sizes(dataset.settings.image_size, dataset.image_path(image_id), image, mask_path, mask)
         return resize_longest_side(image, longest_side), resize_longest_side(mask, longest_side)
 
-    store = _open_store(folder, ids, size)
-    if store is None:
+    record, of = folder / "store.json", {"images": len(ids), "canvas": size, "ids": digest(ids)}
+    arrays = open_arrays(record, of, ARRAYS)
+    if arrays is None:
         with leased(folder, "decoding images"):
-            if _open_store(folder, ids, size) is None:  # whoever held the lease may have decoded them meanwhile
+            arrays = open_arrays(record, of, ARRAYS)  # whoever held the lease may have decoded them meanwhile
+            if arrays is None:
                 sweep_temporary(folder)
                 _decode_all(folder, ids, size, decode, advance)
-        store = _open_store(folder, ids, size)
-        assert store is not None
-    return store
-
-
-def _open_store(folder: Path, ids: list[str], size: int) -> Store | None:
-    """Open what was decoded; None where it is not there, damaged, or of another list."""
-    arrays = open_arrays(folder / "store.json", _contents(ids, size), ARRAYS)
-    if arrays is None:
-        return None
+                arrays = record_arrays(record, of, ARRAYS)
     images, masks, sizes = arrays
     return Store(ids, images, masks, torch.from_numpy(np.array(sizes)))
-
-
-def _contents(ids: list[str], size: int) -> dict[str, Any]:
-    return {"images": len(ids), "canvas": size, "ids": digest(ids)}
 
 
 def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, progress: Progress = silent) -> np.ndarray:
@@ -118,13 +106,11 @@ def proxy_masks(proxies: Artefact, dataset: DataSet, store: Store, progress: Pro
         with leased(path, "decoding masks"):
             arrays = open_arrays(record, of, [MASKS])  # whoever held the lease may have decoded them meanwhile
             if arrays is None:
-                sweep_temporary(path.parent, path.name)  # the report on their quality may be written just now
+                sweep_temporary(path.parent, path.stem)  # the report on their quality may be written just now
                 if masks_digest(proxies.folder) != proxies.digest():
                     raise MissingArtefact(proxies.folder, "its masks are not those that were made")
                 _decode_proxies(path, dataset, store, progress("decode the proxy masks", len(store.ids)))
-                record_arrays(record, of, [MASKS])
-                arrays = open_arrays(record, of, [MASKS])
-    assert arrays is not None
+                arrays = record_arrays(record, of, [MASKS])
     return arrays[0]
 
 
@@ -164,4 +150,3 @@ def _decode_all(folder: Path, ids: list[str], size: int, decode: Callable, advan
         for k, _ in enumerate(in_order(fill, range(len(ids)))):
             advance(k + 1, len(ids))
     write_atomic(folder / "sizes.npy", lambda stream: np.save(stream, sizes))
-    record_arrays(folder / "store.json", _contents(ids, size), ARRAYS)

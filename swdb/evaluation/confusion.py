@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from swdb.core.errors import MissingArtefact
-from swdb.core.files import BROKEN_NPZ
+from swdb.core.files import BROKEN_NPZ, is_pipe
 
 CLOSE = 1e-9  # points: sums of the last bits may differ between processors, and no digit that is shown does
 PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder holds beside its record
@@ -21,7 +21,7 @@ PREDICTIONS, COUNTS = "predictions", "confusion.npz"  # what a score's folder ho
 def read_counts(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids of a score's images (N,) and what was counted of each, (N, C, C) int64; raises MissingArtefact."""
     try:
-        if path.exists() and not path.is_file():  # a pipe, which would be waited for
+        if is_pipe(path):
             raise ValueError
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             ids, counts = stored["ids"], stored["counts"]

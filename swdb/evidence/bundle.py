@@ -95,13 +95,13 @@ def _check_scored(study: Study, plan: Plan, listed: Mapping[str, Listed]) -> Non
     for score in {one.id: one for one in plan.scores.values() if one.done}.values():
         record = score.read_record()
         if record.get("digest") != score_digest(listed, place_of(score, study.folder)):
-            found = "its predictions or counts are not those that were scored"
-            raise MissingArtefact(score.folder, found, "the files of its record")
+            fault = "its predictions or counts are not those that were scored"
+            raise MissingArtefact(score.folder, fault, "the files of its record")
+        total = read_counts(score.folder / COUNTS)[1].sum(0)
         with damage_of(score.record, "a score"):
-            said = record["miou"], record["iou"]
-            total = read_counts(score.folder / COUNTS)[1].sum(0)
-            found = iou_by_name(total, said[1])
-            if not (same_score(said[0], miou(total)) and all(map(same_score, said[1].values(), found.values()))):
+            of_class = iou_by_name(total, record["iou"])
+            same = [same_score(record["iou"][name], value) for name, value in of_class.items()]
+            if not (all(same) and same_score(record["miou"], miou(total))):
                 raise ValueError
 
 
