@@ -23,7 +23,7 @@ from pathlib import Path
 from swdb.cli.command_line import CommandLine
 from swdb.cli.hints import hint
 from swdb.cli.terminal import on_one_line
-from swdb.core.errors import BadInput, SwdbError, disk_error, reason
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError, disk_error, reason
 from swdb.core.files import write_text
 
 INTERRUPTED, BUG = 130, 70  # 70: as BSD's sysexits.h has it; 1 is for `verify --strict`
@@ -50,7 +50,14 @@ def exit_code_of(error: BaseException, line: CommandLine) -> int:
     _say(f"error: {on_one_line(str(known))}")
     if help_line := hint(known, line):
         _say(f"hint: {on_one_line(help_line)}")
-    return known.exit_code
+    return MissingArtefact.exit_code if _is_prepared(known, line) else known.exit_code
+
+
+def _is_prepared(error: SwdbError, line: CommandLine) -> bool:
+    """Whether an error is about a prepared data set: then what was typed is right, and what was made of it is damaged."""
+    subject, made = error.subject, line.workdir / "data"
+    refused = isinstance(error, DiskRefused) or line.verb == "prepare-voc"  # which reads what others made
+    return not refused and isinstance(subject, Path) and subject.absolute().is_relative_to(made.absolute())
 
 
 def _known(error: BaseException) -> SwdbError | None:

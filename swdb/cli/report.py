@@ -1,5 +1,7 @@
 """`swdb report`: one HTML file with every claim, and all that its verdict rests on."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,12 +47,14 @@ def report(
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     path = graph.study.reports / "index.html" if output is None else output
     require_replaceable("--output", path, is_report, "report")
-    plan = plan_of(graph)
-    evidence = evidence_of(graph, plan, preset, images)
+    plan, problems = believable(plan_of(graph))
+    evidence = evidence_of(graph, plan, problems, preset, images)
     with progress.bar() as bar:
         text = page(evidence, bar.progress)
     write_text(path, text)
     typer.echo(str(path))
+    if problems:
+        raise problems[0]
     left = any(not score.done for score in plan.scores.values()) or not plan.scores
     following = ("reproduce-table", "all", "--dry-run") if left else ("bundle",)
     propose(context.obj, graph.study, *following)
@@ -74,7 +78,18 @@ def plan_of(graph: "Graph") -> "Plan":
         return Plan(identity_of(graph.study), {})
 
 
-def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) -> "Evidence":
+def believable(plan: "Plan") -> tuple["Plan", list[SwdbError]]:
+    """Return a plan without the finished scores that cannot be believed, and what is wrong with these."""
+    from swdb.reports.sound import sound
+
+    kept, problems = sound(plan.scores)
+    scores = {place: score for place, score in plan.scores.items() if place in kept or not score.done}
+    return replace(plan, scores=scores), problems
+
+
+def evidence_of(
+    graph: "Graph", plan: "Plan", problems: Sequence[SwdbError], preset: str, photographs: bool
+) -> "Evidence":
     """Put together what a report is made from."""
     from swdb.reports.html import Evidence
     from swdb.reports.ledger import ledger_of
@@ -98,6 +113,7 @@ def evidence_of(graph: "Graph", plan: "Plan", preset: str, photographs: bool) ->
         dataset=_dataset(graph),
         photographs=photographs,
         readings=finished(graph, tables, plan),
+        left_out=[str(problem).removeprefix(f"{study.folder}/") for problem in problems],
     )
 
 

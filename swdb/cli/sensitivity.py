@@ -181,7 +181,7 @@ def findings(asked: Asked, questions: Iterable["Question"], scores: Planned) -> 
 
 def finished(graph: "Graph", every: Mapping[int, "Table"], tables: "Plan") -> list["Finding"]:
     """Return the readings of which something is finished, as a report shows them beside planned tables; none where nobody has
-    tried any, or where they cannot be planned any more.
+    tried any, or where they cannot be planned or believed any more.
     """
     from swdb.reports.sensitivity import FORMATS, is_kept
 
@@ -189,11 +189,10 @@ def finished(graph: "Graph", every: Mapping[int, "Table"], tables: "Plan") -> li
         return []
     try:
         asked = ask(graph, every, None, None, FORMATS[0], looks=True)
-        whole = with_readings(asked, tables)
-    except MissingArtefact as error:  # a file that was named is gone
+        found = findings(asked, asked.all_questions, with_readings(asked, tables))
+    except MissingArtefact as error:  # a file that was named is gone, or a score is damaged
         say(f"readings are left out: {error}")
         return []
-    found = findings(asked, asked.all_questions, whole)
     return [one for one in found if any(line.otherwise is not None for line in one.comparisons)]
 
 

@@ -35,13 +35,17 @@ def show_tables(
 
     Claims are judged from all finished scores of `every` table: a verdict is the same wherever it is shown.
     `keep`: a report that has values which are not found here, of another study or version, is left as it is.
+
+    Raises MissingArtefact, and prints nothing, where a score cannot be believed.
     """
     from swdb.cli import console
     from swdb.reports.ledger import ledger_of
     from swdb.reports.printed import printed
     from swdb.reports.results import measure
+    from swdb.reports.sound import check_sound
     from swdb.study.stages import TABLE
 
+    check_sound(plan.scores)
     study, shared = graph.study, on_one_pair(graph, tables, seeds)
     whole = [measure(table, graph.runs, plan.cells(number)) for number, table in every.items()]
     ledger = ledger_of(whole, study.preset, registered_in(study, every, plan))

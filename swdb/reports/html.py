@@ -67,6 +67,7 @@ class Evidence:
     dataset: DataSet | None  # None: it is not there any more
     photographs: bool = False  # whether images that are not drawn are shown
     readings: Sequence[Finding] = ()  # the paper read otherwise, as far as somebody tried
+    left_out: Sequence[str] = ()  # what is wrong with scores that are not believed
 
     @cached_property
     def cells(self) -> dict[str, dict[int, Artefact]]:
@@ -145,7 +146,7 @@ def page(evidence: Evidence, progress: Callable[..., Advance]) -> str:
     total = 1 + len(evidence.arms) + len(evidence.runs) + len(claims)
     work = _Work(progress("draw the report", total), total)
     made, unreadable = artefacts(evidence.scores, evidence.cost)
-    work.problems += unreadable
+    work.problems += [*evidence.left_out, *unreadable]
     views = {
         "claims": claims,
         "claims_chart": intervals_chart(claims),

@@ -10,7 +10,7 @@ from refusing import NUMBERS, refusing
 from swdb.cli import failures
 from swdb.cli.command_line import CommandLine
 from swdb.cli.failures import BUG, exit_code_of
-from swdb.core.errors import BadInput, MissingArtefact
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact
 
 
 def caught(error: BaseException) -> BaseException:
@@ -43,6 +43,21 @@ def test_what_is_raised_becomes_a_line_and_a_code(error, code, line, capsys):
     assert exit_code_of(caught(error), CommandLine(("train", "dual"))) == code
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "code"),
+    [
+        (("train", "dual"), BadInput(Path("work/data/voc/SegmentationClass/a.png"), "cannot be read"), 3),
+        (("eval",), BadInput(Path("work/data/voc").absolute(), "has the value 9"), 3),
+        (("train", "dual", "--workdir", "w"), BadInput(Path("work/data/voc/a.png"), "cannot be read"), 2),
+        (("train", "dual"), DiskRefused(Path("work/data/voc"), "the disk is full"), 2),
+        (("prepare-voc", "--voc", "work/data/voc"), BadInput(Path("work/data/voc/a.png"), "cannot be read"), 2),
+        (("train", "--preset", "work/database.toml"), BadInput(Path("work/database.toml"), "not TOML"), 2),
+    ],
+)
+def test_damage_to_a_prepared_data_set_is_no_fault_of_the_command_line(words, error, code):
+    assert exit_code_of(caught(error), CommandLine(words)) == code
 
 
 def test_a_bug_leaves_its_traceback_in_the_work_directory(tmp_path, capsys):

@@ -91,12 +91,13 @@ def test_a_preset_whose_files_were_never_named_has_a_page_too(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"miou": float("nan")}, {"miou": 101.0}, {"miou": "x"}, {"data": "0" * 64}])
-def test_scores_that_cannot_be_are_refused_in_one_line(own, change):
+def test_scores_that_cannot_be_are_left_out_and_named(own, change):
     (path,) = own.glob("runs/dual-s0-*/evals/val-strong/result.json")
     write_json(path, read_json(path) | change)
     result = report(own)
     assert the_error(result) and result.exit_code == 3
-    assert not (own / "reports" / "tiny" / "index.html").exists()
+    text = (own / "reports" / "tiny" / "index.html").read_text(encoding="utf-8")
+    assert "What could not be read" in text and f"{path.parent.relative_to(own)}" in text
     assert hinted_command(result)
 
 

@@ -161,6 +161,37 @@ def test_what_is_finished_is_printed_without_what_it_was_made_from(own):
     assert contents(own / "runs") == before
 
 
+def without_its_run(own):
+    next(own.glob("runs/mixed-s0-*/done.json")).unlink()
+    return "is its score; expected the record of the run"
+
+
+def of_no_id(own):
+    path = next(own.glob("runs/mixed-s0-*/**/result.json"))
+    record = json.loads(path.read_text())
+    del record["id"]
+    path.write_text(json.dumps(record))
+    return "is the record of another score"
+
+
+def from_other_bytes(own):
+    path = next(own.glob("runs/mixed-s0-*/**/result.json"))
+    record = json.loads(path.read_text())
+    record["inputs"] = dict.fromkeys(record["inputs"], "0" * 64)
+    path.write_text(json.dumps(record))
+    return "has changed since: it was 0000000000"
+
+
+@pytest.mark.parametrize("damage", [without_its_run, of_no_id, from_other_bytes], ids=lambda one: one.__name__)
+def test_a_score_that_cannot_be_believed_is_not_printed(own, damage):
+    found = damage(own)
+    reports = contents(own / "reports")
+    result = call("reproduce-table", "1", "--seeds", "1", "--no-train", *FP32, "--workdir", own)
+    assert result.exit_code == 3 and not result.stdout
+    assert found in result.stderr and "hint: " in result.stderr
+    assert contents(own / "reports") == reports
+
+
 # ---------------------------------------------------------------- the proposed command works
 
 
@@ -197,9 +228,9 @@ def test_where_nothing_is_finished_the_command_that_trains_is_proposed(tmp_path,
     assert next_command(result)[: 1 + len(words)] == ["reproduce-table", *words]
 
 
-def test_a_run_that_was_made_from_other_files_is_not_proposed(own):
-    for record in own.glob("runs/*/done.json"):
-        record.unlink()
+def test_a_run_that_is_not_there_is_not_proposed(own):
+    for folder in ("runs", "averages"):
+        shutil.rmtree(own / folder)
     result = succeed("reproduce-table", "3", "--seeds", "1", "--no-train", *FP32, "--workdir", own)
     assert next_command(result)[:2] == ["reproduce-table", "3"]
 

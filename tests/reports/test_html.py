@@ -13,7 +13,7 @@ from conftest import TINY
 from pages import Page
 
 from swdb.cli.options import open_graph
-from swdb.cli.report import evidence_of, plan_of
+from swdb.cli.report import believable, evidence_of, plan_of
 from swdb.core.files import read_json, write_json
 from swdb.core.progress import silent
 from swdb.reports.html import Evidence, hours, page
@@ -28,7 +28,7 @@ HOSTILE = '</td></svg><script>alert("1")</script><img src=x onerror=alert(1)>{{ 
 
 def evidence_in(work: Path, photographs: bool = False) -> Evidence:
     graph = open_graph(work, TINY, remember=False)
-    return evidence_of(graph, plan_of(graph), TINY, photographs)
+    return evidence_of(graph, *believable(plan_of(graph)), TINY, photographs)
 
 
 def few(evidence: Evidence) -> Evidence:
@@ -267,8 +267,8 @@ def test_what_is_damaged_is_named_and_everything_else_is_shown(own):
     text = Page(page(few(evidence_in(own)), silent)).text()
     assert "What could not be read" in text
     assert f"{log.parent.name}: log.jsonl is damaged; its losses are left out" in text
-    assert f"{record.parent.name}: its record damaged" in text
-    assert "Run dual" in text and "Run strong" not in text
+    assert f"runs/{record.parent.name}/done.json: damaged; expected a record" in text
+    assert "Run dual" not in text and "Run strong" not in text
 
 
 def test_a_prediction_that_is_gone_is_named(own):
