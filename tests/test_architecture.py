@@ -67,7 +67,7 @@ HEAVY = {
     "proxy.cams", "proxy.cues", "proxy.region_growing", "proxy.dsrg", "proxy.labeller", "proxy.masks", "proxy.val_score", "proxy.quality",
 }  # fmt: skip
 NEVER = {"specs": "data", "methods": ("evaluation", "proxy"), "core": "cli"}  # beyond the order: these stay apart
-WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and two lines that the tests of the command line run
+WITHOUT_TEST_FILE = {"__init__", "__main__"}  # a docstring, and what every start of the command runs
 MAX_FILE, MAX_FUNCTION = 400, 60  # lines: what is read in one sitting, and on one screen
 
 

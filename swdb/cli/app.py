@@ -67,6 +67,8 @@ class Commands(TyperGroup):
         """Run the command and turn errors into exit codes."""
         lease.announce = say  # what waits before there is a progress bar
         try:
+            if (name := ctx.obj.empty_option) is not None:
+                raise BadInput(name, "empty", "a value, or no such option")
             return super().invoke(ctx)
         except USAGE as error:
             refuse_mistyped(error, ctx.obj.verb if ctx.obj.verb in self.commands else "", ctx.obj)

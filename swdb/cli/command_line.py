@@ -57,6 +57,15 @@ class CommandLine:
         return found
 
     @property
+    def empty_option(self) -> str | None:
+        """The first option that was given an empty value, as a variable of a script that nobody set gives; None where none was."""
+        for word, following in zip(self.words, (*self.words[1:], "-"), strict=True):
+            name, equals, value = word.partition("=")
+            if name.startswith("--") and not (value if equals else following):
+                return name
+        return None
+
+    @property
     def preset(self) -> str:
         """The preset's name or file."""
         return self.option("dataset") or self.option("preset") or DEFAULT_PRESET

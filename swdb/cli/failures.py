@@ -8,8 +8,6 @@
 in: an exception, the command line -> out: lines on stderr, an exit code
 """
 
-import errno
-import os
 import platform
 import secrets
 import sys
@@ -23,7 +21,7 @@ from pathlib import Path
 from swdb.cli.command_line import CommandLine
 from swdb.cli.hints import hint
 from swdb.cli.terminal import on_one_line
-from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError, disk_error, reason
+from swdb.core.errors import BadInput, DiskRefused, MissingArtefact, SwdbError, reason, system_error
 from swdb.core.files import write_text
 
 INTERRUPTED, BUG = 130, 70  # 70: as BSD's sysexits.h has it; 1 is for `verify --strict`
@@ -65,16 +63,7 @@ def _known(error: BaseException) -> SwdbError | None:
     if isinstance(error, SwdbError):
         return error
     if isinstance(error, OSError) and error.errno is not None:
-        name = error.filename if isinstance(error.filename, str | bytes) else None
-        path = Path(name.decode(errors="surrogateescape") if isinstance(name, bytes) else name) if name else "a file"
-        if (
-            name
-            and error.errno in (errno.EACCES, errno.EPERM)
-            and os.path.isfile(path)
-            and not os.access(path, os.R_OK)
-        ):
-            return BadInput(path, f"cannot be read ({reason(error)})", "a file that can")
-        return disk_error(error, path)
+        return system_error(error, "a file")
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
     ):

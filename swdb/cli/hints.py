@@ -62,6 +62,8 @@ def _another_place(subject: Path | str, line: CommandLine) -> str:
     for name in WRITTEN:
         if (place := line.option(name)) is not None and Path(subject).absolute().is_relative_to(Path(place).absolute()):
             return f"choose another place with --{name} {'DIR' if line.verb == 'rescore' else 'FILE'}"
+    if line.verb in ("merge", "rescore"):  # which have no work directory: it is where temporary files go
+        return "choose another place for temporary files with TMPDIR"
     return "choose another place with --workdir DIR"
 
 

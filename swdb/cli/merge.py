@@ -27,6 +27,8 @@ def merge(bundles: Bundles, output: Whole, data: Data = None, json: Json = False
 
     if len(bundles) < 2:
         raise BadInput("bundles", "one is named", "two or more")
+    if any(one.exists() and output.exists() and one.samefile(output) for one in bundles):
+        raise BadInput(f"--output {output}", "is one of the bundles", "a new name: they stay as they are")
     require_replaceable("--output", output, is_bundle, "bundle")
     with progress.bar() as bar:
         found = put_together(bundles, output, data, bar.progress)

@@ -32,7 +32,7 @@ def planned(graph: "Graph", tables: list["Table"], seeds: Iterable[int], recorde
     Where nothing is trained, what was recorded stands before what would be planned now: a finished study is shown as it
     was made.
     """
-    from swdb.study.plan import Plan, make_plan, read_plan
+    from swdb.study.plan import Plan, make_plan, plan_path, read_plan
 
     earlier = None
     try:
@@ -40,8 +40,11 @@ def planned(graph: "Graph", tables: list["Table"], seeds: Iterable[int], recorde
     except MissingArtefact as error:
         say(f"{error}; it is left aside")
     rows = [(table, row) for table in tables for row in table.rows]
-    if earlier is None or not earlier.is_of(graph.study):
+    if earlier is None:
         return make_plan(graph, rows, seeds)
+    if not earlier.is_of(graph.study):
+        say(f"{plan_path(graph.study)}: planned with other settings or files; finished scores of these are looked for")
+        return make_plan(graph, rows, seeds or range(graph.study.preset.seeds))
     before = earlier.part({(table.number, row.key) for table, row in rows})
     every_seed = sorted({*seeds, *(place.seed for place in before.scores)})
     if not recorded:

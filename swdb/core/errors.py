@@ -16,6 +16,7 @@ is a DiskRefused, whatever its number. Anything else that is raised is a bug of 
 """
 
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -114,6 +115,16 @@ def disk_error(error: OSError, path: Path | str) -> DiskRefused:
     """Turn whatever the system refuses about a path into an error for the user, in the system's words where we have none."""
     known = REFUSALS.get(error.errno) if error.errno is not None else None
     return DiskRefused(path, known or f"cannot be used ({reason(error)})")
+
+
+def system_error(error: OSError, path: Path | str) -> BadInput:
+    """Turn what the system refuses, in reading or writing, into an error for the user, about the file that it names if it does."""
+    name = error.filename
+    place = Path(os.fsdecode(name)) if isinstance(name, str | bytes) and name else path
+    forbidden = error.errno in (errno.EACCES, errno.EPERM)
+    if forbidden and os.path.isfile(place) and not os.access(place, os.R_OK):
+        return BadInput(place, f"cannot be read ({reason(error)})", "a file that can")
+    return disk_error(error, place)
 
 
 def reason(error: BaseException) -> str:

@@ -55,6 +55,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         check_lease(path)
         os.replace(temporary, path)
+    except DiskRefused as error:  # of who wrote the temporary file in the same way: nobody knows that by name
+        raise (DiskRefused(path, error.found) if error.subject == temporary else error) from None
     except OSError as error:
         check_lease(path)  # who took this over has perhaps swept what is missing
         raise disk_error(error, path) from error

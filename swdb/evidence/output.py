@@ -4,11 +4,14 @@ in: a bundle that holds, unpacked -> out: a folder such as `results/<preset>/`
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from swdb.core.files import write_atomic
+from swdb.core.errors import NotOurs, SwdbError
+from swdb.core.files import read_json, write_atomic
 from swdb.data.facts import LISTS
 from swdb.evidence.bundle_reader import Bundle
+from swdb.evidence.derived import LEDGER
 from swdb.evidence.layout import DIGESTS, ENVIRONMENT, REPORT, place_of, reports_folder
 from swdb.evidence.records import Recorded
 
@@ -17,20 +20,43 @@ REPORTED = re.compile(r"quality-\d+(?:-s\d+)?\.(?:json|md|jpg)")  # the same in 
 
 
 def write_results(bundle: Bundle, recorded: Recorded, target: Path) -> list[Path]:
-    """Write the readable part of a bundle; returns the files. Of what else is in the folder old quality reports alone go."""
-    for old in target.glob("quality-*"):
-        if REPORTED.fullmatch(old.name):
-            old.unlink()
-    written = []
-    for name, place in sorted(_places(bundle, recorded).items()):
-        content = bundle.read(name)
-        if QUALITY.fullmatch(name) and name.endswith(".md"):
-            stem = Path(place).stem
-            text = content.decode("utf-8").replace("quality.json", f"{stem}.json").replace("quality.jpg", f"{stem}.jpg")
-            content = text.encode()
-        write_atomic(target / place, lambda stream, content=content: stream.write(content))
-        written.append(target / place)
-    return written
+    """Write the readable part of a bundle; returns the files. Of what else is in the folder old quality reports alone go.
+
+    Raises NotOurs where another file would be replaced, and the folder does not hold what was written of the same preset.
+    """
+    contents = {
+        target / place: _content(bundle, name, place) for name, place in sorted(_places(bundle, recorded).items())
+    }
+    if _preset_in(target) != recorded.about.preset:
+        for path, content in contents.items():
+            if path.exists() and not (path.is_file() and path.read_bytes() == content):
+                raise NotOurs(
+                    path, "is not of this preset's results", "an empty folder, or one with results of the same preset"
+                )
+    else:
+        for old in target.glob("quality-*"):
+            if REPORTED.fullmatch(old.name):
+                old.unlink()
+    for path, content in contents.items():
+        write_atomic(path, lambda stream, content=content: stream.write(content))
+    return list(contents)
+
+
+def _content(bundle: Bundle, name: str, place: str) -> bytes:
+    """Return what is written of a file of a bundle: its bytes, with the names that neighbours have in the folder."""
+    content = bundle.read(name)
+    if not (QUALITY.fullmatch(name) and name.endswith(".md")):
+        return content
+    stem = Path(place).stem
+    text = content.decode("utf-8").replace("quality.json", f"{stem}.json").replace("quality.jpg", f"{stem}.jpg")
+    return text.encode()
+
+
+def _preset_in(folder: Path) -> str | None:
+    """Return whose results lie in a folder; None where it holds none that can be read."""
+    with suppress(SwdbError, TypeError, KeyError):
+        return read_json(folder / LEDGER)["preset"]
+    return None
 
 
 def _places(bundle: Bundle, recorded: Recorded) -> dict[str, str]:

@@ -31,6 +31,7 @@ FOREIGN = {  # how other files begin
     b"<": "a web page or XML",
     b"{": "JSON",
 }
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 OBJECT = re.compile(r"GLOBAL ([\w.]+)")  # in torch's words about a pickle that is more than tensors
 
 
@@ -58,10 +59,17 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Refuse tensors with a value that is not finite in float32, in which networks are kept; names the first of them."""
+    """Refuse tensors with a value that is not finite in float32, in which networks are kept; names the first of them.
+
+    Before any of their values is looked at: tensors that are no plain ones, or that claim more values than there are.
+    """
     for name, tensor in tensors.items():
         if tensor.is_meta or tensor.layout != torch.strided:
             raise BadInput(where, f"tensor {name!r} is {'without values' if tensor.is_meta else 'sparse'}", EXPECTED)
+        if tensor.is_floating_point() and tensor.dtype not in FLOATS:
+            raise BadInput(where, f"tensor {name!r} is of type {str(tensor.dtype).removeprefix('torch.')}", EXPECTED)
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise BadInput(where, f"tensor {name!r} claims {tensor.numel():,} values and has fewer", EXPECTED)
     bad = {
         name: int((~torch.isfinite(tensor.float())).sum())
         for name, tensor in tensors.items()
@@ -106,8 +114,11 @@ def _from_zip(path: Path, where: str) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
+            damaged = archive.testzip()  # torch does not compare the checksums that it writes
     except Exception as error:  # zipfile has a kind for every way to be broken
         raise _unreadable(where, error) from None
+    if damaged is not None:
+        raise BadInput(where, f"damaged: {damaged:.100} is not what was written", EXPECTED)
     if any(member.endswith("/constants.pkl") for member in members):
         raise BadInput(where, "a TorchScript archive, which is a program", EXPECTED)
     if any(member.endswith("data.pkl") for member in members):

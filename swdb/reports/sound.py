@@ -9,7 +9,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, TypeVar
 
 from swdb.core.artefact import Artefact
-from swdb.core.errors import MissingArtefact, SwdbError, disk_error
+from swdb.core.errors import MissingArtefact, SwdbError, system_error
 from swdb.reports.results import check_record, runs_behind
 
 Place = TypeVar("Place", bound=Hashable)
@@ -25,7 +25,7 @@ def sound(scores: Mapping[Place, Artefact]) -> tuple[dict[Place, Artefact], list
         except MissingArtefact as error:
             wrong[one.id] = error
         except OSError as error:
-            wrong[one.id] = disk_error(error, one.folder)
+            wrong[one.id] = system_error(error, one.folder)
     for identity, error in (*_of_other_data(finished, records), *_twice(finished, records)):
         wrong.setdefault(identity, error)
     kept = {place: one for place, one in scores.items() if one.id in records and one.id not in wrong}

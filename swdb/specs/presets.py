@@ -377,6 +377,8 @@ def check_together(preset: Preset, where: str) -> None:
             preset.dsrg.head_init,
             "random: of the backbones vgg16 alone has an fc6 and an fc7",
         ),
+        (training.warmup < training.steps, "training.warmup", training.warmup, "less than training.steps"),
+        (preset.dsrg.warmup < preset.dsrg.steps, "dsrg.warmup", preset.dsrg.warmup, "less than dsrg.steps"),
         (1 <= from_strong < training.batch, "training.strong_share", training.strong_share, both),
         *preset.decouplednet.checks(preset.network.backbone),
     )

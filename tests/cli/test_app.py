@@ -264,6 +264,15 @@ def test_an_error_for_the_user_is_one_line_and_perhaps_a_hint(monkeypatch, kind,
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "words", [("verify", "--table", ""), ("eval", "dual", "--scales="), ("bundle", "--output", "")]
+)
+def test_an_option_that_was_given_nothing_is_refused(tmp_path, words):
+    result = call(*words, "--workdir", tmp_path)
+    assert result.exit_code == 2
+    assert the_error(result) == f"{words[-1].rstrip('=') or words[-2]}: empty; expected a value, or no such option"
+
+
 def test_an_error_that_says_it_all_has_no_hint(monkeypatch):
     result = raising(monkeypatch, BadInput("strong-s1", "the loss is [nan]"))
     assert result.stderr == "error: strong-s1: the loss is [nan]\n"

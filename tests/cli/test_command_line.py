@@ -25,6 +25,21 @@ def test_the_verb_is_the_first_word_that_is_not_an_option(text, verb):
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("prepare-voc --name '' --voc a", "--name"),
+        ("eval dual --flip --scales=", "--scales"),
+        ("bundle --output ''", "--output"),
+        ("train '' --seed 1", None),
+        ("train dual --seed", None),
+        ("train dual --preset=a=", None),
+    ],
+)
+def test_an_option_that_was_given_nothing_is_found(text, name):
+    assert line(text).empty_option == name
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("train dual --seed 1", "1"),

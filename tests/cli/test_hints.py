@@ -653,7 +653,8 @@ def test_a_file_that_was_kept_and_is_no_longer_the_same_is_named_again(place, sp
 def test_what_cannot_be_written_names_the_option_that_said_where(verb, option, word):
     line = CommandLine((verb, f"--{option}", "there/x"))
     assert hint(DiskRefused(Path("there/x"), "cannot be used"), line) == f"choose another place with --{option} {word}"
-    assert hint(DiskRefused(Path("work/y"), "cannot be used"), line) == "choose another place with --workdir DIR"
+    other = "for temporary files with TMPDIR" if verb in ("merge", "rescore") else "with --workdir DIR"
+    assert hint(DiskRefused(Path("work/y"), "cannot be used"), line) == f"choose another place {other}"
 
 
 @pytest.mark.parametrize("words", [("--data", "/nope"), ("--data=/nope",), ()])

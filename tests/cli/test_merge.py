@@ -33,6 +33,25 @@ def test_one_bundle_is_nothing_to_merge(pair, tmp_path):
     assert result.exit_code == 2 and the_error(result) == "bundles: one is named; expected two or more"
 
 
+def test_a_bundle_that_is_merged_stays_as_it_is(pair, tmp_path):
+    before = pair[0].read_bytes()
+    (tmp_path / "link.zip").symlink_to(pair[0])
+    for output in (pair[0], tmp_path / "link.zip"):
+        result = call("merge", *pair, "--output", output)
+        assert result.exit_code == 2 and the_error(result).startswith(f"--output {output}: is one of the bundles; ")
+    assert pair[0].read_bytes() == before
+
+
+def test_what_the_disk_refuses_is_told_of_the_file_that_was_named(pair, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(28, "No space left on device", str(source))
+
+    monkeypatch.setattr("swdb.core.files.os.replace", refuse)
+    result = call("merge", *pair, "--output", tmp_path / "c.zip")
+    assert result.exit_code == 2 and the_error(result) == f"{tmp_path / 'c.zip'}: the disk is full"
+    assert "--workdir" not in result.stderr and list(tmp_path.iterdir()) == []
+
+
 def test_what_does_not_hold_is_not_merged(pair, tmp_path):
     name = the_name(pair[1], "/predictions/")
     other = next(content for one, content in contents(pair[1]).items() if "/predictions/" in one and one != name)

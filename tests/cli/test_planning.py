@@ -187,6 +187,17 @@ def test_a_table_is_planned_again_over_a_plan_of_another_version(own):
     assert json.loads(path.read_text())["version"] == 1
 
 
+def test_finished_scores_are_found_over_the_plan_of_other_settings(own):
+    path = own / "reports" / "tiny" / "plan.json"
+    before = succeed("verify", "--preset", TINY, "--workdir", own)
+    plan = json.loads(path.read_text())
+    plan["study"]["settings"] = "0" * 64
+    path.write_text(json.dumps(plan))
+    after = succeed("verify", "--preset", TINY, "--workdir", own)
+    assert after.stdout == before.stdout and str(path) not in before.stderr
+    assert f"{path}: planned with other settings or files; " in after.stderr
+
+
 def test_a_plan_keeps_what_was_planned_before(own):
     path = own / "reports" / "tiny" / "plan.json"
     before = json.loads(path.read_text())

@@ -1,10 +1,12 @@
 """What is read of a bundle, in a folder of its own."""
 
+import pytest
 from bundles import SPEC, contents, written
 from conftest import REPOSITORY
 from drawn import drawn_study
 
-from swdb.core.files import write_text
+from swdb.core.errors import NotOurs
+from swdb.core.files import write_json, write_text
 from swdb.core.progress import silent
 from swdb.evidence.output import write_results
 from swdb.evidence.rescore import rescored
@@ -41,6 +43,7 @@ def test_quality_reports_and_the_figure_of_drawn_scenes_are_written_under_other_
     figure.write_bytes(b"a figure")
     target = tmp_path / "results"
     target.mkdir()
+    write_json(target / "ledger.json", {"preset": graph.study.preset.name})
     (target / "quality-7.md").write_text("old")
     (target / "README.md").write_text("a page")
     (target / "quality-notes.md").write_text("somebody's own")
@@ -54,3 +57,23 @@ def test_quality_reports_and_the_figure_of_drawn_scenes_are_written_under_other_
         and "](quality-1.json)" in (target / "quality-1.md").read_text()
     )
     assert not (target / "quality-7.md").exists() and (target / "README.md").read_text() == "a page"
+
+
+@pytest.mark.parametrize("ledger", [None, "{", "[]", '{"preset": "another"}'])
+def test_files_of_somebody_else_are_neither_replaced_nor_deleted(ours, tmp_path, ledger):
+    own = {"table3.md": "a draft", "quality-7.md": "a note"}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+    if ledger is not None:
+        (tmp_path / "ledger.json").write_text(ledger)
+        own["ledger.json"] = ledger
+    with pytest.raises(NotOurs) as caught:
+        results(ours, tmp_path)
+    assert caught.value.subject == tmp_path / ("table3.md" if ledger is None else "ledger.json")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == own
+
+
+def test_the_same_files_again_are_no_others(ours, tmp_path):
+    first = {path: path.read_bytes() for path in results(ours, tmp_path)}
+    (tmp_path / "ledger.json").unlink()
+    assert {path: path.read_bytes() for path in results(ours, tmp_path)} == first

@@ -321,3 +321,29 @@ def test_numbers_that_torch_does_not_have_are_named(tmp_path):
 def test_an_average_beside_the_weights_is_not_dropped_in_silence(tmp_path):
     torch.save({"state_dict": own_values(), "state_dict_ema": own_values(2), "epoch": 3}, tmp_path / "w.pth")
     assert "'state_dict' and 'state_dict_ema'" in refused(tmp_path / "w.pth").found
+
+
+def test_a_pth_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
+    path = tmp_path / "flipped.pth"
+    torch.save(own_values(), path)
+    whole = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda one: one.file_size)
+    whole[largest.header_offset + largest.file_size // 2] ^= 0xFF  # a value; torch itself reads it
+    path.write_bytes(whole)
+    assert torch.load(path, weights_only=True).keys() == own_values().keys()
+    assert refused(path).found == f"damaged: {largest.filename} is not what was written"
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float4_e2m1fn_x2"])
+def test_numbers_of_less_than_sixteen_bits_are_named(tmp_path, kind):
+    if (dtype := getattr(torch, kind, None)) is None:
+        pytest.skip(f"this torch has no {kind}")
+    other = torch.zeros(4, dtype=torch.uint8).view(dtype)
+    torch.save({**own_values(), "other": other}, tmp_path / "w.pth")
+    assert refused(tmp_path / "w.pth").found == f"tensor 'other' is of type {kind}"
+
+
+def test_a_tensor_that_claims_more_values_than_its_file_has_is_named(tmp_path):
+    torch.save({**own_values(), "other": torch.ones(1).expand(10**11)}, tmp_path / "w.pth")
+    assert refused(tmp_path / "w.pth").found == "tensor 'other' claims 100,000,000,000 values and has fewer"

@@ -1,7 +1,9 @@
 """Which scores can be believed: every way of being spoilt is named, and what is sound stays."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import made_up_scores
 import pytest
@@ -30,6 +32,24 @@ def place(scores, row: str, seed: int = 0):
 
 def edit(path, **values) -> None:
     write_json(path, {**read_json(path), **values})
+
+
+def test_a_record_that_cannot_be_read_is_named_as_one(study, monkeypatch):
+    one = study[place(study, "strong")]
+    (run,) = one.inputs_of("run")
+    read_text, access = Path.read_text, os.access
+
+    def refuse(path, **options):
+        if path == run.record:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_text(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != run.record and access(path, mode))
+    _, problems = sound({place(study, "strong"): one})
+    assert [str(problem) for problem in problems] == [
+        f"{run.record}: cannot be read (Permission denied); expected a file that can"
+    ]
 
 
 def test_all_that_is_finished_is_sound(study):

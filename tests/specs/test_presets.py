@@ -346,6 +346,7 @@ MISTAKES = {
     ),
     "available in part": ("num_val = 6", "num_val = 6\navailable_only = 1", "data.available_only", "1", "bool"),
     "no steps": ("steps = 6\nbatch = 4", "steps = 0\nbatch = 4", "training.steps", "0", "1 or more"),
+    "a rise without an end": ("warmup = 2", "warmup = 6", "training.warmup", "6", "less than training.steps"),
     "odd batch": ("batch = 4", "batch = 5", "training.batch", "5", "an even number, 2 or more"),
     "no batch": ("batch = 4", "batch = 0", "training.batch", "0", "an even number, 2 or more"),
     "tiny crop": ("crop = 32", "crop = 8", "training.crop", "8", "16 or more"),

@@ -174,7 +174,7 @@ def own_folders(names: Iterable[str]) -> set[str]:
 
 def refuse_own(path: Path, where: str) -> None:
     """Raise BadInput where a path is a data set of swdb's, a folder that it writes, or something in one."""
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # unlike resolve() it takes links in a loop
     if any(map(_is_own, (path, *path.parents))):
         raise BadInput(where, OWN, NOT_OWN)
 
@@ -191,7 +191,7 @@ def _leads_to_own(folder: Path) -> bool:
     """Whether a folder on the way through a source is swdb's own; a link may lead right into one."""
     if not folder.is_symlink():
         return _is_own(folder)
-    target = folder.resolve()
+    target = Path(os.path.realpath(folder))
     return any(map(_is_own, (target, *target.parents)))
 
 

@@ -3,6 +3,7 @@
 in: archives or folders -> out: lists of ids, tags by id, names of files; or one error that says what is not there
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,10 @@ class Sources:
         for path in (self.voc, self.sbd, labels, self.lists):
             whole = path is not None and path.is_file()
             found.append(
-                [str(path and path.resolve()), *([path.stat().st_size, path.stat().st_mtime_ns] if whole else [])]
+                [
+                    str(path and os.path.realpath(path)),
+                    *([path.stat().st_size, path.stat().st_mtime_ns] if whole else []),
+                ]
             )
         return [*found, self.image_labels]
 

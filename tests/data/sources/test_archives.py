@@ -666,3 +666,12 @@ def test_how_large_a_member_may_be_is_said_by_who_asks(tmp_path):
     with pytest.raises(BadInput) as caught:
         list(members(path, everything, "--voc", 1000))
     assert caught.value.found == "has 2,304 bytes" and caught.value.expected == "at most 1,000"
+
+
+def test_links_in_a_loop_are_a_source_that_is_not_there(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    archives.refuse_own(tmp_path / "a", "--voc a")  # which is none of ours
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit" / "a").symlink_to(tmp_path / "a")
+    assert "a link that leads nowhere" in [why for _, why in archives._folder(tmp_path / "kit")]
