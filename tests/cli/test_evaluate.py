@@ -216,6 +216,6 @@ def test_a_damaged_mask_of_the_validation_split_is_named(own, how):
     else:
         path.write_bytes(palette_png(np.full((32, 32), 77, np.uint8)))
     result = evaluate(own, "dual", "--flip")
-    assert result.exit_code == (3 if how == "missing" else 2)
+    assert result.exit_code == 3
     assert the_error(result).startswith(f"{path}: ")
     assert hinted_command(result)[:2] == ["prepare-voc", "--again"]

@@ -125,7 +125,7 @@ def sets_before(work: Path) -> list[Path]:
     return [work / entry["folder"] for entry in planned.values() if entry["kind"] == "proxies"]
 
 
-@pytest.mark.parametrize("word", ["3", "0", "both", ""])
+@pytest.mark.parametrize("word", ["3", "0", "both"])
 def test_an_unknown_set_is_refused_before_anything_is_opened(tmp_path, word):
     result = call("make-proxy", "--set", word, *FP32, "--workdir", tmp_path / "work")
     assert result.exit_code == 2

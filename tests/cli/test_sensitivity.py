@@ -186,7 +186,7 @@ def test_a_score_that_cannot_be_believed_is_named(scored):
     ("words", "error"),
     [
         (("--rows", "kl-over-clases"), "--rows: reading 'kl-over-clases': unknown"),
-        (("--rows", ""), "--rows: reading '': unknown"),
+        (("--rows", ""), "--rows: empty"),
         (("--rows", "occurrences,"), "--rows: reading '': unknown"),
         (("--rows", "mixed"), "--rows: reading 'mixed': unknown"),
         (("--format", "latex"), "--format 'latex': unknown"),

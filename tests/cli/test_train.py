@@ -107,7 +107,7 @@ def damage_mask(root: Path, image_id: str, folder: str, how: str) -> Path:
 def test_a_damaged_mask_is_named_before_anything_is_trained(prepared, how, image_id, folder):
     path = damage_mask(prepared / "data" / "tiny", image_id, folder, how)
     result = train(prepared, "strong")
-    assert result.exit_code == (3 if how == "missing" else 2)
+    assert result.exit_code == 3
     assert the_error(result).startswith(f"{path}: ")
     assert hinted_command(result)[:2] == ["prepare-voc", "--again"]
     assert not (prepared / "weights").exists()
@@ -117,7 +117,7 @@ def test_a_truncated_image_is_named(prepared):
     path = prepared / "data/tiny/VOCdevkit/VOC2012/JPEGImages/0000_000003.jpg"
     path.write_bytes(path.read_bytes()[:200])
     result = train(prepared, "strong")
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert the_error(result).startswith(f"{path}: ")
 
 
@@ -126,7 +126,7 @@ def test_an_empty_list_is_named(prepared, split):
     path = prepared / LISTS / f"{split}.txt"
     path.write_text("")
     result = train(prepared, "strong")
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert the_error(result).startswith(f"{path}: empty")
     assert hinted_command(result)[0] == "prepare-voc"
 
