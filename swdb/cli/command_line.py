@@ -6,7 +6,7 @@ in: words as typed -> out: commands to print
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,22 +48,20 @@ class CommandLine:
 
     def option(self, name: str) -> str | None:
         """Return the value of an option, the last one where it was typed twice; None where it was not."""
-        found = None
-        for word, following in zip(self.words, (*self.words[1:], ""), strict=True):
-            if word == f"--{name}":
-                found = following
-            elif word.startswith(f"--{name}="):
-                found = word.partition("=")[2]
-        return found
+        found = [value or "" for typed, value in self._options() if typed == f"--{name}"]
+        return found[-1] if found else None
 
     @property
     def empty_option(self) -> str | None:
         """The first option that was given an empty value, as a variable of a script that nobody set gives; None where none was."""
-        for word, following in zip(self.words, (*self.words[1:], "-"), strict=True):
+        return next((name for name, value in self._options() if value == ""), None)
+
+    def _options(self) -> Iterator[tuple[str, str | None]]:
+        """Yield options as they were typed, each with the value that it has if it takes one; None where nothing follows."""
+        for word, following in zip(self.words, (*self.words[1:], None), strict=True):
             name, equals, value = word.partition("=")
-            if name.startswith("--") and not (value if equals else following):
-                return name
-        return None
+            if name.startswith("--"):
+                yield name, value if equals else following
 
     @property
     def preset(self) -> str:
@@ -75,6 +73,13 @@ class CommandLine:
         """The work directory."""
         found = self.option("workdir")
         return DEFAULT_WORKDIR if found is None else Path(found)
+
+    def place_in_workdir(self, path: Path) -> tuple[str, ...] | None:
+        """Return where a path lies in the work directory, part by part; None where it lies elsewhere."""
+        try:
+            return path.absolute().relative_to(self.workdir.absolute()).parts
+        except ValueError:
+            return None
 
     def again(self, *more: str, without: str = "") -> str:
         """Return the same command, with more words behind it, and perhaps without one."""

@@ -53,9 +53,9 @@ def exit_code_of(error: BaseException, line: CommandLine) -> int:
 
 def _is_prepared(error: SwdbError, line: CommandLine) -> bool:
     """Whether an error is about a prepared data set: then what was typed is right, and what was made of it is damaged."""
-    subject, made = error.subject, line.workdir / "data"
-    refused = isinstance(error, DiskRefused) or line.verb == "prepare-voc"  # which reads what others made
-    return not refused and isinstance(subject, Path) and subject.absolute().is_relative_to(made.absolute())
+    if isinstance(error, DiskRefused) or line.verb == "prepare-voc" or not isinstance(error.subject, Path):
+        return False  # that command reads what others made
+    return (line.place_in_workdir(error.subject) or ())[:1] == ("data",)
 
 
 def _known(error: BaseException) -> SwdbError | None:

@@ -122,9 +122,8 @@ def _preset(line: CommandLine) -> Preset | None:
 
 def _about_path(error: SwdbError, path: Path, line: CommandLine) -> str:
     """Return what helps where a file or folder is the matter: by where it lies in the work directory."""
-    try:
-        parts = path.absolute().relative_to(line.workdir.absolute()).parts
-    except ValueError:
+    parts = line.place_in_workdir(path)
+    if parts is None:
         return f"fix or replace it, then run again: {line.again()}"
     place, kind = quoted(str(path)), parts[0] if parts else ""
     if kind == "swdb.json" and isinstance(error, BadInput):  # of a newer swdb

@@ -56,7 +56,9 @@ def replacing(path: Path) -> Iterator[Path]:
         check_lease(path)
         os.replace(temporary, path)
     except DiskRefused as error:  # of who wrote the temporary file in the same way: nobody knows that by name
-        raise (DiskRefused(path, error.found) if error.subject == temporary else error) from None
+        if error.subject == temporary:
+            raise DiskRefused(path, error.found) from error
+        raise
     except OSError as error:
         check_lease(path)  # who took this over has perhaps swept what is missing
         raise disk_error(error, path) from error

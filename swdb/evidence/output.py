@@ -7,8 +7,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from swdb.core.errors import NotOurs, SwdbError
-from swdb.core.files import read_json, write_atomic
+from swdb.core.errors import MissingArtefact, NotOurs
+from swdb.core.files import damage_of, read_json, write_atomic
 from swdb.data.facts import LISTS
 from swdb.evidence.bundle_reader import Bundle
 from swdb.evidence.derived import LEDGER
@@ -27,16 +27,13 @@ def write_results(bundle: Bundle, recorded: Recorded, target: Path) -> list[Path
     contents = {
         target / place: _content(bundle, name, place) for name, place in sorted(_places(bundle, recorded).items())
     }
-    if _preset_in(target) != recorded.about.preset:
-        for path, content in contents.items():
-            if path.exists() and not (path.is_file() and path.read_bytes() == content):
-                raise NotOurs(
-                    path, "is not of this preset's results", "an empty folder, or one with results of the same preset"
-                )
-    else:
+    if _preset_in(target) == recorded.about.preset:
         for old in target.glob("quality-*"):
             if REPORTED.fullmatch(old.name):
                 old.unlink()
+    elif others := [path for path, content in contents.items() if path.exists() and not _has(path, content)]:
+        expected = "an empty folder, or one with results of the same preset"
+        raise NotOurs(others[0], "is not of this preset's results", expected)
     for path, content in contents.items():
         write_atomic(path, lambda stream, content=content: stream.write(content))
     return list(contents)
@@ -54,9 +51,14 @@ def _content(bundle: Bundle, name: str, place: str) -> bytes:
 
 def _preset_in(folder: Path) -> str | None:
     """Return whose results lie in a folder; None where it holds none that can be read."""
-    with suppress(SwdbError, TypeError, KeyError):
-        return read_json(folder / LEDGER)["preset"]
+    path = folder / LEDGER
+    with suppress(MissingArtefact), damage_of(path):
+        return read_json(path)["preset"]
     return None
+
+
+def _has(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _places(bundle: Bundle, recorded: Recorded) -> dict[str, str]:

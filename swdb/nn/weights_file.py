@@ -114,14 +114,15 @@ def _from_zip(path: Path, where: str) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-            damaged = archive.testzip()  # torch does not compare the checksums that it writes
+            of_torch = any(member.endswith("data.pkl") for member in members)
+            damaged = archive.testzip() if of_torch else None  # torch does not compare checksums, as numpy does
     except Exception as error:  # zipfile has a kind for every way to be broken
         raise _unreadable(where, error) from None
     if damaged is not None:
         raise BadInput(where, f"damaged: {damaged:.100} is not what was written", EXPECTED)
     if any(member.endswith("/constants.pkl") for member in members):
         raise BadInput(where, "a TorchScript archive, which is a program", EXPECTED)
-    if any(member.endswith("data.pkl") for member in members):
+    if of_torch:
         return _from_torch(path, where)
     if members and all(member.endswith(".npy") for member in members):
         return _from_npz(path, where)

@@ -13,6 +13,7 @@ from conftest import TINY, swdb
 from goldens import assert_golden
 from typer.main import get_command
 
+from swdb.__main__ import main
 from swdb.cli import arguments
 from swdb.cli.app import app
 from swdb.core.errors import (
@@ -271,6 +272,19 @@ def test_an_option_that_was_given_nothing_is_refused(tmp_path, words):
     result = call(*words, "--workdir", tmp_path)
     assert result.exit_code == 2
     assert the_error(result) == f"{words[-1].rstrip('=') or words[-2]}: empty; expected a value, or no such option"
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_ends_without_a_traceback(monkeypatch):
+    class Loaded:
+        def find_spec(self, name, *more):
+            if name == "swdb.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "swdb.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Loaded(), *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
 
 
 def test_an_error_that_says_it_all_has_no_hint(monkeypatch):
