@@ -163,7 +163,7 @@ def test_the_version_is_the_package_s():
 
 def test_swdb_installs_as_a_console_script():
     (script,) = entry_points(group="console_scripts", name="swdb")
-    assert script.load() is app
+    assert script.load() is main
 
 
 def test_without_a_command_the_commands_are_listed():
