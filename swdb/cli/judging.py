@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from swdb.core.errors import MissingArtefact, SwdbError
 
 if TYPE_CHECKING:
+    from swdb.reports.results import MeasuredTable
     from swdb.specs.tables import Table
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
@@ -27,8 +28,9 @@ class Judged:
     """A ledger, and what it rests on."""
 
     ledger: "Ledger"
-    plan: "Plan"  # the finished scores that can be believed
-    problems: tuple[SwdbError, ...]  # what is wrong with the others
+    measured: tuple["MeasuredTable", ...]
+    plan: "Plan"  # without the finished scores that cannot be believed
+    problems: tuple[SwdbError, ...]  # what is wrong with these
 
     @property
     def values(self) -> dict[str, dict[int, float]]:
@@ -46,23 +48,23 @@ def judged(graph: "Graph", tables: Mapping[int, "Table"], plan: "Plan", whole: b
     from swdb.study.preregistration import standings
 
     kept, problems = sound(plan.scores)
+    part = replace(plan, scores={place: one for place, one in plan.scores.items() if place in kept or not one.done})
     while True:
-        part = replace(plan, scores=kept)
         try:
-            measured = [measure(table, graph.runs, part.cells(number)) for number, table in tables.items()]
+            measured = tuple(measure(table, graph.runs, part.cells(number)) for number, table in tables.items())
             ledger = ledger_of(measured, graph.study.preset, images=whole, powers=whole)
             break
         except MissingArtefact as error:  # of counts, say, which are read there
-            wrong = [place for place, score in kept.items() if _is_about(error, score.folder)]
+            wrong = [place for place, score in part.scores.items() if _is_about(error, score.folder)]
             if not wrong:
                 raise
             problems.append(error)
-            kept = {place: score for place, score in kept.items() if place not in wrong}
+            part = replace(part, scores={place: one for place, one in part.scores.items() if place not in wrong})
     try:
         ledger = replace(ledger, registered=standings(graph.study, tables, part))
     except MissingArtefact as error:
         problems.append(error)
-    return Judged(ledger, part, tuple(problems))
+    return Judged(ledger, measured, part, tuple(problems))
 
 
 def _is_about(error: MissingArtefact, folder: Path) -> bool:

@@ -1,18 +1,16 @@
 """`swdb report`: one HTML file with every claim, and all that its verdict rests on."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from swdb.cli.command_line import PROXY_SEEDS, CommandLine
+from swdb.cli.judging import Judged, judged
 from swdb.cli.options import PresetName, ProxySeeds, Workdir, open_graph, propose
 from swdb.cli.outputs import head, require_replaceable
 from swdb.cli.planning import planned
 from swdb.cli.sensitivity import finished
-from swdb.cli.showing import registered_in
 from swdb.core.errors import MissingArtefact, SwdbError
 from swdb.core.files import write_text
 
@@ -43,19 +41,20 @@ def report(
     """
     from swdb.cli import progress
     from swdb.reports.html import page
+    from swdb.specs.tables import load_tables
 
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)
     path = graph.study.reports / "index.html" if output is None else output
     require_replaceable("--output", path, is_report, "report")
-    plan, problems = believable(plan_of(graph))
-    evidence = evidence_of(graph, plan, problems, preset, images)
+    found = judged(graph, load_tables(), plan_of(graph))
+    evidence = evidence_of(graph, found, preset, images)
     with progress.bar() as bar:
         text = page(evidence, bar.progress)
     write_text(path, text)
     typer.echo(str(path))
-    if problems:
-        raise problems[0]
-    left = any(not score.done for score in plan.scores.values()) or not plan.scores
+    if found.problems:
+        raise found.problems[0]
+    left = any(not score.done for score in found.plan.scores.values()) or not found.plan.scores
     following = ("reproduce-table", "all", "--dry-run") if left else ("bundle",)
     propose(context.obj, graph.study, *following)
 
@@ -78,42 +77,27 @@ def plan_of(graph: "Graph") -> "Plan":
         return Plan(identity_of(graph.study), {})
 
 
-def believable(plan: "Plan") -> tuple["Plan", list[SwdbError]]:
-    """Return a plan without the finished scores that cannot be believed, and what is wrong with these."""
-    from swdb.reports.sound import sound
-
-    kept, problems = sound(plan.scores)
-    scores = {place: score for place, score in plan.scores.items() if place in kept or not score.done}
-    return replace(plan, scores=scores), problems
-
-
-def evidence_of(
-    graph: "Graph", plan: "Plan", problems: Sequence[SwdbError], preset: str, photographs: bool
-) -> "Evidence":
+def evidence_of(graph: "Graph", found: Judged, preset: str, photographs: bool) -> "Evidence":
     """Put together what a report is made from."""
     from swdb.reports.html import Evidence
-    from swdb.reports.ledger import ledger_of
-    from swdb.reports.results import measure
     from swdb.specs.tables import load_tables
     from swdb.study.costs import read_cost
 
-    study, tables = graph.study, load_tables()
-    scores = {number: plan.cells(number) for number in tables}
-    measured = [measure(table, graph.runs, scores[number]) for number, table in tables.items()]
+    study, tables, plan = graph.study, load_tables(), found.plan
     seeds = 1 + max((place.seed for place in plan.scores), default=study.preset.seeds - 1)
     return Evidence(
         preset=study.preset,
         precision=study.precision,
         files={name: dict(file.digests) for name, file in study.files.items()},
-        tables=measured,
-        scores=scores,
-        ledger=ledger_of(measured, study.preset, registered_in(study, tables, plan)),
+        tables=found.measured,
+        scores={number: plan.cells(number) for number in tables},
+        ledger=found.ledger,
         cost=lambda artefact_id: read_cost(study.folder, artefact_id),
         commands=commands_of(graph, preset, seeds),
         dataset=_dataset(graph),
         photographs=photographs,
         readings=finished(graph, tables, plan),
-        left_out=[str(problem).removeprefix(f"{study.folder}/") for problem in problems],
+        left_out=[str(problem).removeprefix(f"{study.folder}/") for problem in found.problems],
     )
 
 

@@ -120,6 +120,8 @@ def _from_zip(path: Path, where: str) -> dict[str, Tensor]:
         raise _unreadable(where, error) from None
     if damaged is not None:
         raise BadInput(where, f"damaged: {damaged:.100} is not what was written", EXPECTED)
+    if len(set(members)) < len(members):
+        raise BadInput(where, "a zip archive that holds a file twice", EXPECTED)
     if any(member.endswith("/constants.pkl") for member in members):
         raise BadInput(where, "a TorchScript archive, which is a program", EXPECTED)
     if of_torch:

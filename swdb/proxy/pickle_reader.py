@@ -88,7 +88,7 @@ def _follow(content: bytes) -> Any:
     stack: list[Any] = []
     marks: list[int] = []  # where on the stack the items of something unfinished begin
     memo: dict[int, Any] = {}
-    for step, (instruction, argument, _) in enumerate(pickletools.genops(content)):
+    for step, (instruction, argument, position) in enumerate(pickletools.genops(content)):
         if step == MAX_STEPS:
             raise Refused(f"more than {MAX_STEPS:,} instructions", "about 40 for every image")
         name = instruction.name
@@ -118,7 +118,12 @@ def _follow(content: bytes) -> Any:
                 stack.append(_described(_known_name(*argument.split(" ", 1)), tuple(taken)))
             case "REDUCE":
                 stack.append(_described(*taken))
-            case "PROTO" | "FRAME" | "STOP":
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP" if position + 1 < len(content):  # Python's own machine would not look behind it
+                found = f"{len(content) - position - 1} bytes behind the end of the pickle"
+                raise Refused(found, "one pickle and nothing else")
+            case "STOP":
                 pass
             case _ if name in VALUES:
                 stack.append(argument)

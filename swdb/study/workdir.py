@@ -7,6 +7,7 @@ in: a folder, a preset's name, what was typed -> out: a `Study`
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +57,7 @@ def open_study(
     named = named or Named()
     preset = load_preset(preset_name)
     check_settings(preset)
+    _check_place(folder)
     _check_layout(folder)
     if named.cues is not None and preset.proxy.cues != "file":
         preset = replace(preset, proxy=replace(preset.proxy, cues="file"))
@@ -126,6 +128,14 @@ def _assumed_precision() -> str:
 
 
 # ---------------------------------------------------------------- the layout
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a work directory that can be none, also where nothing would be written yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        found = "is no folder" if there == folder else f"{there} is no folder"
+        raise BadInput(f"--workdir {folder}", found, "a folder, or a new name")
 
 
 def _check_layout(folder: Path) -> None:

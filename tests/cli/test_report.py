@@ -101,6 +101,19 @@ def test_scores_that_cannot_be_are_left_out_and_named(own, change):
     assert hinted_command(result)
 
 
+@pytest.mark.parametrize(
+    "place", ["runs/dual-s0-*/evals/val-strong/confusion.npz", "preregistration.json"], ids=["counts", "registrations"]
+)
+def test_a_report_leaves_out_what_verify_leaves_out(own, place):
+    path = next(own.glob(place), own / place)
+    path.write_bytes(b"{")
+    result = report(own)
+    assert the_error(result).startswith(f"{path}: ") and result.exit_code == 3
+    assert the_error(call("verify", *OPTIONS, "--workdir", own)) == the_error(result)
+    text = (own / "reports" / "tiny" / "index.html").read_text(encoding="utf-8")
+    assert "What could not be read" in text and str(path.relative_to(own)) in text
+
+
 def test_the_disk_may_refuse_the_page(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("x")

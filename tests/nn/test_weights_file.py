@@ -291,6 +291,17 @@ def test_a_damaged_file_gets_one_line_with_its_name(tmp_path, name, content):
     refused(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("pack", [as_pth, as_npz])
+def test_an_archive_with_a_file_twice_is_refused(tmp_path, pack):
+    path = tmp_path / "twice"
+    path.write_bytes(pack(own_values()))
+    with zipfile.ZipFile(path, "a") as archive:
+        name = archive.namelist()[-1]
+        archive.writestr(name, archive.read(name))
+    assert refused(path).found == "a zip archive that holds a file twice"
+
+
 def test_a_npz_with_flipped_bytes_gets_one_line_with_its_name(tmp_path):
     whole = bytearray(as_npz(own_values()))
     with zipfile.ZipFile(io.BytesIO(bytes(whole))) as archive:

@@ -161,3 +161,8 @@ def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
     with pytest.raises(BadInput) as caught:
         read_preprocessing(str(tmp_path / "p.json"))
     assert "not valid JSON" in caught.value.found
+
+
+def test_json_with_a_key_twice_is_refused(tmp_path):
+    (tmp_path / "p.json").write_text('{"order": "RGB", "mean": [1, 2, 3], "std": [4, 5, 6], "order": "BGR"}')
+    assert "a key is there twice" in refused(str(tmp_path / "p.json")).found

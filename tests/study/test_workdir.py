@@ -51,6 +51,18 @@ def test_opening_a_study_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_can_be_no_work_directory_is_refused_though_nothing_would_be_written(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to("nothing")
+    for place in ("file", "link", "file/below", "link/below/it"):
+        with pytest.raises(BadInput, match="is no folder") as caught:
+            open_study(tmp_path / place, TINY, remember=False)
+        assert caught.value.subject == f"--workdir {tmp_path / place}"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "there").symlink_to("folder")
+    assert open_study(tmp_path / "there" / "new", TINY, remember=False).folder == tmp_path / "there" / "new"
+
+
 def test_an_unknown_preset_gets_the_nearest_name(tmp_path):
     with pytest.raises(BadInput) as caught:
         open_study(tmp_path, "synthetik")
