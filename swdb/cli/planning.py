@@ -5,7 +5,6 @@ in: a graph, tables, rows, seeds -> out: a `Plan`, artefacts to be made; the dry
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swdb.cli import arguments
@@ -13,6 +12,7 @@ from swdb.cli.command_line import CommandLine
 from swdb.cli.options import running, say
 from swdb.cli.proxy_costs import proxy_lines
 from swdb.core.errors import DiskRefused, MissingArtefact, SwdbError
+from swdb.core.processor import may_have_gpu
 
 if TYPE_CHECKING:
     from swdb.core.artefact import Artefact
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from swdb.study.capacity import Resources
     from swdb.study.graph import Graph
     from swdb.study.plan import Plan
-
-DRIVER = Path("/dev/nvidiactl")  # is there where a GPU's driver is loaded: torch is loaded to ask it, else it is not
 
 
 def planned(graph: "Graph", tables: list["Table"], seeds: Iterable[int], recorded: bool) -> "Plan":
@@ -111,7 +109,7 @@ def show_plan(
     lines = [*found.lines(f"{line.other('bench')} measures it"), *proxy_lines(graph, *asked, rates, jobs)]
     for table in {table.number: table for table, _ in asked[0]}.values():
         lines += left_out(table, study.preset)
-    if device.startswith("cuda") or (device == "auto" and DRIVER.exists()):
+    if device.startswith("cuda") or (device == "auto" and may_have_gpu()):
         from swdb.timing.card import card_lines
 
         lines += card_lines(study, todo, rates, device)

@@ -1,4 +1,4 @@
-"""What processor this is, as far as it matters, and how much of it and of the memory this process may use.
+"""What processor this is, as far as it matters, how much of it and of the memory this process may use, whether a GPU is likely.
 
 A container or a batch job often gets a few cores and gibibytes of a node; what the machine has is not asked anywhere else.
 """
@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
+NVIDIA = Path("/dev/nvidiactl")  # is there where NVIDIA's driver is loaded
+GPU_DRIVERS = (NVIDIA, *map(Path, ("/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")))
 CGROUPS = Path("/sys/fs/cgroup")
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # options of glibc's mallopt
 
@@ -24,6 +26,11 @@ def processor_name() -> str:
 def has_fast_bf16() -> bool:
     """Whether the processor computes in bf16 faster than in fp32."""
     return bool(BF16_FLAGS & set(_field("flags").split()))
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU's driver is loaded, so that torch is worth loading to ask it."""
+    return any(driver.exists() for driver in GPU_DRIVERS)
 
 
 def usable_cores() -> int:

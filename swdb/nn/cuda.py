@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-DRIVER = Path("/dev/nvidiactl")  # is there where NVIDIA's driver is loaded
+from swdb.core.processor import NVIDIA
+
 VERSION = Path("/sys/module/nvidia/version")
 
 
@@ -25,7 +26,7 @@ def cuda_works() -> bool:
 def trouble() -> str:
     """Say what keeps torch from a GPU whose driver is there; empty where nothing does, or where GPUs are hidden on purpose."""
     works, said = _look()
-    if works or not DRIVER.exists() or os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+    if works or not NVIDIA.exists() or os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return ""
     return said or f"torch {torch.__version__} was built for CUDA {torch.version.cuda}"
 

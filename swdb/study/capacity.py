@@ -15,13 +15,12 @@ from pathlib import Path
 
 from swdb.core.artefact import Artefact
 from swdb.core.errors import BadInput
-from swdb.core.processor import usable_cores, usable_memory
+from swdb.core.processor import may_have_gpu, usable_cores, usable_memory
 from swdb.study.costs import MIB, peaks
 
 GUESS = 1200 * MIB  # that a worker takes at most, where none of its kind has been measured here
 SHARE = 0.9  # of the memory that is available
 MOST_JOBS = 512
-DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True)
@@ -94,18 +93,13 @@ def gpu_numbers(resources: Resources, seen: int) -> list[int]:
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that this process sees, as CUDA_VISIBLE_DEVICES names each. Nothing is begun on them."""
-    if not _may_have_gpus():
+    if not may_have_gpu():
         return []
     import torch
 
     count = torch.cuda.device_count()
     named = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
     return named[:count] if len(named) >= count else [str(number) for number in range(count)]
-
-
-def _may_have_gpus() -> bool:
-    """Whether it is worth loading torch to ask."""
-    return any(Path(path).exists() for path in DRIVERS)
 
 
 def _typed(resources: Resources) -> str:

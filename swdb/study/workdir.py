@@ -16,7 +16,7 @@ from typing import Any
 from swdb.core.errors import BadInput, DiskRefused, MissingArtefact
 from swdb.core.files import damage_of, file_digest, read_json, sweep_temporary, write_atomic, write_json
 from swdb.core.lease import leased
-from swdb.core.processor import has_fast_bf16
+from swdb.core.processor import has_fast_bf16, may_have_gpu
 from swdb.data.kinds import check_settings
 from swdb.proxy.saliency import saliency_digest
 from swdb.proxy.sec_cues import CUE_LIST, cue_digests
@@ -124,7 +124,7 @@ def decide_precision(study: Study, choose: Callable[[], tuple[str, dict[str, Any
 
 def _assumed_precision() -> str:
     """Return what this machine would probably choose, without loading torch to ask it."""
-    return "bf16" if has_fast_bf16() or Path("/dev/nvidiactl").exists() else "fp32"
+    return "bf16" if has_fast_bf16() or may_have_gpu() else "fp32"
 
 
 # ---------------------------------------------------------------- the layout

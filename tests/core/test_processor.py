@@ -116,6 +116,12 @@ def test_a_job_may_use_the_least_of_what_it_was_given(node, job, cores):
     assert node(**job) == cores
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_may_be_there_where_any_driver_is(tmp_path, monkeypatch, there):
+    monkeypatch.setattr(processor, "GPU_DRIVERS", (tmp_path / "none", tmp_path if there else tmp_path / "nor this"))
+    assert processor.may_have_gpu() is there
+
+
 def test_where_nothing_says_what_a_process_is_bound_to_the_machine_is_asked(monkeypatch):
     for name in ("process_cpu_count", "sched_getaffinity"):
         monkeypatch.delattr(os, name, raising=False)

@@ -25,7 +25,7 @@ def old_driver(tmp_path, monkeypatch):
         warnings.warn(OLD_DRIVER, UserWarning, stacklevel=2)
         return False
 
-    monkeypatch.setattr(cuda, "DRIVER", tmp_path)
+    monkeypatch.setattr(cuda, "NVIDIA", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
@@ -60,7 +60,7 @@ def test_a_driver_that_torch_says_nothing_about_is_named_by_versions(old_driver,
 
 
 def test_without_a_driver_there_is_no_trouble(monkeypatch, tmp_path):
-    monkeypatch.setattr(cuda, "DRIVER", tmp_path / "none")
+    monkeypatch.setattr(cuda, "NVIDIA", tmp_path / "none")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert cuda.trouble() == "" and not cuda.cuda_works() and not cuda.has_bf16()
 

@@ -119,7 +119,7 @@ def test_gpus_that_are_not_there_are_refused(machine, gpus, asked, found, expect
 def test_gpus_are_named_as_the_driver_shows_them(monkeypatch, environment, count, expected):
     import torch
 
-    monkeypatch.setattr(capacity, "_may_have_gpus", lambda: True)
+    monkeypatch.setattr(capacity, "may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     if environment is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -129,7 +129,7 @@ def test_gpus_are_named_as_the_driver_shows_them(monkeypatch, environment, count
 
 
 def test_torch_is_not_asked_where_there_is_no_driver(monkeypatch):
-    monkeypatch.setattr(capacity, "_may_have_gpus", lambda: False)
+    monkeypatch.setattr(capacity, "may_have_gpu", lambda: False)
     monkeypatch.setitem(__import__("sys").modules, "torch", SimpleNamespace())  # has no cuda
     assert visible_gpus() == []
 

@@ -106,13 +106,14 @@ def test_what_is_typed_stands_before_all_others(tmp_path, kept):
     assert open_study(tmp_path, TINY).precision == kept
 
 
-@pytest.mark.parametrize(("fast", "expected"), [(True, "bf16"), (False, "fp32")])
-def test_where_nobody_decided_the_precision_that_this_processor_would_choose_is_assumed(
-    tmp_path, monkeypatch, fast, expected
+@pytest.mark.parametrize(
+    ("fast", "gpu", "expected"), [(True, False, "bf16"), (False, False, "fp32"), (False, True, "bf16")]
+)
+def test_where_nobody_decided_the_precision_that_this_machine_would_choose_is_assumed(
+    tmp_path, monkeypatch, fast, gpu, expected
 ):
     monkeypatch.setattr("swdb.study.workdir.has_fast_bf16", lambda: fast)
-    if not fast and Path("/dev/nvidiactl").exists():
-        expected = "bf16"
+    monkeypatch.setattr("swdb.study.workdir.may_have_gpu", lambda: gpu)
     assert open_study(tmp_path / "work", TINY).precision == expected
     assert not (tmp_path / "work").exists()
 
