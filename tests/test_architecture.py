@@ -38,7 +38,7 @@ HOUSE = {
     "verdicts": ("verdict", "spread", "contrasts", "rule", "images", "engine", "regime", "readings", "power", "simulation", "proxy_spread"),
     "reports": (
         "assumptions", "dsrg_networks", "proxy_use", "recognition", "mask_scores", "results", "notes", "regime", "ledger", "sentences", "sound", "ci", "tables", "latex", "rescience", "printed", "stages", "sensitivity",
-        "svg", "charts", "sweeps", "second_branch", "earlier", "published", "losses", "provenance", "deciding_images", "html_claims", "html",
+        "svg", "charts", "sweeps", "second_branch", "side_by_side", "earlier", "published", "losses", "provenance", "deciding_images", "html_claims", "html",
     ),
     "study": (
         "stages", "graph", "readings", "plan", "workdir", "costs", "preregistration", "capacity", "queue", "workers", "runner", "worker", "figure",

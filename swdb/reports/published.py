@@ -1,4 +1,4 @@
-"""Writes the page of a preset's results, and puts its tables and verdicts into the README. Nobody types a number.
+"""Writes the page of a preset's results, puts its tables into the README, and all verdicts side by side. Nobody types a number.
 
 `make results` runs it after the tables were taken out of a bundle into `results/<preset>/`: `python -m
 swdb.reports.published PRESET`. The tables in README.md stand between markers and are replaced as a whole. With `again`
@@ -9,11 +9,9 @@ which need a bundle, are kept of claims that come out as they did. Curves are dr
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from swdb.core.errors import BadInput, MissingArtefact, told_in_one_line
 from swdb.core.files import damage_of, read_json, write_json, write_text
@@ -23,19 +21,21 @@ from swdb.reports.assumptions import settings_page
 from swdb.reports.earlier import LEDGER
 from swdb.reports.ledger import ledger_of
 from swdb.reports.mask_scores import of_report
-from swdb.reports.regime import OUTSIDE, block_lines, comparison
+from swdb.reports.regime import OUTSIDE, comparison
 from swdb.reports.results import MeasuredTable, measured_from_json
+from swdb.reports.side_by_side import claims_by_preset
 from swdb.reports.svg import as_file
 from swdb.reports.sweeps import Sweep, sweeps
 from swdb.reports.tables import FORMATS, render
 from swdb.specs.presets import Preset, load_preset
-from swdb.verdicts.verdict import WORDS, Interval, Ledger, verdict_json
+from swdb.verdicts.verdict import Interval, Ledger, verdict_json
 
 SAME = ("claim_sha256", "effect", "seeds")  # of a claim whose interval over images is still that of its cells
 TABLES = (1, 2, 3, 4)
-REGIMES = "regimes"  # the marker of the table of all presets
-PAYS = "second branch"  # that of the section of `results/README.md`
-MOST_NAMED = 12  # claims of one verdict
+MAIN_TABLES = (1, 2)  # whose claims README.md shows: those on what the paper proposes
+CLAIMS = "claims by preset"  # markers of what all presets together say, in README.md and in results/README.md
+REGIMES = "regimes"
+PAYS = "second branch"
 CURVES = (
     "<sub>lines: means over seeds, with one standard deviation; faint points: single seeds; dashed: the paper's printed "
     "values</sub>"
@@ -55,17 +55,19 @@ def publish(root: Path, preset_name: str, again: bool = False) -> None:
     write_text(target / "README.md", page(preset, target))
     readme = root / "README.md"
     text = with_tables(readme.read_text(encoding="utf-8"), target, preset_name)
+    text = _between(text, CLAIMS, CLAIMS, claims_by_preset(root / "results", MAIN_TABLES))
     write_text(readme, _between(text, REGIMES, REGIMES, comparison(root / "results")))
     compare_presets(root / "results")
 
 
 def compare_presets(results: Path) -> None:
-    """Write what all presets together say of the second branch: the drawing, and the section of `results/README.md`."""
+    """Write what all presets together say: the drawing of what a second branch gains, and two sections of `results/README.md`."""
     cases = second_branch.cases(results)
     write_text(results / second_branch.FIGURE, as_file(second_branch.drawing(cases)))
     readme = results / "README.md"
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
+        text = _between(text, CLAIMS, CLAIMS, claims_by_preset(results))
         write_text(readme, _between(text, PAYS, PAYS, second_branch.section(cases)))
 
 
@@ -165,14 +167,11 @@ def page(preset: Preset, target: Path) -> str:
 def with_tables(text: str, folder: Path, preset: str) -> str:
     """Return the README with what `folder` has for it between the markers that name this preset.
 
-    Tables without their claims and notes, which the preset's page has, and all claims by their verdicts.
+    Tables without their claims and notes, which the preset's page has.
     """
     for number in TABLES:
         table = (folder / f"table{number}.md").read_text(encoding="utf-8")
         text = _between(text, f"{preset} table {number}", f"table {number}", table.partition("\nClaims:")[0])
-    ledger = folder / LEDGER
-    if ledger.is_file():
-        text = _between(text, f"{preset} claims", "claims", "\n".join(claim_lines(read_json(ledger))) + "\n")
     return text
 
 
@@ -180,26 +179,6 @@ def _between(text: str, begin: str, end: str, block: str) -> str:
     first, last = f"<!-- {begin} -->", f"<!-- end of {end} -->"
     pattern = re.compile(re.escape(first) + ".*?" + re.escape(last), re.DOTALL)
     return pattern.sub(lambda _: f"{first}\n{block}{last}", text)
-
-
-def claim_lines(ledger: dict[str, Any]) -> list[str]:
-    """Return lines for a ledger (its JSON): whether it is in the paper's regime; for each verdict how many claims, and which."""
-    texts: dict[str, list[str]] = {}
-    discounts: dict[str, str] = {}
-    for claim in sorted(ledger["claims"], key=lambda claim: WORDS.index(claim["word"])):
-        texts.setdefault(claim["shown"], []).append(claim["claim"]["text"])
-        discounts[claim["shown"]] = claim.get("discount", "")
-    lines = block_lines(ledger)
-    for word, those in texts.items():
-        named = f": {'; '.join(_counted(those))}" if len(those) <= MOST_NAMED else ""
-        reserve = f" ({discounts[word]})" if discounts.get(word) else ""
-        lines.append(f"- **{len(those)} {word}**{reserve}{named}")
-    return lines
-
-
-def _counted(texts: list[str]) -> list[str]:
-    """Return each text once, with how many claims have it where these are several."""
-    return [text if count == 1 else f"{text} ({count} claims)" for text, count in Counter(texts).items()]
 
 
 def main(arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ from swdb.core.numbers import signed, span
 from swdb.specs.presets import Preset
 from swdb.specs.regime import COMPARED
 from swdb.specs.tables import load_tables, printed_values
-from swdb.verdicts.verdict import MET, NOT_MET, NOT_RUN, Checked, Ledger, checked_from_json
+from swdb.verdicts.verdict import MET, NOT_MET, NOT_RUN, Checked, Ledger
 
 OUTSIDE = "outside the paper's regime"
 
@@ -58,24 +58,6 @@ def condition_line(checked: Checked) -> str:
     numbers = f" ({'; '.join(parts)})" if parts else ""
     why = f" - {checked.why}" if checked.why else ""
     return f"{checked.word}: {checked.condition.text}{numbers}{why}"
-
-
-def block_lines(ledger: Mapping[str, Any]) -> list[str]:
-    """Return the check of a ledger (its JSON) as an entry of a list in Markdown; nothing where it was not made."""
-    with damage_of("a ledger", "the regime check"):
-        found = [checked_from_json(one) for one in ledger.get("regime", {"conditions": ()})["conditions"]]
-    if not found:
-        return []
-    return [f"- **{_words([one.word for one in found])}**: {'; '.join(map(_brief, found))}"]
-
-
-def _brief(checked: Checked) -> str:
-    """Say what became of a condition in few words: the difference with its interval, where there is one."""
-    if checked.effect is None:
-        return f"{checked.condition.text}: {checked.word}"
-    interval = checked.interval
-    ends = "" if interval is None else f" ({span(interval.low, interval.high)})"
-    return f"{checked.condition.text}: {signed(checked.effect)}{ends}, {checked.word}"
 
 
 def titled(preset: Preset, ledger: Ledger) -> str:

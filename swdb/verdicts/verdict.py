@@ -168,14 +168,6 @@ def _checked_json(checked: Checked) -> dict[str, Any]:
     }
 
 
-def checked_from_json(found: Mapping[str, Any]) -> Checked:
-    """Return what became of a condition, as a ledger's JSON has it; raises KeyError or TypeError for anything else."""
-    values = {**found, "condition": Condition(**found["condition"]), "seeds": tuple(found["seeds"])}
-    values["interval"] = Interval(**found["interval"]) if found["interval"] else None
-    values["printed"] = tuple(found["printed"]) if found["printed"] else None
-    return Checked(**values)
-
-
 def _interval(interval: Interval | None) -> dict[str, Any] | None:
     if interval is None:
         return None

@@ -12,8 +12,9 @@ from commands import copied
 from conftest import TINY
 from pages import Page
 
+from swdb.cli.judging import judged
 from swdb.cli.options import open_graph
-from swdb.cli.report import believable, evidence_of, plan_of
+from swdb.cli.report import evidence_of, plan_of
 from swdb.core.files import read_json, write_json
 from swdb.core.progress import silent
 from swdb.reports.html import Evidence, hours, page
@@ -28,7 +29,7 @@ HOSTILE = '</td></svg><script>alert("1")</script><img src=x onerror=alert(1)>{{ 
 
 def evidence_in(work: Path, photographs: bool = False) -> Evidence:
     graph = open_graph(work, TINY, remember=False)
-    return evidence_of(graph, *believable(plan_of(graph)), TINY, photographs)
+    return evidence_of(graph, judged(graph, load_tables(), plan_of(graph)), TINY, photographs)
 
 
 def few(evidence: Evidence) -> Evidence:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,13 @@ from swdb.core.progress import silent
 from swdb.evidence.output import write_results
 from swdb.evidence.rescore import rescored
 from swdb.reports import second_branch
-from swdb.reports.published import MOST_NAMED, compare_presets, curves, page, publish, render_again, with_tables
+from swdb.reports.published import MAIN_TABLES, compare_presets, curves, page, publish, render_again, with_tables
 from swdb.reports.regime import comparison
+from swdb.reports.side_by_side import claims_by_preset
 from swdb.specs import presets
 from swdb.specs.presets import load_preset
 
-README = "before\n<!-- tiny claims -->\nold\n<!-- end of claims -->\n" + "".join(
+README = "before\n" + "".join(
     f"<!-- {name} table {number} -->\nold {name} {number}\n<!-- end of table {number} -->\nbetween\n"
     for name in ("tiny", "other")
     for number in (1, 2, 3, 4)
@@ -75,13 +75,13 @@ def test_the_readmes_tables_are_replaced_and_nothing_else(root):
         assert f"old other {number}\n" in readme and f"old tiny {number}\n" not in readme
 
 
-def test_the_readmes_claims_are_those_of_the_ledger(root):
+def test_claims_stand_side_by_side_between_their_markers(root):
+    markers = "before\n<!-- claims by preset -->\nold\n<!-- end of claims by preset -->\nbehind\n"
+    for place in (root / "README.md", root / "results" / "README.md"):
+        place.write_text(markers)
     publish(root, "tiny")
-    shown = (root / "README.md").read_text().partition("<!-- tiny claims -->\n")[2].partition("<!-- end of")[0]
-    claims = json.loads((root / "results" / "tiny" / "ledger.json").read_text())["claims"]
-    counts = {word: int(number) for number, word in re.findall(r"^- \*\*(\d+) ([A-Z ]+)\*\*", shown, re.MULTILINE)}
-    assert counts == Counter(one["shown"] for one in claims)
-    assert all(one["claim"]["text"] in shown for one in claims if counts[one["shown"]] <= MOST_NAMED)
+    for place, numbers in ((root / "README.md", MAIN_TABLES), (root / "results" / "README.md", None)):
+        assert place.read_text() == markers.replace("old\n", claims_by_preset(root / "results", numbers))
 
 
 def test_tables_without_a_bundle_are_rendered_again_from_their_values(root):

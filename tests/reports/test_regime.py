@@ -14,7 +14,7 @@ from swdb.reports import ci
 from swdb.reports.ledger import claim_line, ledger_of, rule_lines
 from swdb.reports.mask_scores import MaskScore
 from swdb.reports.printed import printed
-from swdb.reports.regime import OUTSIDE, block_lines, comparison, condition_line, regime_lines, regime_words, titled
+from swdb.reports.regime import OUTSIDE, comparison, condition_line, regime_lines, regime_words, titled
 from swdb.reports.results import measured_from_json
 from swdb.reports.sentences import lines
 from swdb.specs.presets import load_preset
@@ -128,19 +128,6 @@ def test_nothing_run_is_not_run():
 
 
 # ---------------------------------------------------------------- from files
-
-
-def test_a_block_is_written_from_the_ledgers_json(outside, inside):
-    for ledger in (inside, outside):
-        (line,) = block_lines(json.loads(json.dumps(ledger.to_json())))
-        assert line.startswith(f"- **{regime_words(ledger)}**: ") and line.count("; ") == len(ledger.regime) - 1
-        for one in ledger.regime:
-            low, high = one.interval.low, one.interval.high
-            assert f"{one.condition.text}: {one.effect:+.1f} ({low:+.1f} to {high:+.1f}), {one.word}" in line
-    assert block_lines({"claims": []}) == []
-    for wrong in ({"conditions": [{}]}, {"conditions": 7}, {}):
-        with pytest.raises(MissingArtefact):
-            block_lines({"regime": wrong})
 
 
 def test_the_table_of_presets_has_the_paper_first_and_each_preset_with_its_means(tmp_path, outside):
