@@ -1,5 +1,6 @@
 """`swdb bundle`: all that the tables hang on, in one file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,7 @@ def bundle(
     if plan is None:
         raise NotMade(plan_path(study), "no tables were begun with this preset")
     study = as_planned(study, plan)
+    plan = of_tables(plan, tables)
     plan = with_shared(study, plan, [*tables.values()])
     plan = plan.part(None if table == "all" else {place[:2] for place in plan.scores if place.table in chosen})
     place = study.reports / "bundle.zip" if output is None else output
@@ -66,6 +68,17 @@ def bundle(
         lines.append(f"not finished, and not in it: {len(missing) - MOST_NAMED} more, which {ABOUT} names")
     show(lines, {"bundle": str(place), "bytes": place.stat().st_size, "missing": [one.id for one in missing]}, json)
     say(f"next: {joined(['swdb', 'rescore', str(place)])}")
+
+
+def of_tables(plan: "Plan", tables: Mapping[int, "TableSpec"]) -> "Plan":
+    """Return a plan without the cells that the tables do not have any more: a row of one's own, say, that was tried once."""
+    from dataclasses import replace
+
+    from swdb.specs.tables import all_runs
+
+    runs = all_runs(tables)
+    cells = {(one.number, row.key, column.key) for one in tables.values() for row, column, _ in one.cells(runs)}
+    return replace(plan, scores={place: score for place, score in plan.scores.items() if place[:3] in cells})
 
 
 def with_shared(study: "Study", plan: "Plan", tables: list["TableSpec"]) -> "Plan":

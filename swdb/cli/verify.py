@@ -1,5 +1,6 @@
 """`swdb verify`: what the finished runs say of the paper's claims, for people and for continuous integration."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,8 @@ def verify(
     if sentences and number != "all":
         raise BadInput(f"--table {number}", "--sentences are those of the whole supplement", "only one of the two")
     chosen = {table.number for table in arguments.chosen_tables(tables, number)}
+    if junit is not None and summary is not None and os.path.realpath(junit) == os.path.realpath(summary):
+        raise BadInput(f"--summary {summary}", "is the file of --junit, too", "a file for each")
     if junit is not None:
         require_replaceable("--junit", junit, is_verdicts, "file of verdicts")
     graph = open_graph(workdir, preset, remember=False, proxy_seeds=proxy_seeds)

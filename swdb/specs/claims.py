@@ -13,7 +13,6 @@ A cell is written `row.column`, or `N:row.column` where it stands in another tab
 in: `[[claim]]` of `tables/table*.toml` -> out: frozen dataclasses, or one error naming file, claim and key
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -36,7 +35,8 @@ ONLY_COMPARABLE = (
     "value",
     "literature",
 )  # kinds that compare with printed numbers: only where the preset is the paper's
-KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+KEY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of claims, rows and columns
+KEY_IN_WORDS = "small letters, digits and single hyphens"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ def with_numbers(claim: Claim, table: int, printed: tuple[str, ...]) -> Claim:
 def check_claim(claim: Claim, where: str) -> None:
     """Refuse a claim that its kind cannot decide: without cells, without a margin, or with what belongs to another kind."""
     if not KEY.fullmatch(claim.key):
-        raise BadInput(f"{where}, key 'key'", f"found {claim.key!r}", "small letters, digits and single hyphens")
+        raise BadInput(f"{where}, key 'key'", f"found {claim.key!r}", KEY_IN_WORDS)
     if claim.kind not in CELLS_OF:
         raise unknown(f"{where}, kind", claim.kind, CELLS_OF)
     for name in ("text", "place"):
@@ -142,8 +142,8 @@ def _check_margin(claim: Claim, where: str) -> None:
         return
     if claim.margin is None:
         raise BadInput(f"{where}, key 'margin'", "missing", "points of mIoU, fixed before anything is scored")
-    if not (math.isfinite(claim.margin) and claim.margin > 0):
-        raise BadInput(f"{where}, key 'margin'", f"found {claim.margin}", "more than 0 points")
+    if not 0 < claim.margin <= 100:
+        raise BadInput(f"{where}, key 'margin'", f"found {claim.margin}", "more than 0 points, 100 at most")
 
 
 def check_cells(claim: Claim, measured: Mapping[str, float | None], quoted: Mapping[str, float], where: str) -> None:

@@ -164,6 +164,8 @@ class Decoupled:
             yield from self._checks_of_features(stride)
         one_each, order = "one for each of decouplednet.images", "each number larger than the one before"
         scales, images, share = (self.recognizer_scale_min, self.recognizer_scale_max), self.images, self.norm_images
+        least = min(*self.steps, self.recognizer_steps)
+        yield self.warmup < least, "decouplednet.warmup", self.warmup, f"less than the fewest steps, {least}"
         yield self.size <= self.window, "decouplednet.size", self.size, "at most decouplednet.window"
         for name, values in (("steps", self.steps), ("decay_at", self.decay_at)):
             yield len(values) == len(images), f"decouplednet.{name}", list(values), one_each

@@ -12,6 +12,7 @@ from swdb.specs.methods import METHODS
 from swdb.specs.toml import Pairs
 
 FEW_STRONG = ("images", "occurrences")
+MOST = 100  # shared layers, and times that a strong image stands in a mixed set: no memory holds what is far beyond
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +70,8 @@ def check_run(run: RunSpec, where: str) -> None:
             raise BadInput(f"{where}, key {one.name!r}", found, "nothing")
     mixed = "strong+weak" in (run.strong_branch, run.weak_branch)
     checks = (
-        (run.shared_layers >= 0, "shared_layers", "0 or more"),
-        (run.oversample >= 1, "oversample", "1 or more"),
+        (0 <= run.shared_layers <= MOST, "shared_layers", f"0 to {MOST}"),
+        (1 <= run.oversample <= MOST, "oversample", f"1 to {MOST}"),
         (run.proxy_set in (1, 2), "proxy_set", "1 or 2"),
         (run.strong_per_class is None or run.strong_per_class >= 1, "strong_per_class", "1 or more"),
         (run.few_strong in FEW_STRONG, "few_strong", " or ".join(FEW_STRONG)),

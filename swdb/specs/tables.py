@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from swdb.core.errors import BadInput, unknown
-from swdb.specs.claims import Claim, check_cells, check_claim, prepared, with_numbers
+from swdb.specs.claims import KEY, KEY_IN_WORDS, Claim, check_cells, check_claim, prepared, with_numbers
 from swdb.specs.methods import METHODS
 from swdb.specs.runs import RunSpec, check_run
 from swdb.specs.toml import read_dataclass, read_toml
 
 PACKAGE = Path(__file__).parents[1]
+MOST_TABLES = 999
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +167,13 @@ def _read_table(path: Path) -> Table:
     table = read_dataclass(Table, raw, where)
     if not table.rows:
         raise BadInput(where, "no [[row]]", "at least one")
+    if not 1 <= table.number <= MOST_TABLES:
+        raise BadInput(f"{where}, key 'number'", f"found {table.number}", f"1 to {MOST_TABLES}")
     for kind, entries in (("row", table.rows), ("column", table.columns)):
         keys = [entry.key for entry in entries]
         for key in keys:
+            if not KEY.fullmatch(key):
+                raise BadInput(f"{where}, {kind} {key!r}, key 'key'", f"found {key!r}", KEY_IN_WORDS)
             if keys.count(key) > 1:
                 raise BadInput(
                     f"{where}, {kind} {key!r}", "the key is there twice", f"a key of its own for each {kind}"
@@ -214,6 +219,9 @@ def _check_row(row: Row, table: Table, where: str) -> None:
     for key in row.paper:
         if key not in columns:
             raise unknown(f"{where}, key 'paper', column", key, columns)
+    for key, value in row.paper.items():
+        if not 0 <= value <= 100:  # nor what is no number
+            raise BadInput(f"{where}, key 'paper', column {key!r}", f"found {value}", "an mIoU from 0 to 100")
     for key in columns if row.printed else []:
         if key not in row.paper:
             raise BadInput(f"{where}, key 'paper'", f"the printed value of column {key!r} is missing")

@@ -52,6 +52,16 @@ def test_cells_of_shared_runs_are_in_it_though_nobody_asked_for_them(own, tmp_pa
     assert succeed("rescore", tmp_path / "a.zip").stdout.startswith("holds: ")
 
 
+def test_cells_of_rows_that_the_tables_no_longer_have_are_left_out(own, tmp_path):
+    plan = own / "reports" / "tiny" / "plan.json"
+    told = json.loads(plan.read_text())
+    former = [{**cell, "row": f"former-{cell['row']}"} for cell in told["cells"]]
+    plan.write_text(json.dumps(told | {"cells": [*told["cells"], *former]}))
+    succeed("bundle", *OPTIONS, "--workdir", own, "--output", tmp_path / "a.zip")
+    assert succeed("rescore", tmp_path / "a.zip").stdout.startswith("holds: ")
+    assert b"former-" not in contents(tmp_path / "a.zip")["reports/tiny/plan.json"]
+
+
 def test_one_table_alone(own, tmp_path):
     succeed("bundle", *OPTIONS, "--workdir", own, "--output", tmp_path / "a.zip", "--table", "4")
     names = contents(tmp_path / "a.zip").keys()

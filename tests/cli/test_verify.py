@@ -150,6 +150,14 @@ def test_strict_is_content_elsewhere(bad, studies, tmp_path):
     assert result.exit_code == 0 and "MECHANISM NOT SHOWN" in result.stdout
 
 
+def test_one_file_for_verdicts_and_summary_is_refused(good, tmp_path):
+    (tmp_path / "link").symlink_to("same")
+    result = call("verify", "--junit", tmp_path / "same", "--summary", tmp_path / "link", *good)
+    assert result.exit_code == 2
+    assert the_error(result) == f"--summary {tmp_path / 'link'}: is the file of --junit, too; expected a file for each"
+    assert not (tmp_path / "same").exists()
+
+
 def test_a_summary_is_appended_and_never_grows_too_long(good, tmp_path):
     path = tmp_path / "summary.md"
     path.write_text("before")

@@ -54,9 +54,10 @@ def test_a_whole_claim_is_taken(claim):
         (replace(TREND, rising=("1:a.x", "1:b.x", "1:a.x")), "key 'rising'", "found '1:a.x' twice", "each cell once"),
         (replace(EQUAL, equal=("1:a.x", "1:b.x", "1:c.x")), "key 'equal'", "found 3 cells", "2"),
         (replace(EQUAL, margin=None), "key 'margin'", "missing", "points of mIoU, fixed before anything is scored"),
-        (replace(FLAT, margin=0.0), "key 'margin'", "found 0.0", "more than 0 points"),
-        (replace(FLAT, margin=float("nan")), "key 'margin'", "found nan", "more than 0 points"),
-        (replace(VALUE, margin=float("inf")), "key 'margin'", "found inf", "more than 0 points"),
+        (replace(FLAT, margin=0.0), "key 'margin'", "found 0.0", "more than 0 points, 100 at most"),
+        (replace(FLAT, margin=float("nan")), "key 'margin'", "found nan", "more than 0 points, 100 at most"),
+        (replace(VALUE, margin=float("inf")), "key 'margin'", "found inf", "more than 0 points, 100 at most"),
+        (replace(FLAT, margin=1e3), "key 'margin'", "found 1000.0", "more than 0 points, 100 at most"),
     ],
 )
 def test_what_its_kind_cannot_decide_is_refused(claim, subject, found, expected):

@@ -60,6 +60,7 @@ def test_a_preset_whose_backbone_has_no_switches_is_one_and_nothing_of_it_is_che
         ({"images": (5, 5, 25)}, "images", "[5, 5, 25]", "each number larger than the one before"),
         ({"recognizer_scale_min": 2.0}, "recognizer_scale_min", "2.0", "at most decouplednet.recognizer_scale_max"),
         ({"kernel": 10, "norm_images": 1}, "norm_images", "1", "2 or more, as norm_batch: fc6 leaves a single place"),
+        ({"warmup": 9999}, "warmup", "9999", "less than the fewest steps, 5500"),
         ({"norm_images": 5}, "norm_images", "5", "0, or a number by which decouplednet.batch can be divided"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -353,7 +353,7 @@ MISTAKES = {
     "scales upside down": (
         "scale_min = 0.75", "scale_min = 1.5", "training.scale_min", "1.5", "at most training.scale_max",
     ),
-    "scale of nothing": ("scale_min = 0.75", "scale_min = 0.0", "training.scale_min", "0.0", "above 0"),
+    "scale of nothing": ("scale_min = 0.75", "scale_min = 0.0", "training.scale_min", "0.0", "0.1 or more"),
     "no weak half": ("warmup = 2", "strong_share = 1.0", "training.strong_share", "1.0", "between 0 and 1"),
     "no strong image in a batch": (
         "warmup = 2", "strong_share = 0.1", "training.strong_share", "0.1", "a share with which both branches get images",
@@ -362,7 +362,8 @@ MISTAKES = {
         "warmup = 2", "strong_share = 0.9", "training.strong_share", "0.9", "a share with which both branches get images",
     ),
     "late decay": ("warmup = 2", "decay_at = 1.5", "training.decay_at", "1.5", "0 to 1"),
-    "unshrinkable": ("warmup = 2", "longest_side = -1", "training.longest_side", "-1", "0 or more"),
+    "unshrinkable": ("warmup = 2", "longest_side = -1", "training.longest_side", "-1", "0, or 16 or more"),
+    "a side of one pixel": ("warmup = 2", "longest_side = 1", "training.longest_side", "1", "0, or 16 or more"),
     "no rate of the backbone": (
         "lr_backbone = 1e-3", "lr_backbone = 0.0", "training.lr_backbone", "0.0", "above 0",
     ),
@@ -373,10 +374,10 @@ MISTAKES = {
         "seeds = 2", 'seeds = 2\nprecision = "fp16"', "precision", "'fp16'", "fp32, bf16, auto",
     ),
     "evaluation at no size": (
-        "[evaluation]", "[evaluation]\nscales = [0]", "evaluation.scales", "[0.0]", "one or more values, each above 0",
+        "[evaluation]", "[evaluation]\nscales = [0]", "evaluation.scales", "[0.0]", "one or more values, each 0.1 or more",
     ),
     "evaluation at no scale": (
-        "[evaluation]", "[evaluation]\nscales = []", "evaluation.scales", "[]", "one or more values, each above 0",
+        "[evaluation]", "[evaluation]\nscales = []", "evaluation.scales", "[]", "one or more values, each 0.1 or more",
     ),
     "dropout above one": ("dropout = 0.1", "dropout = 1.5", "network.dropout", "1.5", "0 to below 1"),
     "dropout of all": ("dropout = 0.1", "dropout = 1", "network.dropout", "1.0", "0 to below 1"),

@@ -126,7 +126,7 @@ MISTAKES = {
     "a truth for a number": ("{ shared_layers = 0 }", "{ strong_per_class = true }", "'strong_per_class'", "True", "int"),
     "a number for labels": ("{ shared_layers = 0 }", "{ weak_branch = 3 }", "key 'row', key 'weak_branch'", "found 3", "str"),
     "a list for labels": ("{ shared_layers = 0 }", '{ strong_branch = ["weak"] }', "'strong_branch'", "found ['weak']", "str"),
-    "a number that cannot be": ("{ shared_layers = 0 }", "{ shared_layers = -1 }", "'shared_layers'", "found -1", "0 or"),
+    "a number that cannot be": ("{ shared_layers = 0 }", "{ shared_layers = -1 }", "'shared_layers'", "found -1", "0 to"),
     "a training that is there": (KL, "row = { kl = false }", "'kl-over-classes'", "is there already, as 'dual'", "values"),
 }  # fmt: skip
 

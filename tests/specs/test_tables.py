@@ -538,10 +538,10 @@ MISTAKES = {
         "weak branch",
     ),
     "fewer than no shared layers": (
-        3, "shared_layers = 1", "shared_layers = -1", "row 'n1', key 'shared_layers'", "found -1", "0 or more",
+        3, "shared_layers = 1", "shared_layers = -1", "row 'n1', key 'shared_layers'", "found -1", "0 to 100",
     ),
     "oversampling by nothing": (
-        1, "oversample = 2", "oversample = 0", "row 'x2', key 'oversample'", "found 0", "1 or more",
+        1, "oversample = 2", "oversample = 0", "row 'x2', key 'oversample'", "found 0", "1 to 100",
     ),
     "oversampling in a set that is not mixed": (
         1, 'name = "strong", strong_branch = "strong"', 'name = "strong", strong_branch = "strong", oversample = 2',
@@ -585,6 +585,19 @@ MISTAKES = {
         5, 'branch = "strong"\nrun = "few"', 'branch = "weak"\nrun = "few"', "row 'strong-mean', key 'average'",
         "'strong' and 'all-strong' have no branch in common", "weak",
     ),
+    "a printed value that is no number": (
+        4, "ours = 64.8", "ours = nan", "row '10', key 'paper', column 'ours'", "found nan", "an mIoU from 0 to 100",
+    ),
+    "a printed value that no mIoU can be": (
+        4, "ours = 64.8", "ours = 648.0", "row '10', key 'paper', column 'ours'", "found 648.0", "an mIoU from 0 to 100",
+    ),
+    "a row's key with a comma": (
+        1, 'key = "x2"', 'key = "x2,x3"', "row 'x2,x3', key 'key'", "found 'x2,x3'", "small letters",
+    ),
+    "a table's number below nothing": (1, "number = 1", "number = -1", "key 'number'", "found -1", "1 to 999"),
+    "more shared layers than any memory holds": (
+        3, "shared_layers = 1", "shared_layers = 1000", "row 'n1', key 'shared_layers'", "found 1000", "0 to 100",
+    ),
     "a printed row below the line": (
         1, "oversample = 2 }\npaper = { miou = 63.5 }", "oversample = 2 }\nprinted = false", "row 'x3'", "below", "'x2'",
     ),
@@ -622,7 +635,7 @@ MISTAKES = {
         "found 'dual-5'", "a table of keys",
     ),
     "a mistake in a run by name": (
-        5, "shared_layers = 4", "shared_layers = -4", "row 'pair', key 'shared_layers'", "found -4", "0 or more",
+        5, "shared_layers = 4", "shared_layers = -4", "row 'pair', key 'shared_layers'", "found -4", "0 to 100",
     ),
     "a run by name with the name of another": (
         5, 'name = "dual-n4"', 'name = "dual-n2"', "row 'pair', key 'run", "'dual-n2' has another 'weak_branch'", "name",
