@@ -102,6 +102,8 @@ class RunStage:
         for column, name in enumerate(dataset.class_names[1:]):
             if not tags[:, column].any():
                 found = f"no strong image has the class {name!r}, and run {run.name!r} learns from those alone"
+                if dataset.facts.synthetic:  # prepared again, it would be drawn as it is
+                    raise BadInput("key 'data.num_strong'", found, "more strong images, or another data.seed")
                 raise BadInput(dataset.list_path(STRONG_SPLIT), found, "a strong image of every class")
 
     def room(self, artefact: Artefact, tools: Tools) -> int:

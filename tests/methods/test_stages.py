@@ -1,11 +1,14 @@
 """What a run's id hangs on, and what it does not: what does is another training, what does not shares the one there is."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import TINY
 from studies import changed, graph_of, study_of
 
+from swdb.core.errors import BadInput
 from swdb.methods.stages import RunStage
 from swdb.specs.methods import METHODS
 from swdb.specs.presets import Network, Preset, Training, load_preset
@@ -167,3 +170,27 @@ def test_a_run_is_planned_with_all_that_making_it_takes(tmp_path):
     assert artefact.input("run").name == f"{run.start_from}-s3"
     assert graph.run(graph.run_spec("dual"), 0).find_input("proxies") is graph.proxies(1)
     assert graph.run(graph.run_spec("weak-retrain"), 0).find_input("proxies") is graph.proxies(2)
+
+
+# ---------------------------------------------------------------- looked at before hours of training
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_a_class_without_a_strong_image_is_refused_where_a_method_learns_from_these_alone(tmp_path, synthetic):
+    runs = all_runs(load_tables())
+    dataset = SimpleNamespace(
+        ids=lambda split: ["a", "b"],
+        tags=lambda ids: np.array([[True, False], [True, False]]),
+        class_names=("background", "cat", "dog"),
+        list_path=lambda split: tmp_path / "train.txt",
+        facts=SimpleNamespace(synthetic=synthetic),
+    )
+    tools, graph = SimpleNamespace(dataset=lambda artefact: dataset), Graph(study_of(tmp_path, PRESET), runs)
+    artefact = graph.run(runs["decoupled-5"], 0)
+    with pytest.raises(BadInput, match="no strong image has the class 'dog', and run 'decoupled-5'") as caught:
+        RunStage().check(artefact, tools)
+    drawn = ("key 'data.num_strong'", "more strong images, or another data.seed")  # again, it would be drawn as it is
+    listed = (tmp_path / "train.txt", "a strong image of every class")
+    assert (caught.value.subject, caught.value.expected) == (drawn if synthetic else listed)
+    ours = graph.run(runs["dual-5"], 0)
+    RunStage().check(ours, tools)
