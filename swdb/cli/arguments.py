@@ -12,6 +12,7 @@ from swdb.core.names import PLAIN, fault_of_name
 from swdb.specs.crf_parameters import crf_set
 from swdb.specs.presets import PRECISIONS, Preset
 from swdb.specs.runs import RunSpec
+from swdb.specs.settings import SCALE
 from swdb.specs.tables import CellSource, Row, Table, all_runs, load_tables
 from swdb.study.capacity import MOST_JOBS, Resources
 
@@ -158,7 +159,7 @@ def scales(text: str) -> tuple[float, ...]:
         raise BadInput(f"--scales {text}", "not numbers", "numbers, as in 0.75,1,1.25") from None
     if len(factors) > MOST_SCALES:
         raise BadInput("--scales", f"{len(factors)} of them", f"at most {MOST_SCALES}")
-    if not all(0.1 <= factor <= 4 for factor in factors):
+    if not all(map(SCALE.admits, factors)):
         raise BadInput(f"--scales {text}", "out of range", "factors of 0.1 to 4")
     return factors
 

@@ -74,11 +74,10 @@ def of_tables(plan: "Plan", tables: Mapping[int, "TableSpec"]) -> "Plan":
     """Return a plan without the cells that the tables do not have any more: a row of one's own, say, that was tried once."""
     from dataclasses import replace
 
-    from swdb.specs.tables import all_runs
+    from swdb.specs.tables import measured_cells
 
-    runs = all_runs(tables)
-    cells = {(one.number, row.key, column.key) for one in tables.values() for row, column, _ in one.cells(runs)}
-    return replace(plan, scores={place: score for place, score in plan.scores.items() if place[:3] in cells})
+    cells = measured_cells(tables)
+    return replace(plan, scores={place: score for place, score in plan.scores.items() if place.cell in cells})
 
 
 def with_shared(study: "Study", plan: "Plan", tables: list["TableSpec"]) -> "Plan":

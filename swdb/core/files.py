@@ -143,6 +143,14 @@ def read_json(path: Path) -> Any:
         raise MissingArtefact(path, "damaged", "JSON") from None
 
 
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what JSON has between braces (`object_pairs_hook`); raises ValueError where a key stands there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
 @contextmanager
 def damage_of(path: Path, what: str = "a record") -> Iterator[None]:
     """Turn what JSON of another form raises, in a block that only reads from it, into MissingArtefact with the file's name."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # processors on which bf16 and channels_last train faster than fp32
 NVIDIA = Path("/dev/nvidiactl")  # is there where NVIDIA's driver is loaded
-GPU_DRIVERS = (NVIDIA, *map(Path, ("/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")))
+GPU_DRIVERS = (NVIDIA, Path("/dev/nvidia0"), Path("/proc/driver/nvidia"), Path("/dev/dxg"), Path("/dev/kfd"))
 CGROUPS = Path("/sys/fs/cgroup")
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # options of glibc's mallopt
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from swdb.core.errors import BadInput, MissingArtefact, SwdbError
+from swdb.core.files import each_once
 from swdb.core.journal import LOGS
 from swdb.core.names import is_inner_path, is_plain_name
 from swdb.data.dataset import MANIFEST
@@ -158,7 +159,7 @@ def loads(content: bytes) -> Any:
     """
     try:
         found = json.loads(
-            content.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once
+            content.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=each_once
         )
         if b"\\u" in content:  # the escapes of half a character are no text, and are not written again
             json.dumps(found, ensure_ascii=False).encode()
@@ -174,13 +175,6 @@ def _no_number(word: str) -> float:
 def _finite(word: str) -> float:
     found = float(word)
     return found if math.isfinite(found) else _no_number(word[:20])
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
 
 
 def _strict(read: Callable[[str], bytes], path: Path, name: str) -> Any:

@@ -16,11 +16,10 @@ from swdb.evidence.crate import as_text, crate
 from swdb.evidence.layout import ABOUT, CLAIMS, CRATE, DIGESTS, ENVIRONMENT, About, Listed, finished, reports_folder
 from swdb.evidence.rendered import FORMATS, SETTINGS, rendered
 from swdb.evidence.statement import statement
+from swdb.reports.ledger import LEDGER
 from swdb.specs.study import Study
 from swdb.specs.tables import Table
 from swdb.study.plan import Plan
-
-LEDGER = "ledger.json"
 
 
 def derived(

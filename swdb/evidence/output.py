@@ -11,9 +11,9 @@ from swdb.core.errors import MissingArtefact, NotOurs
 from swdb.core.files import damage_of, read_json, write_atomic
 from swdb.data.facts import LISTS
 from swdb.evidence.bundle_reader import Bundle
-from swdb.evidence.derived import LEDGER
 from swdb.evidence.layout import DIGESTS, ENVIRONMENT, REPORT, place_of, reports_folder
 from swdb.evidence.records import Recorded
+from swdb.reports.ledger import LEDGER
 
 QUALITY = re.compile(r"proxies/dsrg-(\d+(?:-s\d+)?)-[^/-]+/quality\.(json|md|jpg)")  # a set, perhaps of one seed
 REPORTED = re.compile(r"quality-\d+(?:-s\d+)?\.(?:json|md|jpg)")  # the same in the folder

@@ -17,11 +17,11 @@ from swdb.core.errors import BadInput, MissingArtefact, told_in_one_line
 from swdb.core.files import damage_of, read_json, write_text
 from swdb.core.markdown import escaped, markdown_table
 from swdb.reports.charts import interval, number
+from swdb.reports.ledger import LEDGER
 from swdb.reports.results import MeasuredTable, measured_from_json
 from swdb.verdicts.verdict import CONTRADICTED, REPRODUCED
 
 PAGE = "changes.md"
-LEDGER = "ledger.json"
 ABSENT = "not there"
 DECIDED = (REPRODUCED, CONTRADICTED)
 FELL, DECIDED_NOW, OTHERWISE, STAND = (

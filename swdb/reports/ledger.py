@@ -24,6 +24,7 @@ from swdb.verdicts.regime import with_regime
 from swdb.verdicts.rule import ALPHA
 from swdb.verdicts.verdict import NOT_RUN, UNDECIDED, Interval, Ledger, Verdict
 
+LEDGER = "ledger.json"  # beside the tables, in bundles and in results/
 CANNOT_BE_RUN = "cannot be run at this preset: "
 SAME = 1e-6  # points by which a score may differ from that of its counts: they are added up in another order
 

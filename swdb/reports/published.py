@@ -18,8 +18,7 @@ from swdb.core.files import damage_of, read_json, write_json, write_text
 from swdb.core.markdown import escaped
 from swdb.reports import charts, earlier, second_branch
 from swdb.reports.assumptions import settings_page
-from swdb.reports.earlier import LEDGER
-from swdb.reports.ledger import ledger_of
+from swdb.reports.ledger import LEDGER, ledger_of
 from swdb.reports.mask_scores import of_report
 from swdb.reports.regime import OUTSIDE, comparison
 from swdb.reports.results import MeasuredTable, measured_from_json
@@ -165,10 +164,7 @@ def page(preset: Preset, target: Path) -> str:
 
 
 def with_tables(text: str, folder: Path, preset: str) -> str:
-    """Return the README with what `folder` has for it between the markers that name this preset.
-
-    Tables without their claims and notes, which the preset's page has.
-    """
+    """Return the README with the tables of `folder` between the markers that name this preset, without claims and notes."""
     for number in TABLES:
         table = (folder / f"table{number}.md").read_text(encoding="utf-8")
         text = _between(text, f"{preset} table {number}", f"table {number}", table.partition("\nClaims:")[0])

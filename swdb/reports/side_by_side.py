@@ -13,13 +13,13 @@ from swdb.core.files import damage_of, read_json
 from swdb.core.markdown import escaped, markdown_table
 from swdb.core.numbers import signed
 from swdb.data.kinds import facts_of
+from swdb.reports.ledger import LEDGER
 from swdb.specs.claims import Claim
 from swdb.specs.presets import load_preset
 from swdb.specs.tables import load_tables, printed_values
 from swdb.verdicts.contrasts import Arms, outcome
 from swdb.verdicts.verdict import NOT_COMPARABLE, NOT_RUN
 
-LEDGER = "ledger.json"
 MECHANISM = "MECHANISM "  # before a verdict at another scale than the paper's: said once, above the table
 NOT_JUDGED = "–"  # a ledger that is older than the claim
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swdb.core.errors import BadInput, MissingArtefact, unknown
+from swdb.core.files import each_once
 from swdb.specs.settings import Check, one_of, setting
 from swdb.specs.toml import read_dataclass, read_toml
 
@@ -135,11 +136,8 @@ def read_preprocessing(text: str) -> Preprocessing:
     if not path.is_file():
         raise MissingArtefact(f"--preprocessing {text}", "no such file", "a TOML file with order, mean and std")
     try:
-        values = (
-            read_toml(path)
-            if path.suffix.lower() == ".toml"
-            else json.loads(path.read_bytes(), object_pairs_hook=_each_once)
-        )
+        of_toml = path.suffix.lower() == ".toml"
+        values = read_toml(path) if of_toml else json.loads(path.read_bytes(), object_pairs_hook=each_once)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"--preprocessing {text}", f"not valid JSON ({error})", "order, mean and std") from None
     for key in ("order", "mean", "std"):
@@ -152,14 +150,6 @@ def read_preprocessing(text: str) -> Preprocessing:
         said = f"{found} is of pixels of 0..1".replace(" of 0..255,", "")
         raise BadInput(f"--preprocessing {text}", said, "mean and std of pixels of 0..255: all times 255")
     return found
-
-
-def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the keys and values of JSON as a dict; raises ValueError where a key is there twice, as TOML's reader does."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key is there twice")
-    return values
 
 
 def written(preprocessing: Preprocessing) -> str:

@@ -48,7 +48,7 @@ ABOVE_0 = Check(lambda value: value > 0, "above 0")
 AT_LEAST_0 = Check(lambda value: value >= 0, "0 or more")
 AT_LEAST_1 = Check(lambda value: value >= 1, "1 or more")
 AT_LEAST_16 = Check(lambda value: value >= 16, "16 or more", most=16_384)  # sides of images and crops
-SIDE_OR_0 = Check(lambda value: value == 0 or value >= 16, "0, or 16 or more", most=16_384)
+SIDE_OR_0 = Check(lambda value: value == 0 or AT_LEAST_16.holds(value), "0, or 16 or more", most=16_384)
 IMAGES = Check(AT_LEAST_1.holds, "1 or more", most=10_000_000)
 BATCH = Check(AT_LEAST_1.holds, "1 or more", most=16_384)
 CHANNELS = Check(AT_LEAST_1.holds, "1 or more", most=16_384)

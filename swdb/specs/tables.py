@@ -216,10 +216,9 @@ def _check_row(row: Row, table: Table, where: str) -> None:
     if len(row.labels) != len(table.label_titles):
         raise BadInput(where, f"found {len(row.labels)} labels", f"{len(table.label_titles)}, as in label_titles")
     columns = [column.key for column in table.columns if column.printed]
-    for key in row.paper:
+    for key, value in row.paper.items():
         if key not in columns:
             raise unknown(f"{where}, key 'paper', column", key, columns)
-    for key, value in row.paper.items():
         if not 0 <= value <= 100:  # nor what is no number
             raise BadInput(f"{where}, key 'paper', column {key!r}", f"found {value}", "an mIoU from 0 to 100")
     for key in columns if row.printed else []:

@@ -8,6 +8,7 @@ import pytest
 from conftest import PUBLISHED, REPOSITORY
 
 from swdb.core.errors import MissingArtefact
+from swdb.core.numbers import signed
 from swdb.reports.side_by_side import claims_by_preset
 from swdb.specs.tables import load_tables, printed_values
 
@@ -47,9 +48,7 @@ def test_all_that_is_published_stands_beside_the_paper():
     for column, name in enumerate(sorted(PUBLISHED), start=1):
         for key, one in ledger(RESULTS / name).items():
             if one["word"] not in ("NOT COMPARABLE", "NOT RUN"):
-                words = f"{one['shown'].removeprefix('MECHANISM ')} {one['effect']:+.1f}".replace(
-                    "+0.0", "0.0"
-                ).replace("-0.0", "0.0")
+                words = f"{one['shown'].removeprefix('MECHANISM ')} {signed(one['effect'])}"
                 assert found[claims[key].text][column].startswith(words), key
 
 

@@ -165,4 +165,4 @@ def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
 
 def test_json_with_a_key_twice_is_refused(tmp_path):
     (tmp_path / "p.json").write_text('{"order": "RGB", "mean": [1, 2, 3], "std": [4, 5, 6], "order": "BGR"}')
-    assert "a key is there twice" in refused(str(tmp_path / "p.json")).found
+    assert "a key stands there twice" in refused(str(tmp_path / "p.json")).found

@@ -1,6 +1,6 @@
 """Shown, not shown, not decided, NOT RUN: the conditions of the regime by their intervals, and what hangs on them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -165,7 +165,8 @@ def test_json_says_the_conditions():
     for ledger in (checked(made(all_strong=76.0)), checked({})):
         found = ledger.to_json()["regime"]
         assert found["outside"] is ledger.outside
-        assert [one["condition"]["key"] for one in found["conditions"]] == [one.key for one in CONDITIONS]
+        assert [one["condition"] for one in found["conditions"]] == [asdict(one) for one in CONDITIONS]
         for one, other in zip(found["conditions"], ledger.regime, strict=True):
             assert (one["word"], one["seeds"], one["why"]) == (other.word, list(other.seeds), other.why)
+            assert one["printed"] == (None if other.printed is None else list(other.printed))
             assert one["effect"] == (None if other.effect is None else pytest.approx(other.effect, rel=1e-4))
