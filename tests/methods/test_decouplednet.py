@@ -219,6 +219,7 @@ def test_and_before_hours_of_training_where_no_strong_image_has_it_at_all(finish
         ids=dataset.ids,
         class_names=dataset.class_names,
         list_path=dataset.list_path,
+        facts=dataset.facts,
         tags=lambda ids: dataset.tags(ids) & [1, 1, 1, 0, 1],
     )
     tools = SimpleNamespace(dataset=lambda artefact: hidden)
