@@ -20,7 +20,7 @@ import torch
 
 from swdb.core.processor import usable_cores
 from swdb.methods.method import METHODS
-from swdb.nn.compute import Compute, choose_device
+from swdb.nn.compute import Compute, choose_device, prepare_process
 from swdb.specs.presets import load_preset
 from swdb.specs.tasks import run_task
 from swdb.study.stages import RUN
@@ -30,7 +30,7 @@ from swdb.timing.plain_loop import plain_seconds
 from swdb.timing.stopwatch import time_training
 
 TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
-ROUNDS, STEPS = 5, 12
+ROUNDS, STEPS, PLAIN_STEPS = 5, 40, 12
 
 
 def command(*arguments: str) -> list[str]:
@@ -92,7 +92,9 @@ class Steps:
         for number in dict.fromkeys((threads, cores)):
             torch.set_num_threads(number)
             found.append(
-                plain_seconds(self.preset, self.runs["dual"], self.bench.data, self.on.device, cores, STEPS, 60)[0]
+                plain_seconds(self.preset, self.runs["dual"], self.bench.data, self.on.device, cores, PLAIN_STEPS, 60)[
+                    0
+                ]
             )
         torch.set_num_threads(threads)
         return min(found)
@@ -168,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", action="store_true", help="time the tables from nothing, too")
     options = parser.parse_args()
+    prepare_process(torch.get_num_threads())  # as a worker does
     folder = Path(tempfile.mkdtemp(prefix="swdb-bench-"))
     try:
         sections = [bench_commands, bench_steps] + [bench_tables] * options.tables

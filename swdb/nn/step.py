@@ -8,7 +8,7 @@ in: a step's number -> out: its losses, still on the device; the network's weigh
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from swdb.data.resident import sent
 from swdb.nn.beside import Beside
 from swdb.nn.compute import StepSettings
-from swdb.nn.sampling import DROPOUT, rng_for
+from swdb.nn.sampling import dropout_seed
 
 GRAPH_FROM = 200  # steps that are left, from which on recording pays
 ALIGNMENT = 16  # bytes, of each part of what is sent
+MOST_COMING, COMING_BYTES = 8, 4 * 2**20  # batches that a CPU cuts at once: at most so many, drawn from so many bytes
 
 Drawn = dict[str, Tensor]
 
@@ -70,15 +71,14 @@ class Stepper:
         self.device_rates = on_gpu if settings.device_rates is None else settings.device_rates
         self.graph: Graph | None = None
         self.beside: Beside | None = None
-        self.ahead: tuple[int, Future] | None = None  # the batch of a coming step, which an idle core cuts
+        self.coming = Coming(objective)
         self.why_no_graph = "" if on_gpu else "there is no GPU"
 
     def take(self, step: int, steps: int) -> Tensor:
         """Take a step of `steps`; returns its terms and what is watched, one after the other, (T,) on the device."""
         rates = self.rates.at(step)
-        beside = self._beside()
-        if beside is not None:
-            return self._take_beside(beside, step, steps, rates)
+        if self.device.type == "cpu" and not self.device_rates:
+            return self._take_on_cpu(step, steps, rates)
         drawn = self.objective.draw(step)
         if self.device_rates:
             drawn = drawn | {"rates": torch.tensor(rates)}
@@ -97,18 +97,16 @@ class Stepper:
             self._set_rates(drawn["rates"].unbind())
         return self._learn(self.objective.losses(self.objective.cut(drawn)), Tensor.backward)
 
-    def _take_beside(self, beside: Beside, step: int, steps: int, rates: list[float]) -> Tensor:
-        """Take a step on a CPU of which a core is idle: that one cuts the next batch, and computes weight gradients."""
-
-        def batch_at(step: int) -> Any:
-            return self.objective.cut(self.objective.draw(step))
-
-        ahead, self.ahead = self.ahead, None
-        batch = ahead[1].result() if ahead is not None and ahead[0] == step else batch_at(step)
-        if step + 1 < steps:
-            self.ahead = step + 1, beside.threads.submit(batch_at, step + 1)
+    def _take_on_cpu(self, step: int, steps: int, rates: list[float]) -> Tensor:
+        """Take a step where everything is there already; an idle core cuts the next batch and computes weight gradients."""
+        beside = self._beside()
+        batch = self.coming.batch(step, step + 1 if beside else steps)
         self._set_rates(rates)
         self.seed_dropout(step)
+        if beside is None:
+            return self._learn(self.objective.losses(batch), Tensor.backward)
+        if step + 1 < steps:
+            self.coming.order(step + 1, beside.threads)
         with beside():
             terms = self.objective.losses(batch)
         return self._learn(terms, beside.backward)
@@ -125,8 +123,7 @@ class Stepper:
 
     def _beside(self) -> Beside | None:
         """Return what an idle core of a CPU works with, if there is one now."""
-        on_cpu = self.device.type == "cpu" and not self.device_rates
-        alone = on_cpu and not self.settings.compile and torch.get_num_threads() == 1
+        alone = not self.settings.compile and torch.get_num_threads() == 1
         if not (alone and self.settings.core_is_idle()):
             return None
         self.beside = self.beside or Beside(self.network)
@@ -134,7 +131,7 @@ class Stepper:
 
     def seed_dropout(self, step: int) -> None:
         """Seed what is drawn on the device, so that it hangs on the step alone."""
-        value = int(rng_for(self.seed, DROPOUT, step).integers(2**62))
+        value = dropout_seed(self.seed, step)
         if self.device.type == "cpu":  # its generator alone: to look for other devices takes longer than to cut a batch
             torch.default_generator.manual_seed(value)
         else:
@@ -229,6 +226,40 @@ class Stepper:
 
 def _equal(these: list[Tensor], those: list[Tensor]) -> bool:
     return len(these) == len(those) and all(torch.equal(one, other) for one, other in zip(these, those, strict=True))
+
+
+# ---------------------------------------------------------------- on a CPU
+
+
+class Coming:
+    """Batches that are cut before their step, on a CPU.
+
+    A step leaves nothing in a core's cache of what cuts batches, neither code nor data. So several are cut in a row, which
+    takes half the time; each is a function of its step, and the same whenever it is cut.
+    """
+
+    def __init__(self, objective: Objective):
+        self.objective = objective
+        self.cut: dict[int, Any] = {}  # batches, or who cuts them, by step
+
+    def batch(self, step: int, end: int) -> Any:
+        """Return a step's batch; where it is not there yet, those of some steps after it, before `end`, are cut with it."""
+        if step not in self.cut:
+            first = self.objective.draw(step)
+            count = COMING_BYTES // max(1, sum(tensor.nbytes for tensor in first.values()))
+            last = min(end, step + max(1, min(count, MOST_COMING)))
+            drawn = [first, *map(self.objective.draw, range(step + 1, last))]
+            self.cut |= zip(range(step, last), map(self.objective.cut, drawn), strict=True)
+        found = self.cut.pop(step)
+        return found.result() if isinstance(found, Future) else found
+
+    def order(self, step: int, threads: Executor) -> None:
+        """Let another thread cut a step's batch, if nobody has."""
+        if step not in self.cut:
+            self.cut[step] = threads.submit(lambda: self.objective.cut(self.objective.draw(step)))
+
+
+# ---------------------------------------------------------------- on a GPU
 
 
 class Graph:

@@ -124,13 +124,18 @@ class Clock:
             raise Enough
 
     def timing(self) -> "Timing":
-        """Return what a step takes: the median of those that were counted."""
+        """Return what a step takes, after those that warm up: the median without data, and the mean of what data take.
+
+        For a CPU cuts the batches of several steps at once.
+        """
         warm = min(WARM, max(0, len(self.ends) - 1))
         if not warm:
             return Timing(self.ends[0] - self.batches[0], 1, None)
-        lasted = [after - before for before, after in zip(self.ends[warm - 1 :], self.ends[warm:], strict=False)]
         on_data = [batch - end for end, batch in zip(self.ends[warm - 1 :], self.batches[warm:], strict=False)]
-        return Timing(statistics.median(lasted), len(lasted), statistics.median(on_data) / statistics.median(lasted))
+        lasted = [end - batch for batch, end in zip(self.batches[warm:], self.ends[warm:], strict=False)]
+        data = statistics.mean(on_data)
+        seconds = statistics.median(lasted) + data
+        return Timing(seconds, len(lasted), data / seconds)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from swdb.nn import beside
+from swdb.nn import beside, step
 from swdb.nn.beside import Beside
 from swdb.nn.compute import StepSettings
 from swdb.nn.step import Objective, Rates, Stepper
@@ -78,8 +78,8 @@ def steps(idle: list[bool]) -> tuple[list[torch.Tensor], Stepper, int]:
     model, at = network(), iter(idle)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
 
-    def draw(step):
-        return {"inputs": torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(step))}
+    def draw(number):
+        return {"inputs": torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(number))}
 
     def cut(drawn):
         cut_by.append(threading.current_thread() is threading.main_thread())
@@ -89,16 +89,18 @@ def steps(idle: list[bool]) -> tuple[list[torch.Tensor], Stepper, int]:
     objective = Objective(draw, lambda batch: {"loss": model(batch["inputs"]).square().mean()}, cut=cut)
     settings = StepSettings(core_is_idle=lambda: next(at))
     stepper = Stepper(model, optimizer, objective, Rates([1e-2], lambda step: 1.0), 1.0, 0, settings)
-    for step in range(len(idle)):
-        stepper.take(step, len(idle))
+    for number in range(len(idle)):
+        stepper.take(number, len(idle))
     return list(model.parameters()), stepper, cut_by.count(False)
 
 
-def test_a_training_ends_in_the_same_weights_whenever_a_core_was_idle(one_thread):
+@pytest.mark.parametrize(("most", "expected"), [(1, (0, 5, 3)), (2, (0, 5, 3)), (8, (0, 5, 0))])
+def test_a_training_ends_in_the_same_weights_whenever_a_core_was_idle(one_thread, monkeypatch, most, expected):
+    monkeypatch.setattr(step, "MOST_COMING", most)
     alone, never, none = steps([False] * 6)
     always, stepper, all_but_the_first = steps([True] * 6)
     sometimes, _, some = steps([False, True, True, False, True, False])
-    assert (none, all_but_the_first, some) == (0, 5, 3)
+    assert (none, all_but_the_first, some) == expected
     assert all(map(torch.equal, alone, always)) and all(map(torch.equal, alone, sometimes))
     assert never.beside is None and stepper.beside is not None
 

@@ -1,5 +1,7 @@
 """A step: what is packed comes out as it was, and every way of taking one moves the weights to the same place."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from gpu import needs_gpu
@@ -8,7 +10,7 @@ from torch import nn
 
 from swdb.nn.checkpoints import load_tensors
 from swdb.nn.compute import Compute, StepSettings, choose_device
-from swdb.nn.step import Objective, Packed, Rates, Stepper
+from swdb.nn.step import COMING_BYTES, MOST_COMING, Coming, Objective, Packed, Rates, Stepper
 from swdb.nn.trainer import Job, Schedule, optimise
 
 RATE = 2.0**-6  # and its halves are the same number in fp32 and in fp64
@@ -43,6 +45,45 @@ def test_one_copy_brings_everything_to_the_gpu_and_is_not_waited_for():
         assert not watch.waits and watch.launches["", ""] == 1
         for name, tensor in DRAWN.items():
             assert torch.equal(found[name].cpu(), tensor)
+
+
+def coming(size: int) -> tuple[Coming, list[int]]:
+    """Make batches of so many bytes; returns also the steps that were cut, in that order."""
+    cut = []
+
+    def cut_drawn(drawn):
+        cut.append(int(drawn["step"]))
+        return cut[-1] * 10
+
+    return Coming(
+        Objective(lambda step: {"step": torch.tensor(step), "images": torch.empty(size)}, dict, cut=cut_drawn)
+    ), cut
+
+
+def test_a_processor_cuts_the_batches_of_several_steps_at_once_and_none_beyond_the_end():
+    batches, cut = coming(1)
+    assert batches.batch(3, 20) == 30 and cut == [*range(3, 11)]
+    assert [batches.batch(step, 20) for step in range(4, 11)] == [*range(40, 110, 10)] and len(cut) == MOST_COMING
+    assert batches.batch(18, 20) == 180 and cut[-2:] == [18, 19]
+    assert not coming(1)[0].cut and [*batches.cut] == [19]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.6, 1), (0.3, 3), (2.0, 1)])
+def test_large_batches_are_cut_ahead_as_far_as_memory_may_be_taken(share, count):
+    batches, cut = coming(int(COMING_BYTES * share / 4))
+    batches.batch(0, 20)
+    assert cut == [*range(count)]
+
+
+def test_a_batch_that_is_there_is_not_ordered_again():
+    batches, cut = coming(1)
+    with ThreadPoolExecutor(1) as threads:
+        batches.order(0, threads)
+        batches.order(0, threads)
+        assert batches.batch(0, 1) == 0 and cut == [0]
+        batches.batch(1, 3)
+        batches.order(2, threads)
+    assert cut == [0, 1, 2]
 
 
 def test_rates_are_those_of_the_schedule():

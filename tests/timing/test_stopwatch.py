@@ -31,8 +31,8 @@ def tools(count: int, seconds: float = 60.0, **options) -> Tools:
     return Tools(CPU, None, count, seconds, timer=Watch(), **options)
 
 
-def training(steps: int, seen: list | None = None, waits: int = 0):
-    """A training of which every step is 4 ms of data and 8 ms of network."""
+def training(steps: int, seen: list | None = None, waits: int = 0, at_once: int = 1):
+    """A training of which every step is 4 ms of data, of some steps at once, and 8 ms of network."""
 
     def make(tools: Tools) -> None:
         network = nn.Linear(2, 2)
@@ -41,7 +41,7 @@ def training(steps: int, seen: list | None = None, waits: int = 0):
         for step in range(steps):
             if seen is not None:
                 seen.append(step)
-            tools.timer.sleep(DATA)
+            tools.timer.sleep(0 if step % at_once else DATA * at_once)
             loss = network(torch.rand(1, 2)).sum()
             tools.timer.sleep(STEP - DATA)
             loss.backward()
@@ -84,6 +84,12 @@ def test_what_is_decoded_before_a_training_does_not_end_it():
 def test_one_long_step_is_a_measurement_too():
     timing = time_training(training(5), tools(5, seconds=0.0), nothing)
     assert timing.count == 1 and timing.seconds == pytest.approx(STEP - DATA) and timing.data_share is None
+
+
+def test_the_data_of_several_steps_that_come_at_once_are_shared_among_them():
+    timing = time_training(training(16, at_once=4), tools(12), nothing)
+    assert timing.seconds == pytest.approx(STEP)
+    assert timing.data_share == pytest.approx(DATA / STEP)
 
 
 def test_a_training_that_ends_of_itself_is_timed():
