@@ -20,22 +20,13 @@ from swdb.nn.networks import Preprocessing
 # Purposes keep the streams of one seed apart. Never renumber: the numbers are part of every run's identity.
 ORDER, CROPS, DROPOUT, STRONG_SUBSET, INITIAL, WINDOWS = range(6)
 
+SEEDS_AT_ONCE = 64  # steps whose seeds are drawn together: a single draw, out of a cold cache, takes ten times as long
+
 
 def rng_for(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """Return the generator that belongs to (seed, purpose, place); the same numbers, the same draws."""
     counter = [0, purpose, *place, *[0] * (2 - len(place))]
     return np.random.Generator(np.random.Philox(key=seed, counter=counter))
-
-
-@dataclass(frozen=True)
-class LabelSet:
-    """What a branch learns from: rows of the store, and for each whether its label is the proxy mask."""
-
-    index: np.ndarray  # (K,) int64
-    is_proxy: np.ndarray  # (K,) bool
-
-
-SEEDS_AT_ONCE = 64
 
 
 def dropout_seed(seed: int, step: int) -> int:
@@ -47,6 +38,14 @@ def dropout_seed(seed: int, step: int) -> int:
 def _dropout_seeds(seed: int, block: int) -> list[int]:
     steps = range(block * SEEDS_AT_ONCE, (block + 1) * SEEDS_AT_ONCE)
     return [int(rng_for(seed, DROPOUT, step).integers(2**62)) for step in steps]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """What a branch learns from: rows of the store, and for each whether its label is the proxy mask."""
+
+    index: np.ndarray  # (K,) int64
+    is_proxy: np.ndarray  # (K,) bool
 
 
 @lru_cache(maxsize=8)
@@ -116,7 +115,7 @@ def crop_batch(
     height, width = sizes[:, :1], sizes[:, 1:]
     xs = torch.where(flip[:, None], width - 1 - xs, xs)
     down, across = (ys > -0.5) & (ys < height - 0.5), (xs > -0.5) & (xs < width - 0.5)
-    # 1 or 0: for pairs of bool a CPU takes three times as long
+    # 1 or 0, for a CPU takes three times as long to pair bools
     inside = down.view(torch.uint8)[:, :, None] * across.view(torch.uint8)[:, None, :]
     ys, xs = torch.minimum(ys.clamp(min=0), height - 1.0), torch.minimum(xs.clamp(min=0), width - 1.0)
 

@@ -34,6 +34,7 @@ class Objective:
 
     `draw` returns CPU tensors by name, of the same shapes at every step. `cut` gets them on the device and returns the batch,
     whatever `losses` takes; both ask the host for nothing and read nothing back, and only `losses` may look at the network.
+    A CPU calls them some steps ahead.
     It returns terms whose sum is minimised, and may add `watched` ones that are not.
     """
 

@@ -124,9 +124,9 @@ class Clock:
             raise Enough
 
     def timing(self) -> "Timing":
-        """Return what a step takes, after those that warm up: the median without data, and the mean of what data take.
+        """Return what a step takes: the median of what comes from its batch on, and the mean of what lies before that.
 
-        For a CPU cuts the batches of several steps at once.
+        The mean, because a CPU cuts the batches of several steps at once.
         """
         warm = min(WARM, max(0, len(self.ends) - 1))
         if not warm:
