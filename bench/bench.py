@@ -89,13 +89,11 @@ class Steps:
     def plain(self) -> float:
         """Seconds of a step of the plain loop, with our threads or one for each core, whichever is faster."""
         threads, cores, found = torch.get_num_threads(), usable_cores(), []
+        dual, data, device = self.runs["dual"], self.bench.data, self.on.device
         for number in dict.fromkeys((threads, cores)):
             torch.set_num_threads(number)
-            found.append(
-                plain_seconds(self.preset, self.runs["dual"], self.bench.data, self.on.device, cores, PLAIN_STEPS, 60)[
-                    0
-                ]
-            )
+            took, _ = plain_seconds(self.preset, dual, data, device, cores, PLAIN_STEPS, 60)
+            found.append(took)
         torch.set_num_threads(threads)
         return min(found)
 

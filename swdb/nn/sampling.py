@@ -153,9 +153,7 @@ def warp_to_square(images: Tensor, sizes: Tensor, flip: Tensor, size: int) -> Te
     fraction = torch.linspace(0, 1, size, device=device)
     ys, xs = (fraction * (sizes[:, k, None] - 1) for k in (0, 1))  # (B, size) in pixels of the image
     xs = torch.where(flip[:, None], xs.flip(1), xs)
-    grid = torch.empty(len(images), size, size, 2, device=device)
-    grid[..., 0] = ((2 * xs + 1) / canvas[1] - 1)[:, None, :]
-    grid[..., 1] = ((2 * ys + 1) / canvas[0] - 1)[:, :, None]
+    grid = _every_pair((2 * xs + 1) / canvas[1] - 1, (2 * ys + 1) / canvas[0] - 1)
     return F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False)
 
 
